@@ -1,0 +1,408 @@
+//! What `luthien.yaml` says, as types. One field is one key; the doc comment is the reference text, and the JSON
+//! Schema, the environment variables and the checks are all derived from here.
+//!
+//! Nothing in this file reads a file or an environment variable: see `load`.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Duration, Size};
+
+/// The process configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Version of this document's format. Only 1 exists.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// Where clients connect (Envoy's listener), `ADDRESS:PORT`.
+    #[serde(default = "default_listen")]
+    pub listen: String,
+    /// The admin listener: health, readiness, metrics, version.
+    #[serde(default)]
+    pub admin: Admin,
+    /// The rules document, relative to this file. Reloaded when it changes.
+    #[serde(default = "default_rules")]
+    pub rules: PathBuf,
+    /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
+    #[schemars(length(min = 1))]
+    pub upstreams: Vec<Upstream>,
+    /// How clients prove who they are.
+    #[serde(default)]
+    pub clients: Clients,
+    /// Certificate and key of the client listener. Plain HTTP when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What happens to paths that no dialect covers.
+    #[serde(default)]
+    pub unpoliced: Unpoliced,
+    /// What happens to a body that cannot be read (compressed, malformed, of an unknown type).
+    #[serde(default)]
+    pub unreadable: Unreadable,
+    /// Time limits.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Size and count limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Where Envoy reaches the ext_proc service. Chosen by `luthien up`; for `serve`, a Unix socket or a TCP address.
+    #[serde(default)]
+    pub extproc: Extproc,
+    /// A listener without a token that serves only health and metrics, for probes. Off when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// Log output.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// `ADDRESS:PORT`. Anything but loopback needs a token.
+    pub listen: String,
+    /// Bearer token that the admin listener demands (except `/healthz` and `/readyz`). Needed off loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSource>,
+}
+
+/// A listener for probes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `ADDRESS:PORT`.
+    pub listen: String,
+}
+
+/// Where Envoy reaches the ext_proc service.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extproc {
+    /// `unix:PATH` (relative to the state directory) or `ADDRESS:PORT`. Default: a Unix socket in the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+}
+
+/// Log output.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `pretty` for people, `json` for machines.
+    pub format: LogFormat,
+    /// A level or filter directives, as `info` or `luthien=debug,warn`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A provider that calls are sent to.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its name in rules, logs and metrics; also the name of its Envoy cluster.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"))]
+    pub name: String,
+    /// Scheme, host, port and optional path prefix, as `https://api.anthropic.com`. A trailing `/v1` of the prefix is
+    /// dropped, because the client's path already has it. `demo` is the built-in demo provider.
+    pub url: String,
+    /// The protocols that it speaks.
+    #[schemars(length(min = 1))]
+    pub dialects: Vec<Dialect>,
+    /// Globs of the model names that it serves.
+    #[serde(default = "all_models")]
+    pub models: Vec<String>,
+    /// The key sent to it.
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// Time limits that differ for this provider.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeouts,
+    /// A PEM file of certificate authorities to trust in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+}
+
+/// One of the protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// OpenAI Chat Completions, `POST /v1/chat/completions`.
+    OpenaiChat,
+    /// OpenAI Responses, `POST /v1/responses`.
+    OpenaiResponses,
+    /// Anthropic Messages, `POST /v1/messages`.
+    AnthropicMessages,
+}
+
+/// The key sent to a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Credentials {
+    /// A secret of ours.
+    Secret(SecretSource),
+    /// What the client sent.
+    #[default]
+    #[serde(with = "passthrough")]
+    #[schemars(with = "Passthrough")]
+    Passthrough,
+}
+
+/// Where a secret stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretSource {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file; white space around the secret is ignored. Read again when it changes.
+    File(PathBuf),
+}
+
+/// The word `passthrough`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Passthrough {
+    /// The client's own credential goes on to the provider.
+    Passthrough,
+}
+
+mod passthrough {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(s: S) -> Result<S::Ok, S::Error> {
+        super::Passthrough::Passthrough.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
+        super::Passthrough::deserialize(d).map(|_| ())
+    }
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// `passthrough`: the provider judges the client's credential. `keys`: only the keys below. `either`: both.
+    pub auth: ClientAuth,
+    /// Luthien's own client keys. Never forwarded.
+    pub keys: Vec<ClientKey>,
+}
+
+/// Who judges a client's credential.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// The provider.
+    #[default]
+    Passthrough,
+    /// Luthien, by its keys.
+    Keys,
+    /// Luthien when a key fits, otherwise the provider.
+    Either,
+}
+
+/// A client key. Exactly one of `file`, `env` and `value_sha256`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientKey {
+    /// The client's name in rules and records.
+    pub name: String,
+    /// A file that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// An environment variable that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The SHA-256 of the key, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    pub value_sha256: Option<String>,
+}
+
+/// Certificate and key of the client listener.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file of the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// What happens to paths that no dialect covers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unpoliced {
+    /// `METHOD PATH-GLOB` of what passes unread, as `GET /v1/models*`.
+    pub pass: Vec<String>,
+    /// What happens to the rest.
+    pub otherwise: Otherwise,
+}
+
+/// Pass or refuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// Answer with an error that names this setting.
+    #[default]
+    Refuse,
+    /// Pass it unread.
+    Pass,
+}
+
+/// What happens to a body that cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unreadable {
+    /// The call ends with an error.
+    #[default]
+    Refuse,
+    /// The body passes unread.
+    Pass,
+}
+
+/// Time limits, as `90s`, `5m`, `1h`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To connect to a provider.
+    pub connect: Duration,
+    /// For the client to send its request.
+    pub upload: Duration,
+    /// From the request to the first byte of a streamed answer.
+    pub first_byte: Duration,
+    /// From the request to the first byte of an answer that is not streamed.
+    pub first_byte_json: Duration,
+    /// Silence of the provider between two chunks.
+    pub stall: Duration,
+    /// The whole answer.
+    pub total: Duration,
+    /// One hook of a policy, unless its entry in the rules says otherwise.
+    pub hook: Duration,
+    /// Silence towards the client, while content is held, before a keepalive is sent.
+    pub keepalive: Duration,
+    /// For calls in flight to end when the process is asked to stop.
+    pub drain: Duration,
+}
+
+/// Time limits of one provider; an absent one is the general one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTimeouts {
+    /// To connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Duration>,
+    /// From the request to the first byte of a streamed answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Duration>,
+    /// From the request to the first byte of an answer that is not streamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_json: Option<Duration>,
+    /// Silence between two chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall: Option<Duration>,
+    /// The whole answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Duration>,
+}
+
+/// Size and count limits. Sizes as `32MiB`, `512KiB`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// A request body.
+    pub request_body: Size,
+    /// One SSE event.
+    pub event: Size,
+    /// A response body that must be seen whole.
+    pub response_body: Size,
+    /// Bytes held back for one call.
+    pub held: Size,
+    /// Bytes held back for all calls together.
+    pub held_total: Size,
+    /// Output of our own making for one call.
+    pub synthetic: Size,
+    /// Calls at the same time.
+    #[schemars(range(min = 1))]
+    pub calls: u32,
+}
+
+/// Free-form values by key.
+pub type Table = IndexMap<String, serde_json::Value>;
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8081".to_owned(), token: None }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Pretty, level: "info".to_owned() }
+    }
+}
+
+impl Default for Unpoliced {
+    fn default() -> Self {
+        Self { pass: vec!["GET /v1/models*".to_owned()], otherwise: Otherwise::Refuse }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            upload: Duration::from_secs(300),
+            first_byte: Duration::from_secs(120),
+            first_byte_json: Duration::from_secs(600),
+            stall: Duration::from_secs(180),
+            total: Duration::from_secs(3600),
+            hook: Duration::from_secs(10),
+            keepalive: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_body: Size::mib(32),
+            event: Size::mib(16),
+            response_body: Size::mib(32),
+            held: Size::mib(32),
+            held_total: Size::mib(2048),
+            synthetic: Size::mib(1),
+            calls: 2000,
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_listen() -> String {
+    "127.0.0.1:8080".to_owned()
+}
+
+fn default_rules() -> PathBuf {
+    PathBuf::from("policy.yaml")
+}
+
+fn all_models() -> Vec<String> {
+    vec!["*".to_owned()]
+}

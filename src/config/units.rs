@@ -1,0 +1,95 @@
+//! Durations and sizes as people write them: `90s`, `32MiB`.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+/// A time limit, written `90s`, `5m`, `1h30m`. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duration(std::time::Duration);
+
+/// A number of bytes, written `32MiB` or `512KiB`. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(u64);
+
+impl Duration {
+    /// That many seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(std::time::Duration::from_secs(seconds))
+    }
+
+    /// As the standard library's type.
+    pub const fn get(self) -> std::time::Duration {
+        self.0
+    }
+}
+
+impl Size {
+    /// That many mebibytes.
+    pub const fn mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+
+    /// As bytes.
+    pub fn get(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let duration = humantime::parse_duration(&text)
+            .map_err(|_| D::Error::custom(format!("`{text}` is not a duration; write it as 90s, 5m or 1h")))?;
+        if duration.is_zero() {
+            return Err(D::Error::custom("a time limit cannot be zero"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "luthien-duration", "description": "A duration, as 90s, 5m or 1h30m." })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let size = text
+            .parse::<bytesize::ByteSize>()
+            .map_err(|_| D::Error::custom(format!("`{text}` is not a size; write it as 512KiB or 32MiB")))?;
+        if size.as_u64() == 0 {
+            return Err(D::Error::custom("a size limit cannot be zero"));
+        }
+        Ok(Self(size.as_u64()))
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&bytesize::ByteSize(self.0).display().iec())
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "luthien-size", "description": "A number of bytes, as 512KiB or 32MiB." })
+    }
+}

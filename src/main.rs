@@ -1,0 +1,2 @@
+//! The `luthien` program.
+fn main() {}
