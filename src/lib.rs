@@ -1,5 +1,7 @@
 //! Luthien puts programmable policy between AI clients and LLM providers.
 
 pub mod config;
+pub mod json;
 pub mod policies;
 pub mod policy;
+pub mod wire;
