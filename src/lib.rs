@@ -1,7 +1,9 @@
 //! Luthien puts programmable policy between AI clients and LLM providers.
 
 pub mod config;
+pub mod dialect;
 pub mod json;
+pub mod model;
 pub mod policies;
 pub mod policy;
 pub mod wire;

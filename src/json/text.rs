@@ -109,7 +109,7 @@ impl Text {
             }
             at += match unit {
                 Unit::Low(_) if first => PAIR_LEN,
-                unit => unit.decoded_len(),
+                Unit::Plain(_) | Unit::Char(_) | Unit::High(_) | Unit::Low(_) => unit.decoded_len(),
             };
             first = false;
         }

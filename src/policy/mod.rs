@@ -1,8 +1,15 @@
 //! What a policy author reads.
+//!
+//! A policy sees blocks: texts, thinking, tool calls. It never sees an index, a `data:` line or a protobuf, and it works
+//! the same for every dialect, streaming or not. Begin with [`SimplePolicy`], which has whole texts and tool calls only;
+//! [`Policy`] has every hook.
 
+mod context;
+mod hooks;
 mod rules;
+mod simple;
 
-pub use rules::{Entry, Mode, OnFault, Release, Rules, Selector};
-
-/// Makes one policy value per call.
-pub trait Factory: Send + Sync {}
+pub use context::{Context, Emitted};
+pub use hooks::{BlockText, Edits, Ending, Factory, Fate, Halt, Outcome, Policy, Step, Watch, fault};
+pub use rules::{CallFacts, Entry, Mode, OnFault, Release, Rules, Selector};
+pub use simple::{Simple, SimplePolicy, ToolCall, Verdict};

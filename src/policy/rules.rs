@@ -83,3 +83,20 @@ pub struct Selector {
     /// Tool name globs: filters tool call blocks, not calls.
     pub tools: Option<GlobSet>,
 }
+
+/// What a [`Selector`] looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct CallFacts<'a> {
+    /// Dialect name.
+    pub dialect: &'a str,
+    /// The model asked for.
+    pub model: &'a str,
+    /// The upstream chosen.
+    pub upstream: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The client's name.
+    pub client: Option<&'a str>,
+    /// Header names (lower case) and values.
+    pub headers: &'a [(String, String)],
+}

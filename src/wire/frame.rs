@@ -61,12 +61,13 @@ impl Frame {
     }
 
     /// The same frame with other data: every other line stays, the data stands where the first `data:` line stood.
+    #[must_use]
     pub fn with_data(&self, data: &[u8]) -> Self {
         let mut out = BytesMut::with_capacity(self.raw.len() + data.len());
         let mut written = false;
         for line in self.lines() {
             let field = self.field(&line.content);
-            if !field.as_ref().is_some_and(|(name, _)| *name == b"data") {
+            if field.as_ref().is_none_or(|(name, _)| *name != b"data") {
                 out.extend_from_slice(self.raw.get(line.content.start..line.end).unwrap_or_default());
                 continue;
             }

@@ -1,0 +1,182 @@
+//! Frames of a Messages stream, read.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::{Decoder, Undecodable, usage},
+    json::{Kind, Text, Value},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
+    wire::Frame,
+};
+
+use super::{block_kind, stop_reason, text_key};
+
+/// Slot of a block's first text, where it stands in the frame that opens the block.
+pub(super) const FIRST_TEXT: Slot = 1;
+
+/// Reads the frames of one Messages stream.
+#[derive(Default)]
+pub(crate) struct StreamDecoder {
+    open: HashMap<u64, (BlockId, BlockKind)>,
+    blocks: u32,
+    started: bool,
+    complete: bool,
+}
+
+impl Decoder for StreamDecoder {
+    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+        let Some(data) = frame.data() else {
+            out.push((Event::Opaque, 0));
+            return Ok(());
+        };
+        let value = match Value::parse(&data) {
+            Ok(value) => value,
+            // Proxies between here and the provider write their own text into an error event.
+            Err(_) if frame.event() == Some(b"error") => {
+                self.complete = true;
+                out.push((Event::Error(String::from_utf8_lossy(&data).into_owned()), 0));
+                return Ok(());
+            }
+            Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
+        };
+        let named = frame.event().map(String::from_utf8_lossy);
+        let kind = value.str_at("type").or(named).unwrap_or_default();
+        let event = match &*kind {
+            "message_start" => self.start(value)?,
+            "content_block_start" => return self.open_block(value, &data, out),
+            "content_block_delta" => self.delta(value, &data)?,
+            "content_block_stop" => {
+                let index = index(value)?;
+                let (id, _) = self.open.remove(&index).ok_or_else(|| not_open("content_block_stop", index))?;
+                Event::Close(id)
+            }
+            "message_delta" => Event::Stop(Stop {
+                choice: 0,
+                reason: value.get("delta").and_then(|delta| stop_reason(delta.get("stop_reason")?)),
+                usage: value.get("usage").map(|value| usage(Dialect::AnthropicMessages, value)).unwrap_or_default(),
+            }),
+            "message_stop" => {
+                self.complete = true;
+                Event::End
+            }
+            "error" => {
+                self.complete = true;
+                let message = value.get("error").and_then(|error| error.str_at("message"));
+                Event::Error(message.unwrap_or_default().into_owned())
+            }
+            _ => Event::Opaque,
+        };
+        out.push((event, 0));
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl StreamDecoder {
+    fn start(&mut self, value: Value<'_>) -> Result<Event, Undecodable> {
+        if std::mem::replace(&mut self.started, true) {
+            return Err(Undecodable("the stream has a second message_start".to_owned()));
+        }
+        let Some(message) = value.get("message") else {
+            return Err(Undecodable("message_start has no message".to_owned()));
+        };
+        Ok(Event::Start(start(message)))
+    }
+
+    fn open_block(
+        &mut self,
+        value: Value<'_>,
+        data: &Bytes,
+        out: &mut Vec<(Event, Slot)>,
+    ) -> Result<(), Undecodable> {
+        let at = index(value)?;
+        let (Some(block), Ok(number)) = (value.get("content_block"), u32::try_from(at)) else {
+            return Err(Undecodable("content_block_start has no content_block".to_owned()));
+        };
+        if self.complete {
+            return Err(Undecodable("a block starts after message_stop".to_owned()));
+        }
+        let id = BlockId(self.blocks);
+        self.blocks += 1;
+        let kind = block_kind(block);
+        let first = text_key(&kind).and_then(|key| whole_text(block.get(key)?, data));
+        if self.open.insert(at, (id, kind.clone())).is_some() {
+            return Err(Undecodable(format!("block {at} starts while it is open")));
+        }
+        out.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), 0));
+        out.extend(first.map(|text| (Event::Delta(id, text), FIRST_TEXT)));
+        Ok(())
+    }
+
+    fn delta(&self, value: Value<'_>, data: &Bytes) -> Result<Event, Undecodable> {
+        let at = index(value)?;
+        let (id, kind) = self.open.get(&at).ok_or_else(|| not_open("content_block_delta", at))?;
+        let Some(delta) = value.get("delta") else {
+            return Err(Undecodable("content_block_delta has no delta".to_owned()));
+        };
+        let delta_type = delta.str_at("type").unwrap_or_default();
+        let fits = match (&*delta_type, kind) {
+            ("citations_delta", _) => return Ok(Event::Extra(*id, Extra::Citation)),
+            ("text_delta", BlockKind::Text)
+            | ("thinking_delta", BlockKind::Thinking)
+            | ("input_json_delta", BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. }) => true,
+            ("text_delta" | "thinking_delta" | "input_json_delta", kind) => {
+                !matches!(kind, BlockKind::ServerResult { .. } | BlockKind::Other(_))
+            }
+            _ => return Ok(Event::Extra(*id, Extra::Other)),
+        };
+        let text = delta_key(kind).and_then(|key| delta.get(key)?.text_in(data));
+        match text {
+            Some(text) if fits && !text.is_empty() => Ok(Event::Delta(*id, text)),
+            None if fits => Err(Undecodable(format!("a {delta_type} does not fit its {} block", kind.name()))),
+            Some(_) | None => Ok(Event::Extra(*id, Extra::Other)),
+        }
+    }
+}
+
+/// The member of a delta that holds text for this kind of block.
+pub(super) fn delta_key(kind: &BlockKind) -> Option<&'static str> {
+    match kind {
+        BlockKind::Text => Some("text"),
+        BlockKind::Thinking => Some("thinking"),
+        BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => Some("partial_json"),
+        BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => None,
+    }
+}
+
+/// The head of a message.
+pub(super) fn start(message: Value<'_>) -> Start {
+    Start {
+        id: message.str_at("id").unwrap_or_default().into_owned(),
+        model: message.str_at("model").unwrap_or_default().into_owned(),
+        created: 0,
+        usage: message.get("usage").map(|value| usage(Dialect::AnthropicMessages, value)).unwrap_or_default(),
+    }
+}
+
+/// The text of a whole block, unless it is empty; a tool's input is its JSON text.
+pub(super) fn whole_text(value: Value<'_>, document: &Bytes) -> Option<Text> {
+    let text = match value.kind() {
+        Kind::String => value.text_in(document)?,
+        Kind::Object if value.members().next().is_none() => return None,
+        Kind::Null => return None,
+        Kind::Object | Kind::Array | Kind::Number | Kind::Bool => Text::new(value.raw_str()),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+fn index(value: Value<'_>) -> Result<u64, Undecodable> {
+    value
+        .get("index")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| Undecodable("a block event has no index".to_owned()))
+}
+
+fn not_open(event: &str, index: u64) -> Undecodable {
+    Undecodable(format!("{event} for block {index}, which is not open"))
+}

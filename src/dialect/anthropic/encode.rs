@@ -1,0 +1,243 @@
+//! Frames of a Messages stream, written.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use crate::{
+    dialect::{Encoder, Run, WireError, encode_runs, event_of},
+    json::{Patch, Text, Value, quote},
+    model::{BlockHead, BlockId, BlockKind, Event, Extra, Piece, Start, Stop, StopReason, Usage},
+    wire::{Frame, write_event},
+};
+
+use super::{
+    decode::{FIRST_TEXT, delta_key},
+    stop_word, text_key, write,
+};
+
+/// Writes one Messages stream.
+#[derive(Default)]
+pub(crate) struct StreamEncoder {
+    start: Option<Start>,
+    blocks: HashMap<BlockId, Written>,
+    open: Vec<BlockId>,
+    next: u32,
+    usage: Usage,
+    stopped: bool,
+}
+
+/// A block as it was written.
+struct Written {
+    came: Option<u32>,
+    index: u32,
+    kind: BlockKind,
+    edited: bool,
+}
+
+impl Encoder for StreamEncoder {
+    fn in_step(&self, event: &Event) -> bool {
+        match event {
+            Event::Open(_, head) => head.index == Some(self.next),
+            Event::Extra(id, Extra::Citation) => self.is_in_place(*id) && !self.is_edited(*id),
+            event => event.block().is_none_or(|id| self.is_in_place(id)),
+        }
+    }
+
+    fn passed(&mut self, event: &Event) {
+        match event {
+            Event::Start(start) => {
+                self.usage.update(&start.usage);
+                self.start = Some(start.clone());
+            }
+            Event::Open(id, head) => {
+                self.open_block(*id, head);
+            }
+            Event::Close(id) => self.open.retain(|open| open != id),
+            Event::Stop(stop) => {
+                self.usage.update(&stop.usage);
+                self.stopped = true;
+            }
+            Event::Usage(usage) => self.usage.update(usage),
+            Event::Name(..) | Event::Delta(..) | Event::Extra(..) | Event::Error(_) | Event::End | Event::Opaque => {}
+        }
+    }
+
+    fn patch(&mut self, frame: &Frame, pieces: &[Piece], out: &mut Vec<u8>) {
+        encode_runs(pieces, |run| match run {
+            Ok(run) => self.patch_run(frame, run, out),
+            Err(event) => self.write(event, out),
+        });
+    }
+
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let data = match event {
+            Event::Start(start) => write::message_start(start),
+            Event::Open(id, head) => {
+                let index = self.open_block(*id, head);
+                let content = write::content_block(&head.kind, "");
+                return write::event(
+                    &json!({"type": "content_block_start", "index": index, "content_block": content}),
+                    out,
+                );
+            }
+            Event::Delta(id, text) => return self.write_delta(*id, text, out),
+            Event::Close(id) => match self.blocks.get(id) {
+                Some(block) => json!({"type": "content_block_stop", "index": block.index}),
+                None => return,
+            },
+            Event::Stop(stop) => {
+                self.usage.update(&stop.usage);
+                write::message_delta(stop.reason.as_ref(), &self.usage)
+            }
+            Event::End => json!({"type": "message_stop"}),
+            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque => return,
+        };
+        write::event(&data, out);
+        self.passed(event);
+    }
+
+    fn error(&mut self, error: &WireError, out: &mut Vec<u8>) {
+        write_event(Some("error"), &write::error_json(error), out);
+    }
+
+    fn conclude(&mut self, text: &str, out: &mut Vec<u8>) -> bool {
+        let half_tool = self.open.iter().any(|id| {
+            self.blocks.get(id).is_some_and(|block| block.kind != BlockKind::Text)
+        });
+        if half_tool || self.stopped {
+            return false;
+        }
+        if self.start.is_none() {
+            self.write(&Event::Start(Start::default()), out);
+        }
+        for id in std::mem::take(&mut self.open) {
+            self.write(&Event::Close(id), out);
+        }
+        let note = BlockId(u32::MAX);
+        self.write(&Event::Open(note, BlockHead { kind: BlockKind::Text, choice: 0, index: None }), out);
+        self.write(&Event::Delta(note, Text::new(text)), out);
+        self.write(&Event::Close(note), out);
+        let reason = Some(StopReason::EndTurn);
+        self.write(&Event::Stop(Stop { choice: 0, reason, usage: Usage::default() }), out);
+        self.write(&Event::End, out);
+        true
+    }
+
+    fn keepalive(&self, out: &mut Vec<u8>) {
+        write::event(&json!({"type": "ping"}), out);
+    }
+}
+
+impl StreamEncoder {
+    fn is_in_place(&self, id: BlockId) -> bool {
+        self.blocks.get(&id).is_none_or(|block| block.came == Some(block.index))
+    }
+
+    fn is_edited(&self, id: BlockId) -> bool {
+        self.blocks.get(&id).is_some_and(|block| block.edited)
+    }
+
+    fn open_block(&mut self, id: BlockId, head: &BlockHead) -> u32 {
+        let index = self.next;
+        self.next += 1;
+        self.open.push(id);
+        self.blocks.insert(id, Written { came: head.index, index, kind: head.kind.clone(), edited: false });
+        index
+    }
+
+    fn write_delta(&mut self, id: BlockId, text: &Text, out: &mut Vec<u8>) {
+        let Some(block) = self.blocks.get(&id) else { return };
+        let (kind, key) = match block.kind {
+            BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => ("input_json_delta", "partial_json"),
+            BlockKind::Thinking => ("thinking_delta", "thinking"),
+            BlockKind::Text | BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
+                ("text_delta", "text")
+            }
+        };
+        // Written by hand, because the text is escaped already and must stay as it is.
+        let mut data =
+            format!(r#"{{"type":"content_block_delta","index":{},"delta":{{"type":"{kind}","{key}":""#, block.index)
+                .into_bytes();
+        data.extend_from_slice(text.raw());
+        data.extend_from_slice(b"\"}}");
+        write_event(Some("content_block_delta"), &data, out);
+    }
+
+    /// Writes some events of one frame, all of which say one thing of one block or of the message.
+    fn patch_run(&mut self, frame: &Frame, run: &Run<'_>, out: &mut Vec<u8>) {
+        let Some(data) = frame.data() else {
+            out.extend_from_slice(frame.raw());
+            return;
+        };
+        let Ok(value) = Value::parse(&data) else { return };
+        let mut patch = Patch::default();
+        let mut behind = None;
+        for (origin, body) in run {
+            let Some((event, edited)) = event_of(body) else { continue };
+            match event {
+                Event::Extra(id, Extra::Citation) if self.is_edited(*id) => return,
+                Event::Stop(Stop { reason: Some(reason), .. }) if edited => {
+                    if let Some(old) = value.get("delta").and_then(|delta| delta.get("stop_reason")) {
+                        patch.replace(old.span(), quote(stop_word(reason)));
+                    }
+                }
+                Event::Delta(id, text) if edited => {
+                    behind = self.patch_text(*id, text, origin.slot == FIRST_TEXT, value, &mut patch);
+                }
+                _ => {}
+            }
+            self.passed(event);
+            if let Some(block) = event.block().and_then(|id| self.blocks.get(&id))
+                && let Some(index) = value.get("index")
+            {
+                patch.number(index, u64::from(block.index));
+            }
+        }
+        self.clear_first_text(value, run, &mut patch);
+        let frame = if patch.is_empty() { frame.clone() } else { frame.with_data(&patch.apply(&data)) };
+        out.extend_from_slice(frame.raw());
+        out.extend_from_slice(frame.missing_end());
+        if let Some((id, text)) = behind {
+            self.write_delta(id, &text, out);
+        }
+    }
+
+    /// Puts new text into a delta, or into the start of a block. A tool's input at the start of its block is an object and
+    /// cannot hold any text: it is emptied and the text returned, to follow as a delta.
+    fn patch_text(
+        &mut self,
+        id: BlockId,
+        text: &Text,
+        at_start: bool,
+        value: Value<'_>,
+        patch: &mut Patch,
+    ) -> Option<(BlockId, Text)> {
+        let block = self.blocks.get_mut(&id)?;
+        block.edited = true;
+        let (holder, key) = if at_start { ("content_block", text_key(&block.kind)?) } else { ("delta", delta_key(&block.kind)?) };
+        let old = value.get(holder)?.get(key)?;
+        if at_start && key == "input" {
+            patch.replace(old.span(), "{}");
+            return Some((id, text.clone()));
+        }
+        let mut quoted = vec![b'"'];
+        quoted.extend_from_slice(text.raw());
+        quoted.push(b'"');
+        patch.replace(old.span(), quoted);
+        None
+    }
+
+    /// Empties the text in the start of a block when its event was taken out and the block stays.
+    fn clear_first_text(&self, value: Value<'_>, run: &Run<'_>, patch: &mut Patch) {
+        let kept = run.iter().any(|(origin, _)| origin.slot == FIRST_TEXT);
+        let (false, Some(block)) = (kept, value.get("content_block")) else { return };
+        let kind = super::block_kind(block);
+        if let Some(old) = text_key(&kind).and_then(|key| block.some(key)) {
+            let empty = if old.string_raw().is_some() { "\"\"" } else { "{}" };
+            if old.raw_str() != empty {
+                patch.replace(old.span(), empty);
+            }
+        }
+    }
+}

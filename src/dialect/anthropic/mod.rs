@@ -1,0 +1,61 @@
+//! Anthropic Messages (`POST /v1/messages`).
+//!
+//! Block indices are dense from 0 and one block is open at a time; a client stops reading at a gap. `stop_reason` says
+//! `tool_use` exactly when a tool is to be run.
+
+mod body;
+mod decode;
+mod encode;
+mod request;
+mod write;
+
+use crate::{
+    json::Value,
+    model::{BlockKind, StopReason},
+};
+
+
+pub(super) use body::{answer, decode_body, patch_body};
+pub(super) use decode::StreamDecoder;
+pub(super) use encode::StreamEncoder;
+pub(super) use request::request;
+pub(super) use write::error_json;
+
+/// What a content block is.
+fn block_kind(block: Value<'_>) -> BlockKind {
+    let text = |key: &str| block.str_at(key).unwrap_or_default().into_owned();
+    match block.str_at("type").as_deref() {
+        Some("text") => BlockKind::Text,
+        Some("thinking" | "redacted_thinking") => BlockKind::Thinking,
+        Some("tool_use") => BlockKind::ToolCall { id: text("id"), name: text("name") },
+        Some("server_tool_use" | "mcp_tool_use") => BlockKind::ServerTool { id: text("id"), name: text("name") },
+        _ if block.some("tool_use_id").is_some() => BlockKind::ServerResult { answers: text("tool_use_id") },
+        other => BlockKind::Other(other.unwrap_or_default().to_owned()),
+    }
+}
+
+/// The member of a content block that holds its text, when it came whole.
+fn text_key(kind: &BlockKind) -> Option<&'static str> {
+    match kind {
+        BlockKind::Text => Some("text"),
+        BlockKind::Thinking => Some("thinking"),
+        BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => Some("input"),
+        BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => None,
+    }
+}
+
+fn stop_reason(value: Value<'_>) -> Option<StopReason> {
+    value.as_str().map(|reason| match &*reason {
+        "end_turn" => StopReason::EndTurn,
+        "tool_use" => StopReason::ToolUse,
+        other => StopReason::Other(other.to_owned()),
+    })
+}
+
+fn stop_word(reason: &StopReason) -> &str {
+    match reason {
+        StopReason::EndTurn => "end_turn",
+        StopReason::ToolUse => "tool_use",
+        StopReason::Other(word) => word,
+    }
+}

@@ -1,0 +1,326 @@
+//! Whole completions.
+
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    dialect::{Encoder, RequestView, Undecodable, event_of, usage},
+    json::{Kind, Patch, Text, Value, quote},
+    model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Piece, Slot, Start, Stop, StopReason, Usage},
+};
+
+use super::{
+    FUNCTION, StreamEncoder,
+    decode::start,
+    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, tool_body},
+    stop_reason, stop_word, write,
+};
+
+/// Reads a whole completion as a short stream.
+pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
+    let value = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
+    if value.get("choices").is_none_or(|choices| choices.kind() != Kind::Array) {
+        return Err(Undecodable("the answer is not a completion: it has no choices".to_owned()));
+    }
+    let mut events = vec![(Event::Start(start(value)), CARRIER)];
+    let mut blocks = 0;
+    for (slot, part) in (1..).zip(parts(value, "message")) {
+        let Some((kind, index, text)) = whole(part.what, body) else {
+            if let What::Finish { value: reason } = part.what {
+                let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value)).unwrap_or_default();
+                events.push((Event::Stop(Stop { choice: part.choice, reason: stop_reason(reason), usage }), slot));
+            }
+            continue;
+        };
+        let id = BlockId(blocks);
+        blocks += 1;
+        events.push((Event::Open(id, BlockHead { kind, choice: part.choice, index: Some(index) }), slot));
+        events.extend((!text.is_empty()).then_some((Event::Delta(id, text), slot)));
+        events.push((Event::Close(id), slot));
+    }
+    events.push((Event::End, CARRIER));
+    Ok(events)
+}
+
+fn whole(what: What<'_>, body: &Bytes) -> Option<(BlockKind, u32, Text)> {
+    let string = |holder: Value<'_>, key: &str| holder.str_at(key).unwrap_or_default().into_owned();
+    Some(match what {
+        What::Text { field, value } | What::Item { field, value, .. } => (field.kind(), 0, value.text_in(body)?),
+        What::Tool { position, entry } => {
+            let (call, key) = tool_body(entry)?;
+            let kind = BlockKind::ToolCall { id: string(entry, "id"), name: string(call, "name") };
+            let text = call.get(key).and_then(|value| value.text_in(body)).unwrap_or_default();
+            (kind, u32::try_from(position).unwrap_or(FUNCTION), text)
+        }
+        What::Function { call } => {
+            let kind = BlockKind::ToolCall { id: String::new(), name: string(call, "name") };
+            let text = call.get("arguments").and_then(|value| value.text_in(body)).unwrap_or_default();
+            (kind, FUNCTION, text)
+        }
+        What::Finish { .. } => return None,
+    })
+}
+
+/// Writes a completion that was changed: what stays of each message keeps its bytes.
+pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
+    let Ok(value) = Value::parse(body) else { return body.to_vec() };
+    let parts = parts(value, "message");
+    let mut patch = Patch::default();
+    for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
+        let number = parts.iter().find(|part| part.position == position).map_or(0, |part| part.choice);
+        let mine: Vec<_> = (1..).zip(&parts).filter(|(_, part)| part.position == position).collect();
+        patch_choice(choice, &mine, &added(number, pieces), pieces, &mut patch);
+    }
+    patch.apply(body)
+}
+
+/// A block that a policy put into a message.
+struct Added {
+    kind: BlockKind,
+    text: String,
+    /// Slot of the last event of the body before it.
+    behind: Slot,
+}
+
+fn added(choice: u32, pieces: &[Piece]) -> Vec<Added> {
+    let mut out: Vec<(BlockId, Added)> = Vec::new();
+    let mut behind = CARRIER;
+    for piece in pieces {
+        match (piece.origin, piece.event()) {
+            (Some(origin), _) => behind = origin.slot,
+            (None, Some(Event::Open(id, head))) if head.choice == choice => {
+                out.push((*id, Added { kind: head.kind.clone(), text: String::new(), behind }));
+            }
+            (None, Some(Event::Delta(id, text))) => {
+                if let Some((_, block)) = out.iter_mut().find(|(open, _)| open == id) {
+                    block.text.push_str(&text.decode());
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    out.into_iter().map(|(_, block)| block).collect()
+}
+
+fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added], pieces: &[Piece], patch: &mut Patch) {
+    let Some(message) = choice.get("message") else { return };
+    // `None`: taken out. `Some(None)`: as it came. `Some(Some(text))`: with this text.
+    let fate = |slot: Slot| -> Option<Option<String>> {
+        let mine: Vec<_> = pieces.iter().filter(|piece| piece.origin.is_some_and(|origin| origin.slot == slot)).collect();
+        if mine.iter().all(|piece| piece.body == Body::Gone) {
+            return None;
+        }
+        let deltas = mine.iter().filter_map(|piece| event_of(&piece.body));
+        let mut deltas = deltas.filter_map(|(event, edited)| match event {
+            Event::Delta(_, text) => Some((text, edited)),
+            _ => None,
+        });
+        // Text for a block that had none comes as an event of our own behind its start.
+        let late = late_text(slot, pieces);
+        Some(match deltas.next() {
+            Some((_, false)) => None,
+            Some((text, true)) => Some(text.decode().into_owned()),
+            None => Some(late.unwrap_or_default()),
+        })
+    };
+    let mut removed: Vec<&str> = Vec::new();
+    let mut gone_items = Vec::new();
+    let mut content = Content { pieces: Vec::new(), changed: false };
+    let mut tools: Vec<(bool, Vec<u8>)> = Vec::new();
+    let mut added = added.iter().peekable();
+    let mut take_added = |before: Slot, content: &mut Content, tools: &mut Vec<(bool, Vec<u8>)>| {
+        while let Some(block) = added.next_if(|block| block.behind < before) {
+            match &block.kind {
+                BlockKind::ToolCall { id, name } => tools.push((true, tool(id, name, &block.text))),
+                _ => content.add(&block.text),
+            }
+        }
+    };
+    for (slot, part) in parts {
+        take_added(*slot, &mut content, &mut tools);
+        let fate = fate(*slot);
+        match part.what {
+            What::Text { field: Field::Content, value } => content.part(value, fate),
+            What::Text { field, value } => match fate {
+                None if field == Field::Thinking => removed.extend(THINKING_KEYS),
+                None => patch.replace(value.span(), "null"),
+                Some(Some(text)) => {
+                    patch.replace(value.span(), quote(&text));
+                    if field == Field::Thinking {
+                        removed.push("reasoning_details");
+                    }
+                }
+                Some(None) => {}
+            },
+            What::Item { position, value, .. } => match fate {
+                None => gone_items.push(position),
+                Some(Some(text)) => patch.replace(value.span(), quote(&text)),
+                Some(None) => {}
+            },
+            What::Tool { entry, .. } => match fate {
+                None => tools.push((true, Vec::new())),
+                Some(None) => tools.push((false, entry.raw().to_vec())),
+                Some(Some(text)) => tools.push((true, with_arguments(entry, &text))),
+            },
+            What::Function { call } => match fate {
+                None => removed.push("function_call"),
+                Some(Some(text)) => {
+                    if let Some(arguments) = call.get("arguments") {
+                        patch.replace(arguments.span(), quote(&text));
+                    }
+                }
+                Some(None) => {}
+            },
+            What::Finish { value } => {
+                let reason = pieces.iter().find_map(|piece| match &piece.body {
+                    Body::Edited(Event::Stop(Stop { choice, reason: Some(reason), .. })) if *choice == part.choice => {
+                        Some(reason)
+                    }
+                    _ => None,
+                });
+                if let Some(reason) = reason {
+                    patch.replace(value.span(), quote(stop_word(reason)));
+                }
+            }
+        }
+    }
+    take_added(Slot::MAX, &mut content, &mut tools);
+    content.write(message, &gone_items, patch);
+    if content.changed && let Some(logprobs) = choice.some("logprobs") {
+        patch.replace(logprobs.span(), "null");
+    }
+    write_tools(message, tools, &mut removed, patch);
+    patch.remove_members(message, |member| removed.contains(&&*member.key));
+}
+
+/// The text that a policy put right behind the start of a block of the body.
+fn late_text(slot: Slot, pieces: &[Piece]) -> Option<String> {
+    let id = pieces.iter().find_map(|piece| match (&piece.body, piece.origin) {
+        (Body::Kept(Event::Open(id, _)), Some(origin)) if origin.slot == slot => Some(*id),
+        _ => None,
+    })?;
+    pieces.iter().find_map(|piece| match (&piece.body, piece.origin) {
+        (Body::Edited(Event::Delta(block, text)), None) if *block == id => Some(text.decode().into_owned()),
+        _ => None,
+    })
+}
+
+/// The text of a message, which is one string however many blocks policies make of it.
+struct Content {
+    pieces: Vec<String>,
+    changed: bool,
+}
+
+impl Content {
+    fn add(&mut self, text: &str) {
+        self.changed = true;
+        self.pieces.push(text.to_owned());
+    }
+
+    fn part(&mut self, value: Value<'_>, fate: Option<Option<String>>) {
+        self.changed |= fate != Some(None);
+        let text = fate.map(|edited| edited.unwrap_or_else(|| value.as_str().unwrap_or_default().into_owned()));
+        self.pieces.extend(text);
+    }
+
+    fn write(&self, message: Value<'_>, gone_items: &[usize], patch: &mut Patch) {
+        let Some(old) = message.get("content") else {
+            if self.changed && !self.pieces.is_empty() {
+                let member = [b"\"content\":", quote(&self.pieces.concat()).as_slice()].concat();
+                patch.append(message, false, &member);
+            }
+            return;
+        };
+        if old.kind() == Kind::Array {
+            patch.remove_items(old, |position| gone_items.contains(&position));
+            if self.changed {
+                let item = json!({"type": "text", "text": self.pieces.concat()}).to_string();
+                patch.append(old, gone_items.len() == old.items().count(), item.as_bytes());
+            }
+        } else if self.changed {
+            let text = self.pieces.concat();
+            patch.replace(old.span(), if self.pieces.is_empty() { b"null".to_vec() } else { quote(&text) });
+        }
+    }
+}
+
+fn write_tools(message: Value<'_>, tools: Vec<(bool, Vec<u8>)>, removed: &mut Vec<&str>, patch: &mut Patch) {
+    if !tools.iter().any(|(changed, _)| *changed) {
+        return;
+    }
+    let left: Vec<Vec<u8>> = tools.into_iter().map(|(_, tool)| tool).filter(|tool| !tool.is_empty()).collect();
+    let array = [b"[", left.join(&b","[..]).as_slice(), b"]"].concat();
+    match message.get("tool_calls") {
+        Some(_) if left.is_empty() => removed.push("tool_calls"),
+        Some(old) => patch.replace(old.span(), array),
+        None if left.is_empty() => {}
+        None => patch.append(message, false, &[b"\"tool_calls\":", array.as_slice()].concat()),
+    }
+}
+
+fn with_arguments(entry: Value<'_>, arguments: &str) -> Vec<u8> {
+    let Some(old) = tool_body(entry).and_then(|(call, key)| call.get(key)) else { return entry.raw().to_vec() };
+    let (start, span) = (entry.span().start, old.span());
+    let mut patch = Patch::default();
+    patch.replace(crate::json::Span { start: span.start - start, end: span.end - start }, quote(arguments));
+    patch.apply(entry.raw())
+}
+
+fn tool(id: &str, name: &str, arguments: &str) -> Vec<u8> {
+    tool_json(id, name, arguments).to_string().into_bytes()
+}
+
+fn tool_json(id: &str, name: &str, arguments: &str) -> Json {
+    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+}
+
+/// A whole answer of our own.
+pub(crate) fn answer(request: &RequestView, id: &str, created: u64, blocks: &[Block]) -> Vec<u8> {
+    let start = Start { id: format!("chatcmpl-{id}"), model: request.model.clone(), created, usage: Usage::default() };
+    let calls: Vec<Json> = blocks
+        .iter()
+        .filter_map(|block| match &block.kind {
+            BlockKind::ToolCall { id, name } => Some(tool_json(id, name, &block.text)),
+            _ => None,
+        })
+        .collect();
+    let reason = if calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
+    if request.stream {
+        return stream_answer(request, start, &reason, blocks);
+    }
+    let text: String =
+        blocks.iter().filter(|block| block.kind.is_prose()).map(|block| block.text.as_str()).collect();
+    let mut message = json!({
+        "role": "assistant",
+        "content": if text.is_empty() { Json::Null } else { Json::String(text) },
+        "refusal": null,
+    });
+    if let (false, Some(message)) = (calls.is_empty(), message.as_object_mut()) {
+        message.insert("tool_calls".to_owned(), Json::Array(calls));
+    }
+    json!({
+        "id": start.id,
+        "object": "chat.completion",
+        "created": start.created,
+        "model": start.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": stop_word(&reason), "logprobs": null}],
+        "usage": write::usage_json(&Usage::default()),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn stream_answer(request: &RequestView, start: Start, reason: &StopReason, blocks: &[Block]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = StreamEncoder::new(request.include_usage);
+    encoder.announce(start, &mut out);
+    for (number, block) in (0..).zip(blocks) {
+        let id = BlockId(number);
+        encoder.write(&Event::Open(id, BlockHead { kind: block.kind.clone(), choice: 0, index: None }), &mut out);
+        encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
+        encoder.write(&Event::Close(id), &mut out);
+    }
+    encoder.write(&Event::Stop(Stop { choice: 0, reason: Some(reason.clone()), usage: Usage::default() }), &mut out);
+    encoder.write(&Event::End, &mut out);
+    out
+}

@@ -1,0 +1,230 @@
+//! Frames of a Chat Completions stream, read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::{Decoder, Undecodable, usage},
+    json::{Kind, Value},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
+    wire::Frame,
+};
+
+use super::{
+    FUNCTION,
+    parts::{CARRIER, Field, Part, What, parts, tool_body},
+    stop_reason,
+};
+
+/// Reads the frames of one Chat Completions stream.
+#[derive(Default)]
+pub(crate) struct StreamDecoder {
+    open: BTreeMap<u32, Vec<(Key, BlockId)>>,
+    names: HashMap<BlockId, String>,
+    /// The last tool call of each choice, for servers that leave out `index`.
+    last_tool: HashMap<u32, (u32, String)>,
+    /// Which choices have begun, and whether they have stopped.
+    choices: BTreeMap<u32, bool>,
+    blocks: u32,
+    started: bool,
+    ended: bool,
+}
+
+/// What identifies a block of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Text(Field),
+    Tool(u32),
+}
+
+impl Decoder for StreamDecoder {
+    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+        let Some(data) = frame.data() else {
+            out.push((Event::Opaque, CARRIER));
+            return Ok(());
+        };
+        // Servers are seen to write a space behind it; one SDK tests a prefix, the other equality.
+        if data.trim_ascii() == b"[DONE]" {
+            for choice in self.open.keys().copied().collect::<Vec<_>>() {
+                self.close(choice, CARRIER, out);
+            }
+            self.ended = true;
+            out.push((Event::End, CARRIER));
+            return Ok(());
+        }
+        let named_error = frame.event() == Some(b"error");
+        let value = match Value::parse(&data) {
+            Ok(value) => value,
+            Err(_) if named_error => return Ok(self.error(String::from_utf8_lossy(&data).into_owned(), out)),
+            Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
+        };
+        if value.kind() != Kind::Object {
+            return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
+        }
+        if let Some(error) = value.some("error").or(named_error.then_some(value)) {
+            let message = error.str_at("message").or(error.as_str()).unwrap_or_default().into_owned();
+            return Ok(self.error(message, out));
+        }
+        out.push((self.carrier(value), CARRIER));
+        for (slot, part) in (1..).zip(parts(value, "delta")) {
+            self.part(part, slot, &data, out)?;
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ended || (!self.choices.is_empty() && self.choices.values().all(|stopped| *stopped))
+    }
+}
+
+impl StreamDecoder {
+    fn error(&mut self, message: String, out: &mut Vec<(Event, Slot)>) {
+        self.ended = true;
+        out.push((Event::Error(message), CARRIER));
+    }
+
+    fn carrier(&mut self, value: Value<'_>) -> Event {
+        let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value));
+        let id = value.str_at("id").unwrap_or_default();
+        // Azure's first chunk carries filter results and an empty id.
+        if !self.started && !id.is_empty() {
+            self.started = true;
+            return Event::Start(start(value));
+        }
+        usage.map_or(Event::Opaque, Event::Usage)
+    }
+
+    fn part(
+        &mut self,
+        part: Part<'_>,
+        slot: Slot,
+        data: &Bytes,
+        out: &mut Vec<(Event, Slot)>,
+    ) -> Result<(), Undecodable> {
+        self.choices.entry(part.choice).or_default();
+        match part.what {
+            What::Text { field, value } | What::Item { field, value, .. } => {
+                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out);
+                let text = value.text_in(data).unwrap_or_default();
+                out.push((Event::Delta(id, text), slot));
+            }
+            What::Tool { entry, .. } => {
+                let index = self.tool_index(part.choice, entry)?;
+                let (body, key) = tool_body(entry).unzip();
+                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out);
+            }
+            What::Function { call } => {
+                self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out);
+            }
+            What::Finish { value } => {
+                self.close(part.choice, slot, out);
+                self.choices.insert(part.choice, true);
+                let stop = Stop { choice: part.choice, reason: stop_reason(value), usage: crate::model::Usage::default() };
+                out.push((Event::Stop(stop), slot));
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the two forms of a call differ in just these")]
+    fn tool(
+        &mut self,
+        choice: u32,
+        key: Key,
+        id: Option<std::borrow::Cow<'_, str>>,
+        body: Option<Value<'_>>,
+        arguments: Option<&str>,
+        slot: Slot,
+        data: &Bytes,
+        out: &mut Vec<(Event, Slot)>,
+    ) {
+        let name = body.and_then(|body| body.str_at("name")).unwrap_or_default().into_owned();
+        let known = self.find(choice, key);
+        let block = self.open_block(
+            choice,
+            key,
+            slot,
+            || BlockKind::ToolCall { id: id.unwrap_or_default().into_owned(), name: name.clone() },
+            out,
+        );
+        let said = self.names.entry(block).or_default();
+        let mut said_anything = known.is_none();
+        if said.as_str() != name && !name.is_empty() {
+            said.push_str(&name);
+            if known.is_some() {
+                said_anything = true;
+                out.push((Event::Name(block, name), slot));
+            }
+        }
+        let text = body.zip(arguments).and_then(|(body, key)| body.get(key)?.text_in(data));
+        match text.filter(|text| !text.is_empty()) {
+            Some(text) => out.push((Event::Delta(block, text), slot)),
+            None if said_anything => {}
+            None => out.push((Event::Extra(block, Extra::Other), slot)),
+        }
+    }
+
+    /// The number of a tool call. Servers that leave it out are understood by the id: a new one is a new call.
+    fn tool_index(&mut self, choice: u32, entry: Value<'_>) -> Result<u32, Undecodable> {
+        let id = entry.str_at("id").unwrap_or_default();
+        let last = self.last_tool.get(&choice);
+        let index = match (entry.some("index"), last) {
+            (Some(index), _) => index
+                .as_u64()
+                .and_then(|index| u32::try_from(index).ok())
+                .filter(|index| *index != FUNCTION)
+                .ok_or_else(|| Undecodable(format!("a tool call has the index {}", index.raw_str())))?,
+            (None, None) => 0,
+            (None, Some((last, last_id))) if id.is_empty() || id == last_id.as_str() => *last,
+            (None, Some((last, _))) => last + 1,
+        };
+        let id = if id.is_empty() { last.map(|(_, id)| id.clone()).unwrap_or_default() } else { id.into_owned() };
+        self.last_tool.insert(choice, (index, id));
+        Ok(index)
+    }
+
+    fn find(&self, choice: u32, key: Key) -> Option<BlockId> {
+        self.open.get(&choice)?.iter().find(|(open, _)| *open == key).map(|(_, id)| *id)
+    }
+
+    fn open_block(
+        &mut self,
+        choice: u32,
+        key: Key,
+        slot: Slot,
+        kind: impl FnOnce() -> BlockKind,
+        out: &mut Vec<(Event, Slot)>,
+    ) -> BlockId {
+        if let Some(id) = self.find(choice, key) {
+            return id;
+        }
+        let id = BlockId(self.blocks);
+        self.blocks += 1;
+        self.open.entry(choice).or_default().push((key, id));
+        let index = match key {
+            Key::Tool(index) => index,
+            Key::Text(_) => 0,
+        };
+        out.push((Event::Open(id, BlockHead { kind: kind(), choice, index: Some(index) }), slot));
+        id
+    }
+
+    /// Everything of a choice is complete when the choice is: text may go on behind tool calls, and fragments of several
+    /// calls may interleave.
+    fn close(&mut self, choice: u32, slot: Slot, out: &mut Vec<(Event, Slot)>) {
+        for (_, id) in self.open.remove(&choice).unwrap_or_default() {
+            out.push((Event::Close(id), slot));
+        }
+    }
+}
+
+/// The head of a chunk or of a completion.
+pub(super) fn start(value: Value<'_>) -> Start {
+    Start {
+        id: value.str_at("id").unwrap_or_default().into_owned(),
+        model: value.str_at("model").unwrap_or_default().into_owned(),
+        created: value.get("created").and_then(Value::as_u64).unwrap_or(0),
+        usage: value.some("usage").map(|value| usage(Dialect::OpenaiChat, value)).unwrap_or_default(),
+    }
+}

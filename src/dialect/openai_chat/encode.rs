@@ -1,0 +1,364 @@
+//! Frames of a Chat Completions stream, written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::{
+    dialect::{Encoder, Run, WireError, encode_runs, event_of},
+    json::{Patch, Text, Value, quote},
+    model::{BlockHead, BlockId, BlockKind, Body, Event, Origin, Piece, Slot, Start, Stop, StopReason, Usage},
+    wire::{Frame, write_event},
+};
+
+use super::{
+    FUNCTION,
+    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, tool_body},
+    stop_word, write,
+};
+
+/// Writes one Chat Completions stream.
+pub(crate) struct StreamEncoder {
+    include_usage: bool,
+    start: Option<Start>,
+    blocks: HashMap<BlockId, Written>,
+    choices: BTreeMap<u32, Choice>,
+    usage: Usage,
+    usage_said: bool,
+}
+
+/// A block as it was written.
+struct Written {
+    choice: u32,
+    kind: BlockKind,
+    came: Option<u32>,
+    index: u32,
+}
+
+#[derive(Default)]
+struct Choice {
+    tools: u32,
+    stopped: bool,
+}
+
+/// Which part of a frame a run is.
+#[derive(Clone, Copy)]
+struct Share<'a> {
+    /// Every slot that had an event, also those taken out.
+    said: &'a HashSet<Slot>,
+    first: bool,
+    last: bool,
+}
+
+impl StreamEncoder {
+    pub(crate) fn new(include_usage: bool) -> Self {
+        Self {
+            include_usage,
+            start: None,
+            blocks: HashMap::new(),
+            choices: BTreeMap::new(),
+            usage: Usage::default(),
+            usage_said: false,
+        }
+    }
+}
+
+impl Encoder for StreamEncoder {
+    fn in_step(&self, event: &Event) -> bool {
+        match event {
+            Event::Open(_, BlockHead { kind: BlockKind::ToolCall { .. }, choice, index }) => {
+                *index == Some(FUNCTION) || *index == Some(self.choices.get(choice).map_or(0, |choice| choice.tools))
+            }
+            event => event.block().and_then(|id| self.blocks.get(&id)).is_none_or(Written::is_in_place),
+        }
+    }
+
+    fn passed(&mut self, event: &Event) {
+        match event {
+            Event::Start(start) => {
+                self.usage.update(&start.usage);
+                self.choices.entry(0).or_default();
+                self.start = Some(start.clone());
+            }
+            Event::Open(id, head) => self.open_block(*id, head),
+            Event::Stop(stop) => self.choices.entry(stop.choice).or_default().stopped = true,
+            Event::Usage(usage) => {
+                self.usage.update(usage);
+                self.usage_said = true;
+            }
+            Event::Name(..)
+            | Event::Delta(..)
+            | Event::Extra(..)
+            | Event::Close(_)
+            | Event::Error(_)
+            | Event::End
+            | Event::Opaque => {}
+        }
+    }
+
+    fn patch(&mut self, frame: &Frame, pieces: &[Piece], out: &mut Vec<u8>) {
+        let slots = |pieces: &[Piece]| pieces.iter().filter_map(|piece| Some(piece.origin?.slot)).collect::<HashSet<_>>();
+        let said = slots(pieces);
+        let mut runs = 0;
+        encode_runs(pieces, |run| runs += usize::from(run.is_ok()));
+        let mut number = 0;
+        encode_runs(pieces, |run| match run {
+            Ok(run) => {
+                number += 1;
+                let share = Share { said: &said, first: number == 1, last: number == runs };
+                self.patch_run(frame, run, share, out);
+            }
+            Err(event) => self.write(event, out),
+        });
+    }
+
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        match event {
+            Event::Open(id, head) => {
+                self.begin(head.choice, out);
+                self.passed(event);
+                if let (BlockKind::ToolCall { id: call, name }, Some(block)) = (&head.kind, self.blocks.get(id)) {
+                    self.chunk(head.choice, &write::tool_start(block.index, call, name), None, out);
+                }
+            }
+            Event::Delta(id, text) => self.write_delta(*id, text, out),
+            Event::Stop(stop) => {
+                self.begin(stop.choice, out);
+                self.chunk(stop.choice, b"{}", stop.reason.as_ref(), out);
+                self.passed(event);
+            }
+            Event::End => {
+                if self.include_usage && !self.usage_said {
+                    write::usage_chunk(&self.start.clone().unwrap_or_default(), &self.usage, out);
+                }
+                write_event(None, b"[DONE]", out);
+            }
+            Event::Start(_) => self.passed(event),
+            Event::Name(..)
+            | Event::Extra(..)
+            | Event::Close(_)
+            | Event::Usage(_)
+            | Event::Error(_)
+            | Event::Opaque => {}
+        }
+    }
+
+    fn error(&mut self, error: &WireError, out: &mut Vec<u8>) {
+        write_event(None, &write::error_json(error), out);
+    }
+
+    fn conclude(&mut self, text: &str, out: &mut Vec<u8>) -> bool {
+        let stopped = |choice: u32| self.choices.get(&choice).is_some_and(|choice| choice.stopped);
+        let half_tool = self.blocks.values().any(|block| block.kind.tool_name().is_some() && !stopped(block.choice));
+        if half_tool || (!self.choices.is_empty() && self.choices.values().all(|choice| choice.stopped)) {
+            return false;
+        }
+        self.choices.entry(0).or_default();
+        let open: Vec<u32> =
+            self.choices.iter().filter(|(_, choice)| !choice.stopped).map(|(number, _)| *number).collect();
+        for choice in open {
+            self.begin(choice, out);
+            self.chunk(choice, &write::text_delta("content", &Text::new(text)), None, out);
+            let reason = Some(StopReason::EndTurn);
+            self.write(&Event::Stop(Stop { choice, reason, usage: Usage::default() }), out);
+        }
+        self.write(&Event::End, out);
+        true
+    }
+
+    fn keepalive(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": keepalive\n\n");
+    }
+}
+
+impl Written {
+    fn is_in_place(&self) -> bool {
+        self.kind.tool_name().is_none() || self.came == Some(FUNCTION) || self.came == Some(self.index)
+    }
+}
+
+impl StreamEncoder {
+    /// Begins an answer of our own.
+    pub(super) fn announce(&mut self, start: Start, out: &mut Vec<u8>) {
+        self.start = Some(start);
+        self.begin(0, out);
+    }
+
+    /// Says the role, where nothing of the provider's has said it.
+    fn begin(&mut self, choice: u32, out: &mut Vec<u8>) {
+        if self.start.is_none() || !self.choices.contains_key(&choice) {
+            self.start.get_or_insert_default();
+            self.choices.entry(choice).or_default();
+            self.chunk(choice, br#"{"role":"assistant","content":""}"#, None, out);
+        }
+    }
+
+    fn chunk(&self, choice: u32, delta: &[u8], finish: Option<&StopReason>, out: &mut Vec<u8>) {
+        write::chunk(self.start.as_ref().unwrap_or(&Start::default()), choice, delta, finish, out);
+    }
+
+    fn open_block(&mut self, id: BlockId, head: &BlockHead) {
+        let choice = self.choices.entry(head.choice).or_default();
+        let mut index = 0;
+        if head.kind.tool_name().is_some() && head.index != Some(FUNCTION) {
+            index = choice.tools;
+            choice.tools += 1;
+        }
+        self.blocks.insert(id, Written { choice: head.choice, kind: head.kind.clone(), came: head.index, index });
+    }
+
+    fn write_delta(&mut self, id: BlockId, text: &Text, out: &mut Vec<u8>) {
+        let Some(block) = self.blocks.get(&id) else { return };
+        let delta = match block.kind {
+            BlockKind::ToolCall { .. } if block.came == Some(FUNCTION) => {
+                [b"{\"function_call\":", write::text_delta("arguments", text).as_slice(), b"}"].concat()
+            }
+            BlockKind::ToolCall { .. } => write::tool_arguments(block.index, text),
+            BlockKind::Refusal => write::text_delta(Field::Refusal.key(), text),
+            BlockKind::Thinking => write::text_delta(Field::Thinking.key(), text),
+            BlockKind::Text | BlockKind::ServerTool { .. } | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
+                write::text_delta(Field::Content.key(), text)
+            }
+        };
+        self.chunk(block.choice, &delta, None, out);
+    }
+
+    /// Writes the share of a frame that some of its events are. The role goes with the first share, token counts with the
+    /// last; a share that says nothing any more is not written.
+    fn patch_run(&mut self, frame: &Frame, run: &Run<'_>, share: Share<'_>, out: &mut Vec<u8>) {
+        for (event, _) in run.iter().filter_map(|(_, body)| event_of(body)) {
+            self.passed(event);
+        }
+        let data = frame.data().unwrap_or_default();
+        let Ok(value) = Value::parse(&data) else {
+            // `[DONE]`, or an error in plain text.
+            let says = run.iter().filter_map(|(_, body)| event_of(body));
+            if says.into_iter().any(|(event, _)| matches!(event, Event::End | Event::Error(_))) {
+                out.extend_from_slice(frame.raw());
+            }
+            return;
+        };
+        let carries = run.iter().any(|(origin, _)| origin.slot == CARRIER);
+        let mut patch = Patch::default();
+        let mut says = value.get("choices").is_none();
+        let parts = parts(value, "delta");
+        for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
+            let mine: Vec<_> = (1..).zip(&parts).filter(|(_, part)| part.position == position).collect();
+            says |= self.patch_choice(choice, &mine, run, share, &mut patch);
+        }
+        match value.some("usage") {
+            Some(_) if share.last && carries => says = true,
+            Some(_) => patch.remove_members(value, |member| member.key == "usage"),
+            None => {}
+        }
+        if says || parts.is_empty() {
+            out.extend_from_slice(frame.with_data(&patch.apply(&data)).raw());
+            out.extend_from_slice(frame.missing_end());
+        }
+    }
+
+    /// Patches one choice of a chunk. Returns whether it still says anything.
+    fn patch_choice(
+        &self,
+        choice: Value<'_>,
+        parts: &[(Slot, &Part<'_>)],
+        run: &Run<'_>,
+        share: Share<'_>,
+        patch: &mut Patch,
+    ) -> bool {
+        let delta = choice.get("delta");
+        let mut gone_keys: Vec<&str> = Vec::new();
+        let (mut gone_tools, mut gone_items) = (HashSet::new(), HashSet::new());
+        let (mut says, mut text_changed) = (false, false);
+        for (slot, part) in parts {
+            let events: Vec<_> = run.iter().filter(|(origin, _)| origin.slot == *slot).collect();
+            let stays = !events.is_empty() || (!share.said.contains(slot) && share.first);
+            says |= stays;
+            match part.what {
+                What::Text { value, field } => {
+                    let changed = patch_text(value, &events, patch);
+                    text_changed |= changed && field == Field::Content;
+                    match field {
+                        Field::Thinking if !stays => gone_keys.extend(THINKING_KEYS),
+                        Field::Thinking if changed => gone_keys.push("reasoning_details"),
+                        Field::Content | Field::Refusal if !stays => gone_keys.push(field.key()),
+                        Field::Thinking | Field::Content | Field::Refusal => {}
+                    }
+                }
+                What::Item { position, .. } if !stays => {
+                    gone_items.insert(position);
+                }
+                What::Item { value, .. } => {
+                    patch_text(value, &events, patch);
+                }
+                What::Tool { position, .. } if !stays => {
+                    gone_tools.insert(position);
+                }
+                What::Tool { entry, .. } => self.patch_tool(entry, &events, patch),
+                What::Function { .. } if !stays => gone_keys.push("function_call"),
+                What::Function { call } => {
+                    call.some("arguments").map(|arguments| patch_text(arguments, &events, patch));
+                }
+                What::Finish { value } => {
+                    let reason = events.iter().find_map(|(_, body)| match body {
+                        Body::Edited(Event::Stop(stop)) => stop.reason.as_ref(),
+                        _ => None,
+                    });
+                    if !stays {
+                        patch.replace(value.span(), "null");
+                    } else if let Some(reason) = reason {
+                        patch.replace(value.span(), quote(stop_word(reason)));
+                    }
+                }
+            }
+        }
+        for (key, gone) in [("tool_calls", &gone_tools), ("content", &gone_items)] {
+            let Some(array) = delta.and_then(|delta| delta.get(key)) else { continue };
+            if !gone.is_empty() && array.items().count() == gone.len() {
+                gone_keys.push(key);
+            } else {
+                patch.remove_items(array, |position| gone.contains(&position));
+            }
+        }
+        if let Some(delta) = delta {
+            let has_part = |key: &str| PART_KEYS.contains(&key);
+            says |= share.first && delta.members().any(|member| !has_part(&member.key) && !member.value.is_null());
+            patch.remove_members(delta, |member| {
+                gone_keys.contains(&&*member.key) || (!share.first && !has_part(&member.key))
+            });
+        }
+        // Log probabilities name the tokens of the old text.
+        if text_changed && let Some(logprobs) = choice.some("logprobs") {
+            patch.replace(logprobs.span(), "null");
+        }
+        says
+    }
+
+    fn patch_tool(&self, entry: Value<'_>, events: &[&(Origin, &Body)], patch: &mut Patch) {
+        let block = events.iter().find_map(|(_, body)| self.blocks.get(&event_of(body)?.0.block()?));
+        if let (Some(block), Some(index)) = (block, entry.get("index")) {
+            patch.number(index, u64::from(block.index));
+        }
+        if let Some(arguments) = tool_body(entry).and_then(|(body, key)| body.some(key)) {
+            patch_text(arguments, events, patch);
+        }
+    }
+}
+
+/// The members of a delta that are parts, or repeat one.
+const PART_KEYS: [&str; 7] =
+    ["content", "refusal", "reasoning_content", "reasoning", "reasoning_details", "tool_calls", "function_call"];
+
+/// Puts new text in the place of `value`, or empties it when its event was taken out. Returns whether it changed.
+fn patch_text(value: Value<'_>, events: &[&(Origin, &Body)], patch: &mut Patch) -> bool {
+    let delta = events.iter().filter_map(|(_, body)| event_of(body)).find_map(|(event, edited)| match event {
+        Event::Delta(_, text) => Some((text.raw().clone(), edited)),
+        _ => None,
+    });
+    let text = match delta {
+        Some((_, false)) => return false,
+        Some((text, true)) => text,
+        None if value.string_span().is_some_and(|span| span.is_empty()) => return false,
+        None => bytes::Bytes::new(),
+    };
+    patch.replace(value.span(), [b"\"", &text[..], b"\""].concat());
+    true
+}

@@ -1,0 +1,39 @@
+//! OpenAI Chat Completions (`POST /v1/chat/completions`), and what compatible servers make of it.
+//!
+//! One chunk can say several things: a role, text, fragments of several tool calls, the reason of the end. [`parts`] lists
+//! them in a fixed order, and a part's position is its slot, so that reading and patching agree on what is where.
+//! `tool_calls[].index` is dense from 0 in each choice; id, name and role are said once.
+
+mod body;
+mod decode;
+mod encode;
+mod parts;
+mod request;
+mod write;
+
+use crate::{json::Value, model::StopReason};
+
+pub(super) use body::{answer, decode_body, patch_body};
+pub(super) use decode::StreamDecoder;
+pub(super) use encode::StreamEncoder;
+pub(super) use request::request;
+pub(super) use write::error_json;
+
+/// The number of the block of the deprecated `function_call`, which has none on the wire.
+const FUNCTION: u32 = u32::MAX;
+
+fn stop_reason(value: Value<'_>) -> Option<StopReason> {
+    value.as_str().map(|reason| match &*reason {
+        "stop" => StopReason::EndTurn,
+        "tool_calls" | "function_call" => StopReason::ToolUse,
+        other => StopReason::Other(other.to_owned()),
+    })
+}
+
+fn stop_word(reason: &StopReason) -> &str {
+    match reason {
+        StopReason::EndTurn => "stop",
+        StopReason::ToolUse => "tool_calls",
+        StopReason::Other(word) => word,
+    }
+}

@@ -1,0 +1,125 @@
+//! What a chunk, or a whole completion, says: its parts in a fixed order.
+
+use crate::{
+    json::{Kind, Value},
+    model::{BlockKind, Slot},
+};
+
+/// Slot of everything that is not a part: role, token counts, fields that nobody here knows.
+pub(super) const CARRIER: Slot = 0;
+
+/// One thing that a chunk says of one choice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// The choice's `index`.
+    pub choice: u32,
+    /// The choice's position in `choices`.
+    pub position: usize,
+    /// What it says.
+    pub what: What<'a>,
+}
+
+/// What a part says.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What<'a> {
+    /// Text of a field that is a string; the key says which block.
+    Text { field: Field, value: Value<'a> },
+    /// Text of one item of a `content` array (Mistral).
+    Item { field: Field, position: usize, value: Value<'a> },
+    /// One entry of `tool_calls`.
+    Tool { position: usize, entry: Value<'a> },
+    /// The deprecated `function_call`.
+    Function { call: Value<'a> },
+    /// `finish_reason`.
+    Finish { value: Value<'a> },
+}
+
+/// A text that belongs to one block of its choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Field {
+    Content,
+    Refusal,
+    Thinking,
+}
+
+impl Field {
+    pub(super) fn kind(self) -> BlockKind {
+        match self {
+            Self::Content => BlockKind::Text,
+            Self::Refusal => BlockKind::Refusal,
+            Self::Thinking => BlockKind::Thinking,
+        }
+    }
+
+    /// The key under which text of our own goes.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Refusal => "refusal",
+            Self::Thinking => "reasoning_content",
+        }
+    }
+}
+
+/// The keys under which compatible servers repeat the thinking that another key says.
+pub(super) const THINKING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
+
+/// The parts of a chunk (`holder` is `delta`) or of a completion (`holder` is `message`). The slot of `parts[n]` is n + 1.
+pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
+    let mut out = Vec::new();
+    for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
+        let index = choice.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
+        let index = index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX));
+        let mut push = |what| out.push(Part { choice: index, position, what });
+        let mut thinking_said = false;
+        for member in choice.get(holder).into_iter().flat_map(Value::members) {
+            match &*member.key {
+                "content" => content(member.value, &mut push),
+                "refusal" => text(Field::Refusal, member.value, &mut push),
+                "reasoning_content" | "reasoning" if !thinking_said => {
+                    thinking_said = member.value.kind() == Kind::String;
+                    text(Field::Thinking, member.value, &mut push);
+                }
+                "tool_calls" => {
+                    for (position, entry) in member.value.items().enumerate() {
+                        push(What::Tool { position, entry });
+                    }
+                }
+                "function_call" if !member.value.is_null() => push(What::Function { call: member.value }),
+                _ => {}
+            }
+        }
+        if let Some(value) = choice.some("finish_reason") {
+            push(What::Finish { value });
+        }
+    }
+    out
+}
+
+fn text<'a>(field: Field, value: Value<'a>, push: &mut impl FnMut(What<'a>)) {
+    if value.string_span().is_some_and(|span| !span.is_empty()) {
+        push(What::Text { field, value });
+    }
+}
+
+fn content<'a>(value: Value<'a>, push: &mut impl FnMut(What<'a>)) {
+    text(Field::Content, value, push);
+    for (position, item) in value.items().enumerate() {
+        let nested = item.get("thinking").map(|thinking| thinking.items().find_map(|item| item.some("text")));
+        let (field, value) = match nested {
+            Some(nested) => (Field::Thinking, nested.or(item.get("thinking"))),
+            None => (Field::Content, item.get("text")),
+        };
+        if let Some(value) = value.filter(|value| value.string_span().is_some_and(|span| !span.is_empty())) {
+            push(What::Item { field, position, value });
+        }
+    }
+}
+
+/// Where a tool call entry keeps its name and its arguments: `function`, or `custom` for free text.
+pub(super) fn tool_body(entry: Value<'_>) -> Option<(Value<'_>, &'static str)> {
+    if let Some(function) = entry.some("function") {
+        return Some((function, "arguments"));
+    }
+    entry.some("custom").map(|custom| (custom, "input"))
+}

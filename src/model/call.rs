@@ -1,0 +1,45 @@
+//! What is known of a call before its answer comes.
+
+use std::sync::Arc;
+
+/// One of the protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI Chat Completions.
+    OpenaiChat,
+    /// Anthropic Messages.
+    AnthropicMessages,
+}
+
+/// What selects policies, and what they may know of the call they run in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallHead {
+    /// Luthien's id of the call.
+    pub id: Arc<str>,
+    /// The protocol that the client speaks.
+    pub dialect: Dialect,
+    /// The path, without the query.
+    pub path: String,
+    /// The model that the client asked for.
+    pub model: String,
+    /// The name of the upstream.
+    pub upstream: String,
+    /// The name of the client, when it used a key of ours.
+    pub client: Option<String>,
+    /// The client's id of the conversation, when it sends one.
+    pub session: Option<String>,
+    /// The request's headers, lower case, without credentials.
+    pub headers: Vec<(String, String)>,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+}
+
+impl Dialect {
+    /// Its name in the configuration, records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiChat => "openai_chat",
+            Self::AnthropicMessages => "anthropic_messages",
+        }
+    }
+}

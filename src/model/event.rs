@@ -1,0 +1,169 @@
+//! Events: what a stream says, whatever its dialect.
+
+use crate::json::Text;
+
+use super::{BlockHead, BlockId};
+
+/// One thing that a stream says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The answer begins.
+    Start(Start),
+    /// A block begins.
+    Open(BlockId, BlockHead),
+    /// A tool call's name, when it comes after its block began; several put together are the name.
+    Name(BlockId, String),
+    /// More of a block's text.
+    Delta(BlockId, Text),
+    /// Something else of a block: held, kept and dropped with it.
+    Extra(BlockId, Extra),
+    /// A block is complete.
+    Close(BlockId),
+    /// One of the answer's alternatives is complete.
+    Stop(Stop),
+    /// Token counts, by themselves.
+    Usage(Usage),
+    /// The provider reports an error; nothing follows.
+    Error(String),
+    /// The answer is complete; nothing follows.
+    End,
+    /// Anything else: keeps its place, says nothing to policies.
+    Opaque,
+}
+
+/// The head of an answer. Constant over a stream; repeated in what we write ourselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// The provider's id of the answer.
+    pub id: String,
+    /// The model that answers, as the provider names it.
+    pub model: String,
+    /// When it was made, in seconds since 1970; 0 where the dialect does not say.
+    pub created: u64,
+    /// Token counts so far.
+    pub usage: Usage,
+}
+
+/// What belongs to a block beside its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// Places in the block's text that a source backs: wrong once the text is edited.
+    Citation,
+    /// Anything else, as a thinking signature.
+    Other,
+}
+
+/// The end of one of the answer's alternatives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Which alternative.
+    pub choice: u32,
+    /// Why it ended. `None`: not said here.
+    pub reason: Option<StopReason>,
+    /// Token counts, where they come with the reason.
+    pub usage: Usage,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was complete.
+    EndTurn,
+    /// The client is to run tools.
+    ToolUse,
+    /// Anything else, in the provider's word: limits, refusals, pauses.
+    Other(String),
+}
+
+/// Token counts. `None`: not reported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens read, cached ones included.
+    pub input: Option<u64>,
+    /// Of these, tokens read from a cache.
+    pub cached: Option<u64>,
+    /// Tokens written.
+    pub output: Option<u64>,
+}
+
+/// The position of something that can be patched within a frame; what it counts is the dialect's own business.
+pub type Slot = u32;
+
+/// Where an event came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The number of the frame in the stream.
+    pub frame: u64,
+    /// This is event `part` …
+    pub part: u32,
+    /// … of so many of that frame.
+    pub of: u32,
+    /// The place within the frame that says it.
+    pub slot: Slot,
+}
+
+/// An event on its way through the stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it came from. `None`: a policy made it.
+    pub origin: Option<Origin>,
+    /// What has become of it.
+    pub body: Body,
+}
+
+/// What has become of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Untouched.
+    Kept(Event),
+    /// Changed, or made by a policy.
+    Edited(Event),
+    /// Taken out. Its frame has to know, because it waits for all its events.
+    Gone,
+}
+
+impl Piece {
+    /// An event that a policy made.
+    pub fn new(event: Event) -> Self {
+        Self { origin: None, body: Body::Edited(event) }
+    }
+
+    /// The event, unless it was taken out.
+    pub fn event(&self) -> Option<&Event> {
+        match &self.body {
+            Body::Kept(event) | Body::Edited(event) => Some(event),
+            Body::Gone => None,
+        }
+    }
+
+    /// The same piece with its event taken out; `None` where nothing waits for it.
+    pub fn gone(self) -> Option<Self> {
+        self.origin.map(|origin| Self { origin: Some(origin), body: Body::Gone })
+    }
+}
+
+impl Event {
+    /// The block that it is about.
+    pub fn block(&self) -> Option<BlockId> {
+        match self {
+            Self::Open(id, _) | Self::Name(id, _) | Self::Delta(id, _) | Self::Extra(id, _) | Self::Close(id) => {
+                Some(*id)
+            }
+            Self::Start(_) | Self::Stop(_) | Self::Usage(_) | Self::Error(_) | Self::End | Self::Opaque => None,
+        }
+    }
+}
+
+impl Usage {
+    /// Takes over what `newer` reports; counts are cumulative, so they overwrite.
+    pub fn update(&mut self, newer: &Usage) {
+        self.input = newer.input.or(self.input);
+        self.cached = newer.cached.or(self.cached);
+        self.output = newer.output.or(self.output);
+    }
+
+    /// Whether nothing is reported.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,16 @@
+//! The words that every other module shares: calls, blocks, events, requests, failures. Plain data.
+//!
+//! A *call* is one HTTP exchange. Its answer is a stream of *events* about *blocks* (a text, a thinking, a tool call). What
+//! an event looked like on the wire is not said here: an [`Origin`] names the frame that it came from.
+
+mod block;
+mod call;
+mod event;
+mod failure;
+mod request;
+
+pub use block::{Block, BlockHead, BlockId, BlockKind};
+pub use call::{CallHead, Dialect};
+pub use event::{Body, Event, Extra, Origin, Piece, Slot, Start, Stop, StopReason, Usage};
+pub use failure::{Failure, FailureKind, Refusal, RefusalForm, seconds};
+pub use request::{Place, Request, RequestText, Source};
