@@ -2,8 +2,10 @@
 
 pub mod config;
 pub mod dialect;
+pub mod journal;
 pub mod json;
 pub mod model;
+pub mod pipeline;
 pub mod policies;
 pub mod policy;
 pub mod wire;

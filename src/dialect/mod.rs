@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use errors::{ErrorAnswer, WireError};
-use runs::{Run, encode_runs, event_of};
+use runs::{Run, encode_runs, event_of, is_left};
 
 pub use path::{Endpoint, endpoint, error_dialect};
 
@@ -37,7 +37,7 @@ pub trait Decoder: Send {
 
 /// Writes the frames of one stream.
 pub trait Encoder: Send {
-    /// Whether the bytes of a frame that says these events are still right after everything written so far.
+    /// Whether the bytes of a frame that says this are still right after everything written so far.
     fn in_step(&self, event: &Event) -> bool;
 
     /// These bytes left as they came: takes note of what they said.

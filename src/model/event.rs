@@ -29,6 +29,8 @@ pub enum Event {
     End,
     /// Anything else: keeps its place, says nothing to policies.
     Opaque,
+    /// The body is over, complete or not; what is still open stays open. Made by the pipeline, never on the wire.
+    Eof,
 }
 
 /// The head of an answer. Constant over a stream; repeated in what we write ourselves.
@@ -119,7 +121,7 @@ pub enum Body {
     /// Changed, or made by a policy.
     Edited(Event),
     /// Taken out. Its frame has to know, because it waits for all its events.
-    Gone,
+    Gone(Event),
 }
 
 impl Piece {
@@ -132,13 +134,14 @@ impl Piece {
     pub fn event(&self) -> Option<&Event> {
         match &self.body {
             Body::Kept(event) | Body::Edited(event) => Some(event),
-            Body::Gone => None,
+            Body::Gone(_) => None,
         }
     }
 
     /// The same piece with its event taken out; `None` where nothing waits for it.
     pub fn gone(self) -> Option<Self> {
-        self.origin.map(|origin| Self { origin: Some(origin), body: Body::Gone })
+        let (Body::Kept(event) | Body::Edited(event) | Body::Gone(event)) = self.body;
+        self.origin.map(|origin| Self { origin: Some(origin), body: Body::Gone(event) })
     }
 }
 
@@ -149,7 +152,9 @@ impl Event {
             Self::Open(id, _) | Self::Name(id, _) | Self::Delta(id, _) | Self::Extra(id, _) | Self::Close(id) => {
                 Some(*id)
             }
-            Self::Start(_) | Self::Stop(_) | Self::Usage(_) | Self::Error(_) | Self::End | Self::Opaque => None,
+            Self::Start(_) | Self::Stop(_) | Self::Usage(_) | Self::Error(_) | Self::End | Self::Opaque | Self::Eof => {
+                None
+            }
         }
     }
 }

@@ -1,6 +1,19 @@
 //! The built-in policies, one file each, and the table of them.
 
+mod blocked_content;
+mod debug_log;
+mod noop;
+mod string_replacement;
+mod text;
+mod tool_filter;
+mod uppercase;
+mod uppercase_nth_word;
+
 use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::policy::Factory;
 
@@ -11,10 +24,13 @@ pub struct PolicyType {
     /// What it does, one line.
     pub summary: &'static str,
     /// The JSON Schema of its `config`.
-    pub schema: fn() -> schemars::Schema,
-    /// Builds it from a `config` that fits the schema. Reports every problem at once.
-    pub build: fn(&serde_json::Value) -> Result<Arc<dyn Factory>, Vec<Problem>>,
+    pub schema: fn() -> Schema,
+    /// Builds it from a `config` that fits the schema.
+    pub build: fn(&Value) -> Built,
 }
+
+/// A policy that was built, or every problem with its `config` at once.
+pub type Built = Result<Arc<dyn Factory>, Vec<Problem>>;
 
 /// Something wrong in a policy's `config` that the schema cannot say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,5 +45,39 @@ pub struct Problem {
 
 /// Every policy type.
 pub fn all() -> &'static [PolicyType] {
-    &[]
+    static ALL: &[PolicyType] = &[
+        noop::TYPE,
+        debug_log::TYPE,
+        uppercase::TYPE,
+        uppercase_nth_word::TYPE,
+        string_replacement::TYPE,
+        blocked_content::TYPE,
+        tool_filter::TYPE,
+    ];
+    ALL
 }
+
+impl Problem {
+    /// A problem with its place and its remedy.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// The schema of a policy's settings.
+fn schema<C: JsonSchema>() -> Schema {
+    schema_for!(C)
+}
+
+/// Reads a policy's settings and builds it from them.
+fn build<C: DeserializeOwned>(config: &Value, build: impl FnOnce(C) -> Built) -> Built {
+    match C::deserialize(config) {
+        Ok(config) => build(config),
+        Err(error) => Err(vec![Problem::new("", error.to_string(), "see the schema of this policy's config")]),
+    }
+}
+
+/// A policy that needs no settings.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}

@@ -13,6 +13,11 @@ use super::Context;
 
 /// Makes one policy value per call.
 pub trait Factory: Send + Sync {
+    /// Whether it can change or stop anything. What cannot be read is refused only where it could.
+    fn enforces(&self) -> bool {
+        true
+    }
+
     /// The value that runs in this call.
     fn begin(&self, call: &CallHead) -> Box<dyn Policy>;
 }

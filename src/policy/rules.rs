@@ -100,3 +100,10 @@ pub struct CallFacts<'a> {
     /// Header names (lower case) and values.
     pub headers: &'a [(String, String)],
 }
+
+impl Selector {
+    /// stub
+    pub fn selects(&self, _: &CallFacts<'_>) -> bool {
+        true
+    }
+}

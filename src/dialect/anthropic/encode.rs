@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use crate::{
-    dialect::{Encoder, Run, WireError, encode_runs, event_of},
+    dialect::{Encoder, Run, WireError, encode_runs, event_of, is_left},
     json::{Patch, Text, Value, quote},
-    model::{BlockHead, BlockId, BlockKind, Event, Extra, Piece, Start, Stop, StopReason, Usage},
+    model::{BlockHead, BlockId, BlockKind, Body, Event, Extra, Piece, Start, Stop, StopReason, Usage},
     wire::{Frame, write_event},
 };
 
@@ -22,7 +22,10 @@ pub(crate) struct StreamEncoder {
     start: Option<Start>,
     blocks: HashMap<BlockId, Written>,
     open: Vec<BlockId>,
+    /// The number of the next block of our own.
     next: u32,
+    /// How far the provider's numbers have moved: up for each block added, down for each taken out.
+    shift: i64,
     usage: Usage,
     stopped: bool,
 }
@@ -38,7 +41,7 @@ struct Written {
 impl Encoder for StreamEncoder {
     fn in_step(&self, event: &Event) -> bool {
         match event {
-            Event::Open(_, head) => head.index == Some(self.next),
+            Event::Open(..) => self.shift == 0,
             Event::Extra(id, Extra::Citation) => self.is_in_place(*id) && !self.is_edited(*id),
             event => event.block().is_none_or(|id| self.is_in_place(id)),
         }
@@ -59,7 +62,7 @@ impl Encoder for StreamEncoder {
                 self.stopped = true;
             }
             Event::Usage(usage) => self.usage.update(usage),
-            Event::Name(..) | Event::Delta(..) | Event::Extra(..) | Event::Error(_) | Event::End | Event::Opaque => {}
+            Event::Name(..) | Event::Delta(..) | Event::Extra(..) | Event::Error(_) | Event::End | Event::Opaque | Event::Eof => {}
         }
     }
 
@@ -91,7 +94,7 @@ impl Encoder for StreamEncoder {
                 write::message_delta(stop.reason.as_ref(), &self.usage)
             }
             Event::End => json!({"type": "message_stop"}),
-            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque => return,
+            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque | Event::Eof => return,
         };
         write::event(&data, out);
         self.passed(event);
@@ -139,8 +142,14 @@ impl StreamEncoder {
     }
 
     fn open_block(&mut self, id: BlockId, head: &BlockHead) -> u32 {
-        let index = self.next;
-        self.next += 1;
+        let index = match head.index {
+            Some(came) => u32::try_from(i64::from(came) + self.shift).unwrap_or(self.next),
+            None => {
+                self.shift += 1;
+                self.next
+            }
+        };
+        self.next = index + 1;
         self.open.push(id);
         self.blocks.insert(id, Written { came: head.index, index, kind: head.kind.clone(), edited: false });
         index
@@ -166,15 +175,15 @@ impl StreamEncoder {
 
     /// Writes some events of one frame, all of which say one thing of one block or of the message.
     fn patch_run(&mut self, frame: &Frame, run: &Run<'_>, out: &mut Vec<u8>) {
-        let Some(data) = frame.data() else {
-            out.extend_from_slice(frame.raw());
-            return;
-        };
-        let Ok(value) = Value::parse(&data) else { return };
+        let data = frame.data().unwrap_or_default();
+        let Ok(value) = Value::parse(&data) else { return out.extend_from_slice(frame.raw()) };
         let mut patch = Patch::default();
         let mut behind = None;
         for (origin, body) in run {
-            let Some((event, edited)) = event_of(body) else { continue };
+            let Some((event, edited)) = event_of(body) else {
+                self.shift -= i64::from(matches!(body, Body::Gone(Event::Open(..))));
+                continue;
+            };
             match event {
                 Event::Extra(id, Extra::Citation) if self.is_edited(*id) => return,
                 Event::Stop(Stop { reason: Some(reason), .. }) if edited => {
@@ -194,7 +203,10 @@ impl StreamEncoder {
                 patch.number(index, u64::from(block.index));
             }
         }
-        self.clear_first_text(value, run, &mut patch);
+        if !is_left(run) {
+            return;
+        }
+        clear_first_text(value, run, &mut patch);
         let frame = if patch.is_empty() { frame.clone() } else { frame.with_data(&patch.apply(&data)) };
         out.extend_from_slice(frame.raw());
         out.extend_from_slice(frame.missing_end());
@@ -227,17 +239,17 @@ impl StreamEncoder {
         patch.replace(old.span(), quoted);
         None
     }
+}
 
-    /// Empties the text in the start of a block when its event was taken out and the block stays.
-    fn clear_first_text(&self, value: Value<'_>, run: &Run<'_>, patch: &mut Patch) {
-        let kept = run.iter().any(|(origin, _)| origin.slot == FIRST_TEXT);
-        let (false, Some(block)) = (kept, value.get("content_block")) else { return };
-        let kind = super::block_kind(block);
-        if let Some(old) = text_key(&kind).and_then(|key| block.some(key)) {
-            let empty = if old.string_raw().is_some() { "\"\"" } else { "{}" };
-            if old.raw_str() != empty {
-                patch.replace(old.span(), empty);
-            }
+/// Empties the text in the start of a block when its event was taken out and the block stays.
+fn clear_first_text(value: Value<'_>, run: &Run<'_>, patch: &mut Patch) {
+    let kept = run.iter().any(|(origin, body)| origin.slot == FIRST_TEXT && event_of(body).is_some());
+    let (false, Some(block)) = (kept, value.get("content_block")) else { return };
+    let kind = super::block_kind(block);
+    if let Some(old) = text_key(&kind).and_then(|key| block.some(key)) {
+        let empty = if old.string_raw().is_some() { "\"\"" } else { "{}" };
+        if old.raw_str() != empty {
+            patch.replace(old.span(), empty);
         }
     }
 }

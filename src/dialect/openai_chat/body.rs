@@ -107,7 +107,7 @@ fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added],
     // `None`: taken out. `Some(None)`: as it came. `Some(Some(text))`: with this text.
     let fate = |slot: Slot| -> Option<Option<String>> {
         let mine: Vec<_> = pieces.iter().filter(|piece| piece.origin.is_some_and(|origin| origin.slot == slot)).collect();
-        if mine.iter().all(|piece| piece.body == Body::Gone) {
+        if mine.iter().all(|piece| matches!(piece.body, Body::Gone(_))) {
             return None;
         }
         let deltas = mine.iter().filter_map(|piece| event_of(&piece.body));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    dialect::{Encoder, Run, WireError, encode_runs, event_of},
+    dialect::{Encoder, Run, WireError, encode_runs, event_of, is_left},
     json::{Patch, Text, Value, quote},
     model::{BlockHead, BlockId, BlockKind, Body, Event, Origin, Piece, Slot, Start, Stop, StopReason, Usage},
     wire::{Frame, write_event},
@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     FUNCTION,
-    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, tool_body},
+    parts::{Field, Part, THINKING_KEYS, What, parts, tool_body},
     stop_word, write,
 };
 
@@ -35,7 +35,10 @@ struct Written {
 
 #[derive(Default)]
 struct Choice {
-    tools: u32,
+    /// The number of the next tool call of our own.
+    next_tool: u32,
+    /// How far the provider's numbers have moved: up for each call added, down for each taken out.
+    shift: i64,
     stopped: bool,
 }
 
@@ -64,8 +67,8 @@ impl StreamEncoder {
 impl Encoder for StreamEncoder {
     fn in_step(&self, event: &Event) -> bool {
         match event {
-            Event::Open(_, BlockHead { kind: BlockKind::ToolCall { .. }, choice, index }) => {
-                *index == Some(FUNCTION) || *index == Some(self.choices.get(choice).map_or(0, |choice| choice.tools))
+            Event::Open(_, head) if is_numbered(head) => {
+                self.choices.get(&head.choice).is_none_or(|choice| choice.shift == 0)
             }
             event => event.block().and_then(|id| self.blocks.get(&id)).is_none_or(Written::is_in_place),
         }
@@ -90,7 +93,8 @@ impl Encoder for StreamEncoder {
             | Event::Close(_)
             | Event::Error(_)
             | Event::End
-            | Event::Opaque => {}
+            | Event::Opaque
+            | Event::Eof => {}
         }
     }
 
@@ -98,11 +102,11 @@ impl Encoder for StreamEncoder {
         let slots = |pieces: &[Piece]| pieces.iter().filter_map(|piece| Some(piece.origin?.slot)).collect::<HashSet<_>>();
         let said = slots(pieces);
         let mut runs = 0;
-        encode_runs(pieces, |run| runs += usize::from(run.is_ok()));
+        encode_runs(pieces, |run| runs += usize::from(run.is_ok_and(is_left)));
         let mut number = 0;
         encode_runs(pieces, |run| match run {
             Ok(run) => {
-                number += 1;
+                number += usize::from(is_left(run));
                 let share = Share { said: &said, first: number == 1, last: number == runs };
                 self.patch_run(frame, run, share, out);
             }
@@ -137,7 +141,8 @@ impl Encoder for StreamEncoder {
             | Event::Close(_)
             | Event::Usage(_)
             | Event::Error(_)
-            | Event::Opaque => {}
+            | Event::Opaque
+            | Event::Eof => {}
         }
     }
 
@@ -169,6 +174,11 @@ impl Encoder for StreamEncoder {
     }
 }
 
+/// Whether a block has a number on the wire.
+fn is_numbered(head: &BlockHead) -> bool {
+    head.kind.tool_name().is_some() && head.index != Some(FUNCTION)
+}
+
 impl Written {
     fn is_in_place(&self) -> bool {
         self.kind.tool_name().is_none() || self.came == Some(FUNCTION) || self.came == Some(self.index)
@@ -198,9 +208,15 @@ impl StreamEncoder {
     fn open_block(&mut self, id: BlockId, head: &BlockHead) {
         let choice = self.choices.entry(head.choice).or_default();
         let mut index = 0;
-        if head.kind.tool_name().is_some() && head.index != Some(FUNCTION) {
-            index = choice.tools;
-            choice.tools += 1;
+        if is_numbered(head) {
+            index = match head.index {
+                Some(came) => u32::try_from(i64::from(came) + choice.shift).unwrap_or(choice.next_tool),
+                None => {
+                    choice.shift += 1;
+                    choice.next_tool
+                }
+            };
+            choice.next_tool = index + 1;
         }
         self.blocks.insert(id, Written { choice: head.choice, kind: head.kind.clone(), came: head.index, index });
     }
@@ -224,8 +240,17 @@ impl StreamEncoder {
     /// Writes the share of a frame that some of its events are. The role goes with the first share, token counts with the
     /// last; a share that says nothing any more is not written.
     fn patch_run(&mut self, frame: &Frame, run: &Run<'_>, share: Share<'_>, out: &mut Vec<u8>) {
-        for (event, _) in run.iter().filter_map(|(_, body)| event_of(body)) {
-            self.passed(event);
+        for (_, body) in run {
+            match body {
+                Body::Kept(event) | Body::Edited(event) => self.passed(event),
+                Body::Gone(Event::Open(_, head)) if is_numbered(head) => {
+                    self.choices.entry(head.choice).or_default().shift -= 1;
+                }
+                Body::Gone(_) => {}
+            }
+        }
+        if !is_left(run) {
+            return;
         }
         let data = frame.data().unwrap_or_default();
         let Ok(value) = Value::parse(&data) else {
@@ -236,7 +261,6 @@ impl StreamEncoder {
             }
             return;
         };
-        let carries = run.iter().any(|(origin, _)| origin.slot == CARRIER);
         let mut patch = Patch::default();
         let mut says = value.get("choices").is_none();
         let parts = parts(value, "delta");
@@ -245,7 +269,7 @@ impl StreamEncoder {
             says |= self.patch_choice(choice, &mine, run, share, &mut patch);
         }
         match value.some("usage") {
-            Some(_) if share.last && carries => says = true,
+            Some(_) if share.last => says = true,
             Some(_) => patch.remove_members(value, |member| member.key == "usage"),
             None => {}
         }
@@ -269,7 +293,8 @@ impl StreamEncoder {
         let (mut gone_tools, mut gone_items) = (HashSet::new(), HashSet::new());
         let (mut says, mut text_changed) = (false, false);
         for (slot, part) in parts {
-            let events: Vec<_> = run.iter().filter(|(origin, _)| origin.slot == *slot).collect();
+            let left = |(origin, body): &&(Origin, &Body)| origin.slot == *slot && event_of(body).is_some();
+            let events: Vec<_> = run.iter().filter(left).collect();
             let stays = !events.is_empty() || (!share.said.contains(slot) && share.first);
             says |= stays;
             match part.what {

@@ -1,0 +1,18 @@
+//! Bytes in, bytes out: frames, events, policies, repair, frames.
+//!
+//! [`Response`] runs one answer: it cuts the body into frames, decodes them, sends the events through one [`Stage`] per
+//! policy, repairs the grammar and weaves frames again. A plain loop: no queue between tasks, nothing spawned.
+//! [`run_request`] runs the request hooks, [`clock`] keeps the time limits. Knows nothing of Envoy or HTTP.
+
+pub mod clock;
+mod gate;
+mod repair;
+mod request;
+mod response;
+mod runner;
+mod stage;
+mod weave;
+
+pub use request::{RequestRun, run_request};
+pub use response::{Response, ResponseLimits};
+pub use runner::{Runner, Stopped, select};

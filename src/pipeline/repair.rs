@@ -1,0 +1,113 @@
+//! What policies change must leave an answer that clients accept.
+//!
+//! Owns the grammar that dialects share: a reason of the end that fits the tool calls that are left, no answer without
+//! content, no result of a server's tool whose call was taken out, no thinking that is bound to text which changed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::{
+    journal::Fact,
+    model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Piece, Stop, StopReason},
+};
+
+use super::stage::BlockIds;
+
+/// Stands where nothing else of an answer is left. Constant, because it comes back as history on the next turn.
+const REMOVED: &str = "[removed by policy]";
+
+/// Keeps an answer legal.
+pub(super) struct Repair {
+    dialect: Dialect,
+    choices: HashMap<u32, Left>,
+    dropped_servers: HashSet<String>,
+    dropped_blocks: HashSet<BlockId>,
+    changed: bool,
+    facts: Vec<Fact>,
+}
+
+/// What is left of one of the answer's alternatives.
+#[derive(Default)]
+struct Left {
+    content: u32,
+    tools: u32,
+}
+
+impl Repair {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            choices: HashMap::new(),
+            dropped_servers: HashSet::new(),
+            dropped_blocks: HashSet::new(),
+            changed: false,
+            facts: Vec::new(),
+        }
+    }
+
+    pub(super) fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Takes a decided piece; what leaves goes to `out`.
+    pub(super) fn push(&mut self, piece: Piece, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
+        match &piece.body {
+            Body::Gone(Event::Open(_, BlockHead { kind: BlockKind::ServerTool { id, .. }, .. })) => {
+                self.dropped_servers.insert(id.clone());
+            }
+            Body::Kept(Event::Open(id, head)) if self.must_go(head) => {
+                self.dropped_blocks.insert(*id);
+            }
+            Body::Kept(Event::Open(_, head)) | Body::Edited(Event::Open(_, head)) => {
+                let left = self.choices.entry(head.choice).or_default();
+                left.content += u32::from(head.kind != BlockKind::Thinking);
+                left.tools += u32::from(head.kind.tool_name().is_some());
+            }
+            Body::Kept(Event::Stop(stop)) if self.changed => {
+                let stop = stop.clone();
+                return self.stop(piece, stop, made, out);
+            }
+            Body::Kept(_) | Body::Edited(_) | Body::Gone(_) => {}
+        }
+        self.changed |= !matches!(piece.body, Body::Kept(_));
+        if piece.event().and_then(Event::block).is_some_and(|id| self.dropped_blocks.contains(&id)) {
+            out.extend(piece.gone());
+        } else {
+            out.push_back(piece);
+        }
+    }
+
+    /// Whether a block cannot stay after what was changed before it.
+    fn must_go(&mut self, head: &BlockHead) -> bool {
+        let what = match &head.kind {
+            BlockKind::ServerResult { answers } if self.dropped_servers.contains(answers) => "server_result_dropped",
+            // Anthropic binds thinking to everything before it; on the next turn the provider would refuse the mismatch.
+            BlockKind::Thinking if self.changed && self.dialect == Dialect::AnthropicMessages => "thinking_dropped",
+            BlockKind::Text
+            | BlockKind::Thinking
+            | BlockKind::Refusal
+            | BlockKind::ToolCall { .. }
+            | BlockKind::ServerTool { .. }
+            | BlockKind::ServerResult { .. }
+            | BlockKind::Other(_) => return false,
+        };
+        self.facts.push(Fact::Repaired { what });
+        true
+    }
+
+    fn stop(&mut self, piece: Piece, mut stop: Stop, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
+        let left = self.choices.entry(stop.choice).or_default();
+        if left.content == 0 {
+            left.content += 1;
+            self.facts.push(Fact::Repaired { what: "content_added" });
+            made.write(&Block { choice: stop.choice, ..Block::text(REMOVED) }, out);
+        }
+        let fitting = match (&stop.reason, left.tools) {
+            (Some(StopReason::ToolUse), 0) => StopReason::EndTurn,
+            (Some(StopReason::EndTurn), 1..) => StopReason::ToolUse,
+            _ => return out.push_back(piece),
+        };
+        self.facts.push(Fact::Repaired { what: "stop_reason" });
+        stop.reason = Some(fitting);
+        out.push_back(Piece { origin: piece.origin, body: Body::Edited(Event::Stop(stop)) });
+    }
+}

@@ -1,0 +1,371 @@
+//! One answer from its bytes to its bytes.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context as Wakeup, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    dialect::{self, Decoder, WireError},
+    journal::Fact,
+    model::{Dialect, Event, Failure, FailureKind, Piece, Slot, Usage},
+    policy::Release,
+    wire::{Frame, Framer},
+};
+
+use super::{
+    gate::Gate,
+    repair::Repair,
+    runner::{Runner, Stopped},
+    stage::{BlockIds, Stage},
+    weave::Weaver,
+};
+
+/// The limits of one answer, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseLimits {
+    /// One event of a stream.
+    pub event: usize,
+    /// A body that is seen whole.
+    pub body: usize,
+    /// What is held back.
+    pub held: usize,
+    /// Output of our own making.
+    pub synthetic: usize,
+}
+
+/// One answer.
+pub struct Response {
+    dialect: Dialect,
+    call: Arc<str>,
+    source: Source,
+    stages: Vec<Stage>,
+    gate: Gate,
+    repair: Repair,
+    weaver: Weaver,
+    made: BlockIds,
+    limits: ResponseLimits,
+    facts: Vec<Fact>,
+    usage: Usage,
+    state: State,
+}
+
+/// How the body is read.
+enum Source {
+    Stream { framer: Framer, decoder: Box<dyn Decoder> },
+    Body { whole: BytesMut },
+}
+
+/// Where the answer stands.
+enum State {
+    Running,
+    /// The body is over; decisions may still be missing. With the failure that the client is to be told of then.
+    Ending(Option<Failure>),
+    Done,
+}
+
+impl Response {
+    /// An answer that streams.
+    pub fn stream(
+        dialect: Dialect,
+        call: Arc<str>,
+        include_usage: bool,
+        runners: Vec<Runner>,
+        release: Release,
+        limits: ResponseLimits,
+    ) -> Self {
+        let source = Source::Stream { framer: Framer::new(limits.event), decoder: dialect::decoder(dialect) };
+        let weaver = Weaver::stream(dialect::encoder(dialect, include_usage));
+        Self::new(dialect, call, source, weaver, runners, release, limits)
+    }
+
+    /// An answer that is one JSON body.
+    pub fn body(
+        dialect: Dialect,
+        call: Arc<str>,
+        runners: Vec<Runner>,
+        release: Release,
+        limits: ResponseLimits,
+    ) -> Self {
+        let source = Source::Body { whole: BytesMut::new() };
+        Self::new(dialect, call, source, Weaver::body(dialect), runners, release, limits)
+    }
+
+    fn new(
+        dialect: Dialect,
+        call: Arc<str>,
+        source: Source,
+        weaver: Weaver,
+        runners: Vec<Runner>,
+        release: Release,
+        limits: ResponseLimits,
+    ) -> Self {
+        Self {
+            dialect,
+            call,
+            source,
+            stages: runners.into_iter().filter(|runner| !runner.is_skipped()).map(Stage::new).collect(),
+            gate: Gate::new(release),
+            repair: Repair::new(dialect),
+            weaver,
+            made: BlockIds::new(),
+            limits,
+            facts: Vec::new(),
+            usage: Usage::default(),
+            state: State::Running,
+        }
+    }
+
+    /// Takes a chunk of the provider's body.
+    pub fn push(&mut self, chunk: &Bytes) -> Result<(), Stopped> {
+        let mut frames = Vec::new();
+        match &mut self.source {
+            Source::Stream { framer, .. } => {
+                framer.push(chunk, &mut frames).map_err(|error| bad_answer(error.to_string()))?;
+            }
+            Source::Body { whole } => {
+                if whole.len() + chunk.len() > self.limits.body {
+                    let limit = self.limits.body;
+                    return Err(bad_answer(format!("the answer is larger than limits.response_body ({limit} bytes)")));
+                }
+                whole.extend_from_slice(chunk);
+            }
+        }
+        for frame in frames {
+            self.frame(frame)?;
+        }
+        self.check_limits()
+    }
+
+    /// The provider's body came to a clean end.
+    pub fn finish(&mut self) -> Result<(), Stopped> {
+        let failure = match &mut self.source {
+            Source::Stream { framer, .. } => {
+                let rest = framer.finish();
+                self.last_frame(rest)?;
+                self.truncated()
+            }
+            Source::Body { whole } => {
+                let body = std::mem::take(whole).freeze();
+                self.whole_body(body)?;
+                None
+            }
+        };
+        self.end(failure)
+    }
+
+    /// The provider's body ends here, because of `failure`: what is decided still leaves, then the client is told.
+    pub fn cut(&mut self, failure: Failure) -> Result<(), Stopped> {
+        self.end(Some(failure))
+    }
+
+    /// Ends the answer with an error right here. Nothing that is held leaves.
+    pub fn fail(&mut self, error: &WireError) {
+        if !self.is_done() {
+            self.weaver.error(error);
+            self.state = State::Done;
+        }
+    }
+
+    /// Ends the answer as a complete one that says `text`; as an error where that cannot be.
+    pub fn conclude(&mut self, text: &str, otherwise: &WireError) {
+        if self.is_done() {
+            return;
+        }
+        if !self.weaver.conclude(text) {
+            self.weaver.error(otherwise);
+        }
+        self.state = State::Done;
+    }
+
+    /// Writes a keepalive.
+    pub fn keepalive(&mut self) {
+        if !self.is_done() {
+            self.weaver.keepalive();
+        }
+    }
+
+    /// Takes up decisions that came later. Ready: something may have left.
+    pub fn poll_decisions(&mut self, wakeup: &mut Wakeup<'_>) -> Poll<Result<(), Stopped>> {
+        let mut any = false;
+        for number in 0..self.stages.len() {
+            let mut out = VecDeque::new();
+            let Some(stage) = self.stages.get_mut(number) else { break };
+            match stage.poll(wakeup, &mut self.made, &mut out) {
+                Poll::Pending => continue,
+                Poll::Ready(outcome) => {
+                    any = true;
+                    self.facts.extend(stage.take_facts());
+                    outcome?;
+                }
+            }
+            self.pass_on(number + 1, out)?;
+        }
+        if any { Poll::Ready(self.check_limits()) } else { Poll::Pending }
+    }
+
+    /// What may leave, in order.
+    pub fn take_output(&mut self) -> Vec<Bytes> {
+        self.weaver.take()
+    }
+
+    /// What happened since the last time.
+    pub fn take_facts(&mut self) -> Vec<Fact> {
+        self.facts.extend(self.repair.take_facts());
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Whether everything that will ever leave has left.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// The failure that the body ended with, while decisions are still missing.
+    pub fn ending_failure(&self) -> Option<&Failure> {
+        match &self.state {
+            State::Ending(failure) => failure.as_ref(),
+            State::Running | State::Done => None,
+        }
+    }
+
+    /// Whether a hook is running.
+    pub fn is_deciding(&self) -> bool {
+        self.stages.iter().any(Stage::is_deciding)
+    }
+
+    /// Whether content waits here, as opposed to: at the provider.
+    pub fn is_holding(&self) -> bool {
+        self.weaver.held() > 0
+    }
+
+    /// Bytes that wait here.
+    pub fn held(&self) -> usize {
+        let pending = match &self.source {
+            Source::Stream { framer, .. } => framer.pending(),
+            Source::Body { whole } => whole.len(),
+        };
+        self.weaver.held() + pending
+    }
+
+    /// Token counts as far as they were reported.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
+        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(()) };
+        let mut events = Vec::new();
+        match decoder.decode(&frame, &mut events) {
+            Ok(()) => self.events(frame, events),
+            Err(error) if self.enforces() => Err(bad_answer(format!("the provider's answer cannot be read: {error}"))),
+            Err(_) => self.events(frame, vec![(Event::Opaque, 0)]),
+        }
+    }
+
+    /// A last frame without its blank line passes if it can be read and is withheld if not.
+    fn last_frame(&mut self, frame: Option<Frame>) -> Result<(), Stopped> {
+        let (Some(frame), Source::Stream { decoder, .. }) = (frame, &mut self.source) else { return Ok(()) };
+        let mut events = Vec::new();
+        match decoder.decode(&frame, &mut events) {
+            Ok(()) => self.events(frame, events),
+            Err(error) if frame.is_ended() && self.enforces() => {
+                Err(bad_answer(format!("the provider's answer cannot be read: {error}")))
+            }
+            Err(_) if frame.is_ended() => self.events(frame, vec![(Event::Opaque, 0)]),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
+        match dialect::decode_body(self.dialect, &body) {
+            Ok(events) => self.events(Frame::new(body, true), events),
+            Err(error) if self.enforces() => Err(bad_answer(format!("the provider's answer cannot be read: {error}"))),
+            Err(_) => self.events(Frame::new(body, true), vec![(Event::Opaque, 0)]),
+        }
+    }
+
+    fn truncated(&self) -> Option<Failure> {
+        let Source::Stream { decoder, .. } = &self.source else { return None };
+        let message = "the provider's answer ended before its end";
+        (!decoder.is_complete()).then(|| Failure::new(FailureKind::Truncated, message))
+    }
+
+    fn events(&mut self, frame: Frame, events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
+        for (event, _) in &events {
+            match event {
+                Event::Start(start) => self.usage.update(&start.usage),
+                Event::Stop(stop) => self.usage.update(&stop.usage),
+                Event::Usage(usage) => self.usage.update(usage),
+                _ => {}
+            }
+        }
+        let pieces: VecDeque<Piece> = self.weaver.begin(frame, events).collect();
+        self.pass_on(0, pieces)
+    }
+
+    fn end(&mut self, failure: Option<Failure>) -> Result<(), Stopped> {
+        if !matches!(self.state, State::Running) {
+            return Ok(());
+        }
+        self.state = State::Ending(failure);
+        self.pass_on(0, VecDeque::from([Piece::new(Event::Eof)]))
+    }
+
+    /// Sends pieces through the stages from `first` on, and what comes out to the client.
+    fn pass_on(&mut self, first: usize, mut pieces: VecDeque<Piece>) -> Result<(), Stopped> {
+        for stage in self.stages.iter_mut().skip(first) {
+            let mut out = VecDeque::with_capacity(pieces.len());
+            for piece in pieces {
+                let outcome = stage.push(piece, &mut self.made, &mut out);
+                self.facts.extend(stage.take_facts());
+                outcome?;
+            }
+            pieces = out;
+        }
+        let mut released = VecDeque::new();
+        pieces.into_iter().for_each(|piece| self.gate.push(piece, &mut released));
+        let mut repaired = VecDeque::new();
+        released.into_iter().for_each(|piece| self.repair.push(piece, &mut self.made, &mut repaired));
+        for piece in repaired {
+            match piece.event() {
+                Some(Event::Eof) => self.over(),
+                _ => self.weaver.push(piece),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything before the end of the body is decided and has left.
+    fn over(&mut self) {
+        if let State::Ending(Some(failure)) = &self.state {
+            let error = WireError::failure(self.dialect, failure, &self.call);
+            self.weaver.error(&error);
+        }
+        self.state = State::Done;
+    }
+
+    fn check_limits(&self) -> Result<(), Stopped> {
+        let reached = |name: &str, limit: usize| {
+            let message = format!("the answer reached {name} ({limit} bytes)");
+            Err(Stopped::Failed(Failure::new(FailureKind::LimitReached, message)))
+        };
+        if matches!(self.source, Source::Stream { .. }) && self.held() > self.limits.held {
+            return reached("limits.held", self.limits.held);
+        }
+        if self.weaver.synthetic() > self.limits.synthetic {
+            return reached("limits.synthetic", self.limits.synthetic);
+        }
+        Ok(())
+    }
+
+    fn enforces(&self) -> bool {
+        self.stages.iter().any(Stage::enforces)
+    }
+}
+
+fn bad_answer(message: String) -> Stopped {
+    Stopped::Failed(Failure::new(FailureKind::BadAnswer, message))
+}

@@ -1,0 +1,176 @@
+//! One policy in one call: every hook runs under a panic guard and a time limit, and its halts are settled by the rules.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{
+    journal::Fact,
+    model::{BlockHead, CallHead, Failure, FailureKind, Refusal, seconds},
+    policy::{CallFacts, Context, Entry, Halt, OnFault, Outcome, Policy, Rules, Step, fault},
+};
+
+/// One policy in one call.
+pub struct Runner {
+    rules: Arc<Rules>,
+    entry: usize,
+    call: Arc<CallHead>,
+    policy: Box<dyn Policy>,
+    skipped: bool,
+    facts: Vec<Fact>,
+}
+
+/// The call does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// A policy said no.
+    Refused(Refusal),
+    /// Something failed.
+    Failed(Failure),
+}
+
+/// What a hook came to: now, or later under its time limit.
+pub(super) enum Now<T> {
+    Ready(Outcome<T>),
+    Later(BoxFuture<'static, Outcome<T>>),
+}
+
+/// Begins the policies that run in a call, in the order of the rules.
+pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
+    let facts = CallFacts {
+        dialect: call.dialect.name(),
+        model: &call.model,
+        upstream: &call.upstream,
+        path: &call.path,
+        client: call.client.as_deref(),
+        headers: &call.headers,
+    };
+    let selected = rules.entries.iter().enumerate().filter(|(_, entry)| entry.selects.selects(&facts));
+    selected
+        .map(|(number, entry)| Runner {
+            rules: Arc::clone(rules),
+            entry: number,
+            call: Arc::clone(call),
+            policy: entry.factory.begin(call),
+            skipped: false,
+            facts: Vec::new(),
+        })
+        .collect()
+}
+
+impl Runner {
+    /// Its entry in the rules. The number was taken from this very list.
+    fn entry(&self) -> Option<&Entry> {
+        self.rules.entries.get(self.entry)
+    }
+
+    /// The policy's name.
+    pub fn name(&self) -> Arc<str> {
+        self.entry().map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.name))
+    }
+
+    /// Whether it could change or stop anything, as opposed to only looking on.
+    pub fn enforces(&self) -> bool {
+        !self.skipped && self.entry().is_none_or(|entry| entry.factory.enforces())
+    }
+
+    /// Whether a fault took it out of the call.
+    pub fn is_skipped(&self) -> bool {
+        self.skipped
+    }
+
+    /// What happened since the last time.
+    pub fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Whether the rules let it see this block at all.
+    pub(super) fn may_watch(&self, head: &BlockHead) -> bool {
+        let Some(tools) = self.entry().and_then(|entry| entry.selects.tools.as_ref()) else { return true };
+        // A name that comes later could still fit.
+        head.kind.tool_name().is_some_and(|name| name.is_empty() || tools.is_match(name))
+    }
+
+    /// Whether the rules let it see a tool of this name.
+    pub(super) fn may_watch_tool(&self, name: &str) -> bool {
+        let tools = self.entry().and_then(|entry| entry.selects.tools.as_ref());
+        tools.is_none_or(|tools| tools.is_match(name))
+    }
+
+    /// Runs a hook that answers at once.
+    pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
+        let mut emitted = Vec::new();
+        let mut cx = Context::new(&self.call, &mut emitted);
+        let policy = self.policy.as_mut();
+        let outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
+        let policy = self.name();
+        self.facts.extend(emitted.into_iter().map(|emitted| Fact::Emitted {
+            policy: Arc::clone(&policy),
+            event: emitted.event,
+            fields: emitted.fields,
+        }));
+        outcome
+    }
+
+    /// Runs a hook that may answer later, under the entry's time limit.
+    pub(super) fn step<T: 'static>(
+        &mut self,
+        hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> Step<T>,
+    ) -> Now<T> {
+        let limit = self.entry().map_or(std::time::Duration::ZERO, |entry| entry.timeout);
+        match self.hook(hook) {
+            Err(halt) => Now::Ready(Err(halt)),
+            Ok(Step::Ready(outcome)) => Now::Ready(outcome),
+            Ok(Step::Later(future)) => Now::Later(
+                async move {
+                    let guarded = AssertUnwindSafe(future).catch_unwind();
+                    match tokio::time::timeout(limit, guarded).await {
+                        Ok(Ok(outcome)) => outcome,
+                        Ok(Err(panic)) => Err(panicked(&*panic)),
+                        Err(_) => Err(fault(format!("the hook took longer than its limit of {}", seconds(limit)))),
+                    }
+                }
+                .boxed(),
+            ),
+        }
+    }
+
+    /// Notes a decision.
+    pub(super) fn decided(&mut self, on: &'static str, decision: &'static str) {
+        let policy = self.name();
+        self.facts.push(Fact::Decided { policy, on, decision });
+    }
+
+    /// Settles a halt: a refusal stops the call, a fault stops it or takes the policy out of it.
+    pub(super) fn settle(&mut self, on: &'static str, halt: Halt) -> Result<(), Stopped> {
+        let policy = self.name();
+        let error = match halt {
+            Halt::Refuse(mut refusal) => {
+                self.decided(on, "refuse");
+                if refusal.policy.is_empty() {
+                    refusal.policy = policy.to_string();
+                }
+                return Err(Stopped::Refused(refusal));
+            }
+            Halt::Fault(error) => error.to_string(),
+        };
+        let open = self.entry().is_some_and(|entry| entry.on_fault == OnFault::Open);
+        self.facts.push(Fact::Faulted { policy: Arc::clone(&policy), error, open });
+        if open {
+            self.skipped = true;
+            return Ok(());
+        }
+        // What went wrong is for the operator's log: the client is told who, not what.
+        let message = format!("the policy {policy} failed and is set to fail closed");
+        Err(Stopped::Failed(Failure::new(FailureKind::PolicyFault, message)))
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Halt {
+    let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    fault(format!("the hook panicked: {}", message.unwrap_or("no message")))
+}

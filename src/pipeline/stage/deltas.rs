@@ -1,0 +1,181 @@
+//! A block that a policy watches as its text comes.
+
+use std::collections::VecDeque;
+
+use crate::{
+    json::{Decoder, Edit, Text},
+    model::{BlockHead, BlockId, BlockKind, Body, Event, Piece},
+    policy::{BlockText, Edits, Outcome, fault},
+};
+
+use super::{super::runner::Runner, edited};
+
+/// A block that a policy watches as its text comes.
+pub(super) struct Deltas {
+    id: BlockId,
+    head: BlockHead,
+    text: String,
+    decoder: Decoder,
+    held: VecDeque<Delta>,
+    decided: usize,
+    edits: Vec<Edit>,
+    /// Edits up to here have been written.
+    written: usize,
+    complete: bool,
+    skipped: bool,
+}
+
+/// Where one delta stands in the block's text.
+struct Delta {
+    start: usize,
+    /// `None`: it ends within a character whose second half may follow.
+    end: Option<usize>,
+    joined: bool,
+}
+
+impl Deltas {
+    pub(super) fn new(id: BlockId, head: BlockHead) -> Self {
+        Self {
+            id,
+            head,
+            text: String::new(),
+            decoder: Decoder::default(),
+            held: VecDeque::new(),
+            decided: 0,
+            edits: Vec::new(),
+            written: 0,
+            complete: false,
+            skipped: false,
+        }
+    }
+
+    pub(super) fn kind_name(&self) -> &'static str {
+        self.head.kind.name()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.complete
+    }
+
+    pub(super) fn name(&mut self, more: &str) {
+        if let BlockKind::ToolCall { name, .. } = &mut self.head.kind {
+            name.push_str(more);
+        }
+    }
+
+    /// Takes more text and asks the policy. Returns whether it edited anything.
+    pub(super) fn push(&mut self, text: &Text, runner: &mut Runner) -> Outcome<bool> {
+        let start = self.text.len();
+        let was_open = self.decoder.is_open();
+        let joined = self.decoder.push(text, &mut self.text);
+        let first_char = self.text.get(start..).and_then(|new| new.chars().next()).map_or(0, char::len_utf8);
+        if was_open && (joined || first_char > 0) {
+            // The character that the delta before began is whole now: joined, or U+FFFD on its own.
+            if let Some(last) = self.held.back_mut() {
+                last.end = Some(start + first_char);
+            }
+        }
+        let start = if was_open && !joined { start + first_char } else { start };
+        let end = (!self.decoder.is_open()).then_some(self.text.len());
+        self.held.push_back(Delta { start, end, joined });
+        self.ask(runner)
+    }
+
+    /// There is no more text: asks the policy about the rest. Returns whether it edited anything.
+    pub(super) fn finish(&mut self, runner: &mut Runner) -> Outcome<bool> {
+        self.complete = true;
+        self.decoder.finish(&mut self.text);
+        if let Some(last) = self.held.back_mut() {
+            last.end = Some(self.text.len());
+        }
+        self.ask(runner)
+    }
+
+    /// What the policy has not decided leaves as it came.
+    pub(super) fn skip(&mut self) {
+        self.edits.retain(|edit| edit.range.end <= self.decided);
+        self.skipped = true;
+    }
+
+    pub(super) fn is_next_decided(&self) -> bool {
+        self.skipped || self.held.front().is_none_or(|delta| delta.end.is_some_and(|end| end <= self.decided))
+    }
+
+    /// Lets the next delta go, with the edits that touch it.
+    pub(super) fn release(&mut self, piece: Piece) -> Option<Piece> {
+        let Some(delta) = self.held.pop_front() else { return Some(piece) };
+        let end = delta.end.unwrap_or(self.text.len());
+        let last = self.complete && self.held.is_empty();
+        // The first delta that an edit touches says what stands in its place; in the others the range is only removed.
+        let mine: Vec<Edit> = self
+            .edits
+            .iter()
+            .enumerate()
+            .filter(|(_, edit)| touches(edit, &delta, end, last))
+            .map(|(number, edit)| {
+                let with = if number >= self.written { edit.with.clone() } else { String::new() };
+                Edit { range: edit.range.clone(), with }
+            })
+            .collect();
+        let passed = self.edits.iter().take_while(|edit| touches(edit, &delta, end, last) || edit.range.start < end);
+        self.written = self.written.max(passed.count());
+        let (Body::Kept(Event::Delta(_, text)) | Body::Edited(Event::Delta(_, text))) = &piece.body else {
+            return Some(piece);
+        };
+        if mine.is_empty() {
+            return Some(piece);
+        }
+        let text = text.splice(delta.start, delta.joined, &mine);
+        if text.is_empty() { piece.gone() } else { Some(edited(&piece, Event::Delta(self.id, text))) }
+    }
+
+    /// What the policy added at the very end, when the last delta had left already.
+    pub(super) fn release_rest(&mut self) -> Option<Piece> {
+        let rest: String = self.edits.get(self.written..)?.iter().map(|edit| edit.with.as_str()).collect();
+        self.written = self.edits.len();
+        (!rest.is_empty()).then(|| Piece::new(Event::Delta(self.id, Text::new(&rest))))
+    }
+
+    fn ask(&mut self, runner: &mut Runner) -> Outcome<bool> {
+        let mut edits = Edits::default();
+        let view = BlockText {
+            id: self.id,
+            head: &self.head,
+            text: &self.text,
+            decided: self.decided,
+            complete: self.complete,
+        };
+        let decided = runner.hook(|policy, cx| policy.on_delta(cx, &view, &mut edits))??;
+        let edits = edits.into_inner();
+        self.check(&edits, decided)?;
+        self.decided = if self.complete { self.text.len() } else { decided };
+        let any = !edits.is_empty();
+        self.edits.extend(edits);
+        Ok(any)
+    }
+
+    /// A policy that asks for what cannot be is at fault, and nothing of it is done.
+    fn check(&self, edits: &[Edit], decided: usize) -> Outcome<()> {
+        if decided < self.decided || decided > self.text.len() || !self.text.is_char_boundary(decided) {
+            return Err(fault(format!("on_delta decided up to {decided}, of {}..{}", self.decided, self.text.len())));
+        }
+        let mut from = self.edits.last().map_or(self.decided, |edit| edit.range.end.max(self.decided));
+        for edit in edits {
+            let fits = edit.range.start >= from && self.text.get(edit.range.clone()).is_some();
+            if !fits {
+                return Err(fault(format!("on_delta edits {:?}, of {from}..{}", edit.range, self.text.len())));
+            }
+            from = edit.range.end;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an edit touches a delta. An insertion belongs to the text behind it, or to the last delta.
+fn touches(edit: &Edit, delta: &Delta, end: usize, last: bool) -> bool {
+    if edit.range.is_empty() {
+        (delta.start..end).contains(&edit.range.start) || (last && edit.range.start == end)
+    } else {
+        edit.range.start < end && edit.range.end > delta.start
+    }
+}

@@ -1,0 +1,204 @@
+//! Events become frames again.
+//!
+//! A frame whose events all come back untouched, and whose numbering is still right, leaves as the bytes that it came in.
+//! Everything else is patched or written by the dialect's encoder. A frame leaves when its last event is decided.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::{self, Encoder, WireError},
+    model::{Body, Dialect, Event, Piece, Slot},
+    wire::Frame,
+};
+
+/// Weaves frames from events.
+pub(super) struct Weaver {
+    form: Form,
+    frames: VecDeque<InFlight>,
+    next: u64,
+    held: usize,
+    out: Output,
+}
+
+/// How answers are written.
+enum Form {
+    Stream(Box<dyn Encoder>),
+    Body(Dialect),
+}
+
+/// A frame some of whose events are still on their way.
+struct InFlight {
+    frame: Frame,
+    pieces: Vec<Piece>,
+    missing: usize,
+}
+
+/// Bytes for the client.
+#[derive(Default)]
+pub(super) struct Output {
+    chunks: Vec<Bytes>,
+    /// What the last frame lacks before another may follow.
+    missing_end: &'static [u8],
+    /// Bytes of our own making, which the provider's flow control does not bound.
+    synthetic: usize,
+}
+
+impl Weaver {
+    pub(super) fn stream(encoder: Box<dyn Encoder>) -> Self {
+        Self::new(Form::Stream(encoder))
+    }
+
+    pub(super) fn body(dialect: Dialect) -> Self {
+        Self::new(Form::Body(dialect))
+    }
+
+    fn new(form: Form) -> Self {
+        Self { form, frames: VecDeque::new(), next: 0, held: 0, out: Output::default() }
+    }
+
+    /// Takes note of a frame and returns its events as pieces.
+    pub(super) fn begin(&mut self, frame: Frame, events: Vec<(Event, Slot)>) -> impl Iterator<Item = Piece> + use<> {
+        let number = self.next;
+        self.next += 1;
+        self.held += frame.raw().len();
+        let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        self.frames.push_back(InFlight { frame, pieces: Vec::new(), missing: events.len() });
+        (0..).zip(events).map(move |(part, (event, slot))| Piece {
+            origin: Some(crate::model::Origin { frame: number, part, of, slot }),
+            body: Body::Kept(event),
+        })
+    }
+
+    /// Takes a decided piece.
+    pub(super) fn push(&mut self, piece: Piece) {
+        let Some(front) = self.frames.front_mut() else { return self.write(&piece) };
+        let is_body = matches!(self.form, Form::Body(_));
+        match piece.origin {
+            // Between the frames, unless the front one is begun: then it stands within.
+            None if front.pieces.is_empty() && !is_body => self.write(&piece),
+            None => front.pieces.push(piece),
+            Some(_) => {
+                front.missing -= 1;
+                front.pieces.push(piece);
+                if front.missing == 0
+                    && let Some(whole) = self.frames.pop_front()
+                {
+                    self.held -= whole.frame.raw().len();
+                    self.emit(&whole);
+                }
+            }
+        }
+    }
+
+    /// Ends the stream with an error. What is on its way is lost.
+    pub(super) fn error(&mut self, error: &WireError) {
+        self.discard();
+        if let Form::Stream(encoder) = &mut self.form {
+            let mut out = Vec::new();
+            encoder.error(error, &mut out);
+            self.out.push(out);
+        }
+    }
+
+    /// Ends the stream as a complete answer that ends with `text`. What is on its way is lost. `false`: it cannot be.
+    pub(super) fn conclude(&mut self, text: &str) -> bool {
+        self.discard();
+        let Form::Stream(encoder) = &mut self.form else { return false };
+        let mut out = Vec::new();
+        let concluded = encoder.conclude(text, &mut out);
+        if concluded {
+            self.out.push(out);
+        }
+        concluded
+    }
+
+    /// Writes a keepalive, between frames.
+    pub(super) fn keepalive(&mut self) {
+        if let Form::Stream(encoder) = &self.form {
+            let mut out = Vec::new();
+            encoder.keepalive(&mut out);
+            self.out.push(out);
+        }
+    }
+
+    /// Bytes of frames that have not left.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Bytes of our own making so far.
+    pub(super) fn synthetic(&self) -> usize {
+        self.out.synthetic
+    }
+
+    /// What has been written since the last time.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.out.chunks)
+    }
+
+    fn discard(&mut self) {
+        self.frames.clear();
+        self.held = 0;
+    }
+
+    fn write(&mut self, piece: &Piece) {
+        if let (Form::Stream(encoder), Some(event)) = (&mut self.form, piece.event()) {
+            let mut out = Vec::new();
+            encoder.write(event, &mut out);
+            self.out.push(out);
+        }
+    }
+
+    fn emit(&mut self, whole: &InFlight) {
+        let untouched = whole.pieces.iter().all(|piece| matches!(piece.body, Body::Kept(_)));
+        match &mut self.form {
+            Form::Stream(encoder) => {
+                let events = || whole.pieces.iter().filter_map(Piece::event);
+                if untouched && events().all(|event| encoder.in_step(event)) {
+                    events().for_each(|event| encoder.passed(event));
+                    return self.out.push_raw(&whole.frame);
+                }
+                let mut out = Vec::new();
+                encoder.patch(&whole.frame, &whole.pieces, &mut out);
+                let grown = out.len().saturating_sub(whole.frame.raw().len());
+                self.out.push_changed(out, grown);
+            }
+            Form::Body(_) if untouched => self.out.push_raw(&whole.frame),
+            Form::Body(dialect) => {
+                let out = dialect::patch_body(*dialect, whole.frame.raw(), &whole.pieces);
+                let grown = out.len().saturating_sub(whole.frame.raw().len());
+                self.out.push_changed(out, grown);
+            }
+        }
+    }
+}
+
+impl Output {
+    fn push_raw(&mut self, frame: &Frame) {
+        self.end_last();
+        self.chunks.push(frame.raw().clone());
+        self.missing_end = frame.missing_end();
+    }
+
+    fn push_changed(&mut self, bytes: Vec<u8>, grown: usize) {
+        if !bytes.is_empty() {
+            self.end_last();
+            self.synthetic += grown;
+            self.chunks.push(bytes.into());
+        }
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        let len = bytes.len();
+        self.push_changed(bytes, len);
+    }
+
+    fn end_last(&mut self) {
+        let missing = std::mem::take(&mut self.missing_end);
+        if !missing.is_empty() {
+            self.chunks.push(Bytes::from_static(missing));
+        }
+    }
+}

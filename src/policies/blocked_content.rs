@@ -1,0 +1,208 @@
+//! `blocked_content`: no byte of a match is released.
+
+use std::sync::Arc;
+
+use regex::Regex;
+use regex_automata::{
+    Anchored, Input,
+    hybrid::dfa::{Cache, DFA},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    model::{Block, BlockHead, BlockKind, CallHead, Refusal},
+    policy::{BlockText, Context, Edits, Factory, Fate, Halt, Outcome, Policy, Step, Watch},
+};
+
+use super::{Built, PolicyType, Problem, build, schema, text};
+
+pub(super) const TYPE: PolicyType = PolicyType {
+    name: "blocked_content",
+    summary: "refuses answers, or replaces blocks of them, in which a pattern is found",
+    schema: schema::<Settings>,
+    build: |config| build(config, compile),
+};
+
+/// Blocks answers in which a pattern is found.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Regular expressions.
+    #[schemars(length(min = 1))]
+    patterns: Vec<String>,
+    /// The text in place of a blocked block, or what a refused client is told.
+    #[serde(default = "default_message")]
+    message: String,
+    /// Also in tool calls: the name, the arguments as JSON text, and each string in them.
+    #[serde(default = "yes")]
+    include_tool_calls: bool,
+    /// Also in the model's thinking. A blocked thinking block is dropped.
+    #[serde(default)]
+    include_thinking: bool,
+    /// `replace_block` holds each block until it is whole; `refuse` lets text stream as far as it can be no part of a
+    /// match, and ends the answer with an error at a match.
+    #[serde(default)]
+    on_match: OnMatch,
+}
+
+/// What a match does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnMatch {
+    /// The message stands in place of the block.
+    #[default]
+    ReplaceBlock,
+    /// The call is refused.
+    Refuse,
+}
+
+fn default_message() -> String {
+    "This content was blocked by policy.".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+struct Blocked {
+    patterns: Vec<Regex>,
+    /// The same patterns, to ask what could still become a match.
+    automaton: DFA,
+    settings: Settings,
+}
+
+struct BlockedContent {
+    shared: Arc<Blocked>,
+    cache: Option<Cache>,
+}
+
+struct Shared(Arc<Blocked>);
+
+fn compile(settings: Settings) -> Built {
+    let mut problems = Vec::new();
+    let mut patterns = Vec::new();
+    for (number, pattern) in settings.patterns.iter().enumerate() {
+        match Regex::new(pattern) {
+            Ok(regex) if regex.is_match("") => problems.push(Problem::new(
+                format!("/patterns/{number}"),
+                format!("`{pattern}` matches the empty text, and so every answer"),
+                "make it match at least one character",
+            )),
+            Ok(regex) => patterns.push(regex),
+            Err(error) => problems.push(Problem::new(
+                format!("/patterns/{number}"),
+                format!("`{pattern}` is not a regular expression: {}", last_line(&error.to_string())),
+                "see https://docs.rs/regex/#syntax; look-around and back-references are not supported",
+            )),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // Unicode word boundaries make the automaton give up at the first character beyond ASCII; giving up means to hold.
+    let automaton = DFA::builder()
+        .configure(DFA::config().unicode_word_boundary(true).skip_cache_capacity_check(true))
+        .build_many(&settings.patterns)
+        .map_err(|error| {
+            vec![Problem::new("/patterns", format!("the patterns cannot be compiled: {error}"), "simplify them")]
+        })?;
+    Ok(Arc::new(Shared(Arc::new(Blocked { patterns, automaton, settings }))))
+}
+
+fn last_line(error: &str) -> &str {
+    error.lines().last().unwrap_or(error).trim_start_matches("error: ")
+}
+
+impl Factory for Shared {
+    fn begin(&self, _call: &CallHead) -> Box<dyn Policy> {
+        Box::new(BlockedContent { shared: Arc::clone(&self.0), cache: None })
+    }
+}
+
+impl Policy for BlockedContent {
+    fn on_block_start(&mut self, _cx: &mut Context<'_>, block: &BlockHead) -> Watch {
+        let settings = &self.shared.settings;
+        match block.kind {
+            BlockKind::Text | BlockKind::Refusal if settings.on_match == OnMatch::Refuse => Watch::Deltas,
+            BlockKind::Text | BlockKind::Refusal => Watch::Whole,
+            BlockKind::Thinking if settings.include_thinking => Watch::Whole,
+            BlockKind::ToolCall { .. } if settings.include_tool_calls => Watch::Whole,
+            BlockKind::Thinking
+            | BlockKind::ToolCall { .. }
+            | BlockKind::ServerTool { .. }
+            | BlockKind::ServerResult { .. }
+            | BlockKind::Other(_) => Watch::Ignore,
+        }
+    }
+
+    fn on_delta(&mut self, cx: &mut Context<'_>, block: &BlockText<'_>, _edits: &mut Edits) -> Outcome<usize> {
+        let shared = Arc::clone(&self.shared);
+        let matched = shared.patterns.iter().position(|pattern| {
+            let found = pattern.find_at(block.text, block.decided);
+            // At the end of a text that goes on, `$` and `\b` may be true only for now.
+            found.is_some_and(|found| block.complete || found.end() < block.text.len())
+        });
+        if let Some(number) = matched {
+            cx.emit("content_blocked", json!({ "pattern": number, "block": block.head.kind.name() }));
+            return Err(shared.refusal());
+        }
+        if block.complete {
+            return Ok(block.text.len());
+        }
+        let cache = self.cache.get_or_insert_with(|| shared.automaton.create_cache());
+        Ok(first_open(&shared.automaton, cache, block.text, block.decided))
+    }
+
+    fn on_block(&mut self, cx: &mut Context<'_>, block: Block) -> Step<Fate> {
+        let Some(number) = self.shared.find(&block) else { return Step::ready(Fate::Keep) };
+        cx.emit("content_blocked", json!({ "pattern": number, "block": block.kind.name() }));
+        let settings = &self.shared.settings;
+        match settings.on_match {
+            OnMatch::Refuse => Step::Ready(Err(self.shared.refusal())),
+            OnMatch::ReplaceBlock if block.kind == BlockKind::Thinking => Step::ready(Fate::Drop),
+            OnMatch::ReplaceBlock => {
+                let kind = if block.kind.is_prose() { block.kind.clone() } else { BlockKind::Text };
+                Step::ready(Fate::Replace(vec![Block { kind, text: settings.message.clone(), ..block }]))
+            }
+        }
+    }
+}
+
+impl Blocked {
+    /// The number of the first pattern that is found in a block.
+    fn find(&self, block: &Block) -> Option<usize> {
+        self.patterns.iter().position(|pattern| {
+            pattern.is_match(&block.text)
+                || block.kind.tool_name().is_some_and(|name| {
+                    pattern.is_match(name) || text::json_strings(&block.text).any(|string| pattern.is_match(&string))
+                })
+        })
+    }
+
+    fn refusal(&self) -> Halt {
+        Halt::Refuse(Refusal::new("", self.settings.message.clone()))
+    }
+}
+
+/// The first place from which a match could still come, if more text follows; the end of the text where there is none.
+fn first_open(automaton: &DFA, cache: &mut Cache, text: &str, from: usize) -> usize {
+    let places = text.get(from..).unwrap_or_default().char_indices().map(|(at, _)| from + at);
+    places.into_iter().find(|at| is_open(automaton, cache, text, *at)).unwrap_or(text.len())
+}
+
+/// Whether a match that begins at `at` could still come. An automaton that gives up leaves that open.
+fn is_open(automaton: &DFA, cache: &mut Cache, text: &str, at: usize) -> bool {
+    let input = Input::new(text).range(at..).anchored(Anchored::Yes);
+    let Ok(mut state) = automaton.start_state_forward(cache, &input) else { return true };
+    for byte in text.as_bytes().get(at..).unwrap_or_default() {
+        state = match automaton.next_state(cache, state, *byte) {
+            Ok(state) if state.is_dead() => return false,
+            Ok(state) if state.is_quit() => return true,
+            Ok(state) => state,
+            Err(_) => return true,
+        };
+    }
+    true
+}

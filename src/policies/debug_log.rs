@@ -1,0 +1,123 @@
+//! `debug_log`: writes requests, blocks and ends to the log, and changes nothing.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    model::{BlockHead, CallHead, Request, Start},
+    policy::{BlockText, Context, Edits, Ending, Factory, Outcome, Policy, Step, Watch},
+};
+
+use super::{PolicyType, build, schema};
+
+pub(super) const TYPE: PolicyType = PolicyType {
+    name: "debug_log",
+    summary: "writes requests and answers to the log",
+    schema: schema::<Settings>,
+    build: |config| build(config, |settings: Settings| Ok(Arc::new(settings))),
+};
+
+/// Writes requests and answers to the log. The log then holds what people and models say: use it for debugging only.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// The level of the lines.
+    level: Level,
+    /// How many characters of each text are written.
+    max_chars: usize,
+}
+
+/// The level of a log line.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { level: Level::Info, max_chars: 200 }
+    }
+}
+
+/// Logs at a level that is known at run time only.
+macro_rules! log {
+    ($level:expr, $($fields:tt)*) => {
+        match $level {
+            Level::Trace => tracing::trace!($($fields)*),
+            Level::Debug => tracing::debug!($($fields)*),
+            Level::Info => tracing::info!($($fields)*),
+            Level::Warn => tracing::warn!($($fields)*),
+            Level::Error => tracing::error!($($fields)*),
+        }
+    };
+}
+
+impl Factory for Settings {
+    fn enforces(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, _call: &CallHead) -> Box<dyn Policy> {
+        Box::new(self.clone())
+    }
+}
+
+impl Policy for Settings {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: Request) -> Step<Request> {
+        let call = cx.call();
+        log!(
+            self.level, call_id = %call.id, session_id = call.session, dialect = call.dialect.name(),
+            model = request.model(), upstream = call.upstream, stream = request.is_stream(),
+            texts = request.texts().len(), headers = ?call.headers, "request"
+        );
+        for text in request.texts() {
+            let said = self.short(&text.get());
+            log!(self.level, call_id = %call.id, source = text.source().name(), tool = text.tool(), text = %said, "request text");
+        }
+        Step::ready(request)
+    }
+
+    fn on_response_start(&mut self, cx: &mut Context<'_>, start: &Start) -> Outcome<()> {
+        log!(self.level, call_id = %cx.call().id, id = start.id, model = start.model, "response started");
+        Ok(())
+    }
+
+    fn on_block_start(&mut self, cx: &mut Context<'_>, block: &BlockHead) -> Watch {
+        let (kind, tool) = (block.kind.name(), block.kind.tool_name());
+        log!(self.level, call_id = %cx.call().id, kind, tool, choice = block.choice, "block started");
+        Watch::Deltas
+    }
+
+    fn on_delta(&mut self, cx: &mut Context<'_>, block: &BlockText<'_>, _edits: &mut Edits) -> Outcome<usize> {
+        let (kind, tool) = (block.head.kind.name(), block.head.kind.tool_name());
+        if block.complete {
+            let text = self.short(block.text);
+            log!(self.level, call_id = %cx.call().id, kind, tool, chars = block.text.len(), text = %text, "block complete");
+        } else {
+            let text = self.short(block.text.get(block.decided..).unwrap_or_default());
+            log!(self.level, call_id = %cx.call().id, kind, tool, text = %text, "delta");
+        }
+        Ok(block.text.len())
+    }
+
+    fn on_response_end(&mut self, cx: &mut Context<'_>, ending: Ending) -> Step<Ending> {
+        log!(self.level, call_id = %cx.call().id, reason = ?ending.reason(), "response complete");
+        Step::ready(ending)
+    }
+}
+
+impl Settings {
+    fn short(&self, text: &str) -> String {
+        match text.char_indices().nth(self.max_chars) {
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+            None => text.to_owned(),
+        }
+    }
+}

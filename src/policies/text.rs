@@ -1,0 +1,60 @@
+//! What policies on text share.
+
+use crate::{
+    json::{Edit, Text, literals},
+    model::{BlockHead, BlockKind},
+    policy::Watch,
+};
+
+/// Watches prose as it comes, and nothing else.
+pub(super) fn prose_in_deltas(block: &BlockHead) -> Watch {
+    if block.kind.is_prose() { Watch::Deltas } else { Watch::Ignore }
+}
+
+/// Whether a block is a call of one of the client's tools.
+pub(super) fn is_tool_call(block: &BlockHead) -> bool {
+    matches!(block.kind, BlockKind::ToolCall { .. })
+}
+
+/// The strings in a JSON text, decoded: keys and values.
+pub(super) fn json_strings(text: &str) -> impl Iterator<Item = String> + '_ {
+    literals(text).map(|range| Text::decode_raw(text.get(range).unwrap_or_default().as_bytes()).into_owned())
+}
+
+/// Applies `edit` to each string in a JSON text; everything else stays byte for byte. The text may be cut off.
+///
+/// A text that is no JSON object or array is one string.
+pub(super) fn edit_json_strings(text: &str, mut edit: impl FnMut(&str) -> Vec<Edit>) -> String {
+    if !text.trim_start().starts_with(['{', '[', '"']) {
+        return apply(text, &edit(text));
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut kept = 0;
+    for range in literals(text) {
+        let Some(raw) = text.get(range.clone()) else { continue };
+        let string = Text::from_raw(bytes::Bytes::copy_from_slice(raw.as_bytes()));
+        let edits = edit(&string.decode());
+        if edits.is_empty() {
+            continue;
+        }
+        let new = string.splice(0, false, &edits);
+        out.push_str(text.get(kept..range.start).unwrap_or_default());
+        out.push_str(&String::from_utf8_lossy(new.raw()));
+        kept = range.end;
+    }
+    out.push_str(text.get(kept..).unwrap_or_default());
+    out
+}
+
+/// Applies edits to a plain text.
+pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut kept = 0;
+    for edit in edits {
+        out.push_str(text.get(kept..edit.range.start).unwrap_or_default());
+        out.push_str(&edit.with);
+        kept = edit.range.end;
+    }
+    out.push_str(text.get(kept..).unwrap_or_default());
+    out
+}
