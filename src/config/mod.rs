@@ -2,5 +2,13 @@
 //!
 //! Read [`settings::Settings`] first.
 
+pub mod check;
+pub mod document;
+pub mod environment;
+mod mask;
+mod phrase;
+pub mod report;
+pub mod schema;
 pub mod settings;
 pub mod units;
+mod yaml;

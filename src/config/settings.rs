@@ -115,6 +115,7 @@ pub enum LogFormat {
 pub struct Upstream {
     /// Its name in rules, logs and metrics; also the name of its Envoy cluster.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"))]
+    #[schemars(extend("x-remedy" = "write lower-case letters, digits, `-` and `_`, at most 63, a letter or digit first"))]
     pub name: String,
     /// Scheme, host, port and optional path prefix, as `https://api.anthropic.com`. A trailing `/v1` of the prefix is
     /// dropped, because the client's path already has it. `demo` is the built-in demo provider.
@@ -229,6 +230,7 @@ pub struct ClientKey {
     /// The SHA-256 of the key, 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    #[schemars(extend("x-remedy" = "write the 64 hexadecimal digits that `printf %s KEY | sha256sum` prints"))]
     pub value_sha256: Option<String>,
 }
 
