@@ -70,13 +70,8 @@ impl Check<'_> {
             }
             Kind::Required { property } => {
                 let missing = property.as_str().unwrap_or_default();
-                let about = node.pointer(&child("/properties", missing)).map(|node| self.resolve(node)).unwrap_or_default();
-                let about = node
-                    .pointer(&child("/properties", missing))
-                    .and_then(|node| node.get("description"))
-                    .or_else(|| about.get("description"))
-                    .and_then(Value::as_str)
-                    .map_or_else(String::new, |text| format!(" ({})", phrase::first_sentence(text)));
+                let about = node.pointer(&child("/properties", missing)).map(|property| self.about(property));
+                let about = about.unwrap_or_default();
                 let message = if at.is_empty() {
                     format!("the key `{missing}` is missing")
                 } else {
@@ -104,7 +99,8 @@ impl Check<'_> {
             }
             Kind::Pattern { pattern } => {
                 let remedy = node.get("x-remedy").and_then(Value::as_str);
-                let remedy = remedy.map_or_else(|| format!("write text that fits the pattern {pattern}"), str::to_owned);
+                let remedy =
+                    remedy.map_or_else(|| format!("write text that fits the pattern {pattern}"), str::to_owned);
                 self.add(&at, Part::Value, format!("{name} does not have the right form"), remedy);
             }
             kind => {
@@ -203,6 +199,13 @@ impl Check<'_> {
         let name = node.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix("#/$defs"));
         let found = name.and_then(|name| self.definitions.as_ref()?.pointer(name));
         found.unwrap_or(node).clone()
+    }
+
+    /// What a property is for, in brackets.
+    fn about(&self, property: &Value) -> String {
+        let target = self.resolve(property);
+        let text = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
+        text.map_or_else(String::new, |text| format!(" ({})", phrase::first_sentence(text)))
     }
 
     fn add(&mut self, at: &str, part: Part, message: impl Into<String>, remedy: impl Into<String>) {

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
@@ -71,14 +72,8 @@ impl Document {
         let readable = tree.is_some();
         let Tree { value, spans } =
             tree.unwrap_or_else(|| Tree { value: Value::Object(Map::new()), spans: HashMap::new() });
-        let mut document = Self {
-            path: path.into(),
-            text: text.into(),
-            value,
-            spans,
-            overlays: BTreeMap::new(),
-            faults: Vec::new(),
-        };
+        let mut document =
+            Self { path: path.into(), text: text.into(), value, spans, overlays: BTreeMap::new(), faults: Vec::new() };
         let problem = |fault: yaml::Fault| Problem {
             place: document.place_of(fault.at),
             pointer: fault.pointer,
@@ -91,14 +86,21 @@ impl Document {
     }
 
     /// Puts a value over the one at `pointer`, making the mappings on the way. Does nothing where the way leads through
-    /// something that is no mapping: that is a problem of its own, which the schema reports.
+    /// something else: that is a problem of its own, which the schema reports.
     pub fn overlay(&mut self, pointer: &str, value: Value, by: Place) {
         let mut here = &mut self.value;
         for step in pointer.split('/').skip(1) {
-            let Value::Object(fields) = here else { return };
-            here = fields.entry(step).or_insert_with(|| Value::Object(Map::new()));
+            let next = match here {
+                Value::Object(fields) => Some(fields.entry(step).or_insert_with(|| Value::Object(Map::new()))),
+                Value::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            };
+            let Some(next) = next else { return };
+            here = next;
         }
         *here = value;
+        let below = format!("{pointer}/");
+        self.overlays.retain(|at, _| !at.starts_with(&below));
         self.overlays.insert(pointer.to_owned(), by);
     }
 
@@ -107,14 +109,23 @@ impl Document {
         self.value.pointer(pointer)
     }
 
+    /// What stands at `pointer`, when it has that type.
+    pub fn read_as<T: DeserializeOwned>(&self, pointer: &str) -> Option<T> {
+        self.get(pointer).and_then(|value| T::deserialize(value).ok())
+    }
+
+    /// As [`read_as`](Self::read_as), with a default for what is absent. What is there with a wrong type gives nothing.
+    pub fn read_or<T: DeserializeOwned>(&self, pointer: &str, default: T) -> Option<T> {
+        if self.get(pointer).is_some() { self.read_as(pointer) } else { Some(default) }
+    }
+
+    /// How many entries the list at `pointer` has.
+    pub fn count(&self, pointer: &str) -> usize {
+        self.get(pointer).and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// A problem with what stands at `pointer`; the nearest thing around it when nothing stands there.
-    pub fn problem(
-        &self,
-        pointer: &str,
-        part: Part,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Problem {
+    pub fn problem(&self, pointer: &str, part: Part, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
         Problem {
             place: self.place(pointer, part),
             pointer: pointer.to_owned(),

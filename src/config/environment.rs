@@ -11,7 +11,9 @@ pub struct Environment {
 impl Environment {
     /// The variables of this process. One whose name or value is not UTF-8 is left out.
     pub fn of_process() -> Self {
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
     }
 
     /// The value of a variable that is set and not empty.

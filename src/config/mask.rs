@@ -99,10 +99,10 @@ fn is_secret(pointer: &str, value: &Value) -> bool {
     says_secret && !in_credentials
         || in_credentials
             && match steps.last() {
-            Some(&"env") => !is_variable_name(text),
-            Some(&"file") => false,
-            _ => strsim::jaro_winkler(text, "passthrough") < 0.8,
-        }
+                Some(&"env") => !is_variable_name(text),
+                Some(&"file") => false,
+                _ => strsim::jaro_winkler(text, "passthrough") < 0.8,
+            }
 }
 
 /// The ranges of `text` that look like secrets.

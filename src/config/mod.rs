@@ -5,10 +5,16 @@
 pub mod check;
 pub mod document;
 pub mod environment;
+pub mod load;
 mod mask;
+pub mod overlay;
 mod phrase;
+pub mod quickstart;
 pub mod report;
 pub mod schema;
+pub mod secret;
+mod semantics;
 pub mod settings;
+pub mod target;
 pub mod units;
 mod yaml;

@@ -79,7 +79,7 @@ pub(super) fn wrong_type(name: &str, instance: &Value, forms: &[&Value]) -> (Str
             format!("add the unit, as `{number}B` or `{number}MiB`")
         }
         ([form], Value::Number(_) | Value::Bool(_)) if types(form) == ["string"] => {
-            format!("write it in quotes: \"{instance}\"")
+            "put it in quotes, so that YAML takes it for text".to_owned()
         }
         ([form], _) if types(form) == ["array"] => "write it as a list: `[…]`, or one `- …` a line".to_owned(),
         _ => format!("write {wanted}"),
@@ -94,10 +94,9 @@ pub(super) fn format(name: &str, instance: &Value, format: &str) -> (String, Str
             format!("{name} is not a duration"),
             "write a number above zero with its unit, as 90s, 5m or 1h30m".to_owned(),
         ),
-        "luthien-size" => (
-            format!("{name} is not a size"),
-            "write a number above zero with its unit, as 512KiB or 32MiB".to_owned(),
-        ),
+        "luthien-size" => {
+            (format!("{name} is not a size"), "write a number above zero with its unit, as 512KiB or 32MiB".to_owned())
+        }
         other => (format!("{name} is {}, but no `{other}`", noun_of(instance)), format!("write a `{other}`")),
     }
 }

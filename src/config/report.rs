@@ -151,6 +151,16 @@ impl Report {
         }])
     }
 
+    /// The same problems as problems of an environment variable whose text they are about.
+    pub(super) fn of_variable(mut self, name: &str, pointer: &str) -> Self {
+        for problem in &mut self.problems {
+            problem.place = Place::Variable(name.to_owned());
+            problem.pointer = format!("{pointer}{}", problem.pointer);
+        }
+        self.texts.clear();
+        self
+    }
+
     /// Every problem.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -220,7 +230,7 @@ impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { place, value, message, remedy, .. } = self.0;
         let key = self.0.key();
-        if key.is_empty() {
+        if key.is_empty() || message.contains(&format!("`{key}`")) {
             writeln!(f, "{place}: {message}")?;
         } else {
             writeln!(f, "{place}: {key}: {message}")?;

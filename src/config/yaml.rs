@@ -122,7 +122,12 @@ impl<'t> Reader<'t> {
     ) -> Result<Value, Fault> {
         let at = self.range(span);
         if depth > MAX_DEPTH {
-            return Err(fault(pointer, at, format!("values are nested deeper than {MAX_DEPTH}"), "flatten the document"));
+            return Err(fault(
+                pointer,
+                at,
+                format!("values are nested deeper than {MAX_DEPTH}"),
+                "flatten the document",
+            ));
         }
         self.spans.insert(pointer.to_owned(), Spans { key, value: at.clone() });
         let (value, anchor) = match event {
@@ -243,7 +248,12 @@ impl<'t> Reader<'t> {
             Some(Err(error)) => {
                 let at = self.offset(*error.marker());
                 let message = format!("this is not YAML: {}", error.info());
-                Err(fault("", at..at, message, "check the indentation, the quotes and the brackets here and just above"))
+                Err(fault(
+                    "",
+                    at..at,
+                    message,
+                    "check the indentation, the quotes and the brackets here and just above",
+                ))
             }
         }
     }
