@@ -103,6 +103,9 @@ impl Check<'_> {
                     remedy.map_or_else(|| format!("write text that fits the pattern {pattern}"), str::to_owned);
                 self.add(&at, Part::Value, format!("{name} does not have the right form"), remedy);
             }
+            Kind::Minimum { limit } | Kind::Maximum { limit } if node.get("minimum") == node.get("maximum") => {
+                self.add(&at, Part::Value, format!("{name} must be {limit}"), format!("write {limit}"));
+            }
             kind => {
                 let (message, remedy) = phrase::bound(&name, instance, kind);
                 self.add(&at, Part::Value, message, remedy);

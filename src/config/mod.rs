@@ -3,6 +3,7 @@
 //! Read [`settings::Settings`] first.
 
 pub mod check;
+pub mod compile;
 pub mod document;
 pub mod environment;
 pub mod load;
@@ -11,10 +12,13 @@ pub mod overlay;
 mod phrase;
 pub mod quickstart;
 pub mod report;
+pub mod rules;
 pub mod schema;
 pub mod secret;
 mod semantics;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod stub;
 pub mod target;
 pub mod units;
 mod yaml;

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transfor
 use serde_json::Value;
 
 use super::settings::Settings;
+use crate::policies::PolicyType;
 
 /// The JSON Schema of `luthien.yaml`.
 pub fn settings_schema() -> Value {
@@ -15,6 +16,13 @@ pub fn settings_schema() -> Value {
 pub(super) fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(without_null);
     settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// The JSON Schema of a policy type's `config`.
+pub(super) fn of_type(kind: &PolicyType) -> Value {
+    let mut schema = (kind.schema)();
+    without_null(&mut schema);
+    schema.to_value()
 }
 
 fn without_null(schema: &mut Schema) {

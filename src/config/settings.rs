@@ -149,6 +149,30 @@ pub enum Dialect {
     AnthropicMessages,
 }
 
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 3] = [Self::OpenaiChat, Self::OpenaiResponses, Self::AnthropicMessages];
+
+    /// Its name in configuration, rules and metrics, as `openai_chat`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiChat => "openai_chat",
+            Self::OpenaiResponses => "openai_responses",
+            Self::AnthropicMessages => "anthropic_messages",
+        }
+    }
+
+    /// The dialect of the requests posted to a path; the query does not matter.
+    pub fn of_path(path: &str) -> Option<Self> {
+        match path.split_once('?').map_or(path, |(path, _)| path) {
+            "/v1/chat/completions" => Some(Self::OpenaiChat),
+            "/v1/responses" => Some(Self::OpenaiResponses),
+            "/v1/messages" | "/v1/messages/count_tokens" => Some(Self::AnthropicMessages),
+            _ => None,
+        }
+    }
+}
+
 /// The key sent to a provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
