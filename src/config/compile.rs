@@ -43,8 +43,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let problems = check::validate(&schema::of::<RulesDocument>(), document, "");
     let mut compiler = Compiler { document, context, types, problems };
     let count = document.count("/policies");
-    let parts: Vec<Option<(&PolicyType, Arc<dyn Factory>, Selector)>> =
-        (0..count).map(|index| compiler.entry(&format!("/policies/{index}"))).collect();
+    let parts: Vec<Option<Parts<'_>>> = (0..count).map(|index| compiler.entry(&format!("/policies/{index}"))).collect();
     compiler.unique_names(count);
     let read = RulesDocument::deserialize(&document.value);
     if let (true, Err(error)) = (compiler.problems.is_empty(), &read) {
@@ -54,7 +53,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let report = document.report(compiler.problems);
     let Some(read) = read.ok().filter(|_| report.is_empty()) else { return Err(report) };
     let entries = read.policies.into_iter().zip(parts).filter_map(|(entry, parts)| {
-        let (kind, factory, selects) = parts?;
+        let Parts { kind, factory, selects } = parts?;
         let PolicyEntry { name, mode, on_fault, timeout, .. } = entry;
         let timeout = timeout.map_or(context.hook, units::Duration::get);
         let (mode, on_fault) = (mode.into(), on_fault.into());
@@ -94,6 +93,13 @@ impl Context {
     }
 }
 
+/// What an entry is compiled to, besides its plain values.
+struct Parts<'d> {
+    kind: &'d PolicyType,
+    factory: Arc<dyn Factory>,
+    selects: Selector,
+}
+
 struct Compiler<'d> {
     document: &'d Document,
     context: &'d Context,
@@ -102,11 +108,11 @@ struct Compiler<'d> {
 }
 
 impl<'d> Compiler<'d> {
-    fn entry(&mut self, at: &str) -> Option<(&'d PolicyType, Arc<dyn Factory>, Selector)> {
+    fn entry(&mut self, at: &str) -> Option<Parts<'d>> {
         let selects = self.selector(&format!("{at}/match"));
         let kind = self.kind(&format!("{at}/type"))?;
         let factory = self.build(kind, &format!("{at}/config"))?;
-        Some((kind, factory, selects))
+        Some(Parts { kind, factory, selects })
     }
 
     fn kind(&mut self, at: &str) -> Option<&'d PolicyType> {

@@ -56,6 +56,8 @@ pub struct Draft {
     pub warnings: Vec<String>,
     /// What is wrong.
     pub report: Report,
+    /// Whether the built-in rules hold when there is no rules document.
+    pub(super) rules_are_optional: bool,
 }
 
 /// Reads and checks the settings in `path` (`-` is standard input), with the environment and then `overrides` over them.
@@ -84,24 +86,26 @@ impl Draft {
             problems.push(document.problem("", Part::Value, error.to_string(), "correct the value"));
         }
         report.append(document.report(problems));
-        Self { document, base: base.to_owned(), warnings, report }
+        Self { document, base: base.to_owned(), warnings, report, rules_are_optional: false }
     }
 
-    /// The rules document, when the settings say where it is.
-    pub fn rules(&self) -> Option<PathBuf> {
-        let path = self.document.read_or("/rules", PathBuf::from("policy.yaml"))?;
-        Some(self.base.join(path))
+    /// Where the rules come from, when the settings say so.
+    pub fn rules(&self) -> Option<RulesSource> {
+        let path = self.base.join(self.document.read_or("/rules", PathBuf::from("policy.yaml"))?);
+        let embedded = self.rules_are_optional && !path.exists();
+        Some(if embedded { RulesSource::Embedded } else { RulesSource::File(path) })
     }
 
     /// The settings, or what is wrong with them.
     pub fn finish(self, environment: &Environment) -> Result<Loaded, Report> {
-        let Self { document, base, warnings, report } = self;
+        let rules = self.rules();
+        let Self { document, base, warnings, report, .. } = self;
         let mut settings = match Settings::deserialize(&document.value) {
             Ok(settings) if report.is_empty() => settings,
             Ok(_) | Err(_) => return Err(report),
         };
         settings.resolve(&base);
-        let rules = RulesSource::File(settings.rules.clone());
+        let rules = rules.unwrap_or_else(|| RulesSource::File(settings.rules.clone()));
         let state = environment.get("LUTHIEN_STATE_DIR").unwrap_or(".luthien").into();
         Ok(Loaded { settings, file: document.path, base, rules, state, warnings })
     }

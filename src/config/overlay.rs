@@ -44,6 +44,8 @@ pub struct Variable {
     pub about: String,
     /// What holds without it, as YAML; nothing for a key without a default.
     pub default: Option<Value>,
+    /// The words that are allowed, when only some are.
+    pub choices: Vec<String>,
     /// Whether the value is taken as it stands, and not read as YAML.
     pub is_text: bool,
 }
@@ -138,8 +140,15 @@ fn walk(root: &Value, node: &Value, default: Option<&Value>, pointer: &str, foun
         pointer: pointer.to_owned(),
         about: about.unwrap_or_default().to_owned(),
         default: default.cloned(),
+        choices: choices(target),
         is_text: is_text(target),
     });
+}
+
+fn choices(node: &Value) -> Vec<String> {
+    let words =
+        node.get("oneOf").and_then(Value::as_array).into_iter().flatten().filter_map(|branch| branch.get("const"));
+    words.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Whether a schema wants text and nothing else: then a value is not read as YAML, so that `0123` stays what it is.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     document::Document,
     environment::Environment,
-    load::{Draft, Loaded, RulesSource},
+    load::{Draft, Loaded},
     overlay::Override,
     report::{Place, Report},
 };
@@ -38,6 +38,11 @@ const PROVIDERS: [(&str, &str, &str); 2] = [
 /// `OPENAI_BASE_URL`) with that key; with only `OPENAI_BASE_URL` set, that server with the client's own key; otherwise
 /// the built-in demo provider. The second likewise. The rules are `config/policy.yaml` when it exists.
 pub fn quickstart(folder: &Path, overrides: &[Override], environment: &Environment) -> Result<Loaded, Report> {
+    quickstart_draft(folder, overrides, environment)?.finish(environment)
+}
+
+/// As [`quickstart`], but gives what could be read together with what is wrong.
+pub fn quickstart_draft(folder: &Path, overrides: &[Override], environment: &Environment) -> Result<Draft, Report> {
     let mut document = Document::parse("(built-in settings)", SETTINGS)?;
     for (index, (key, base_url, public)) in PROVIDERS.into_iter().enumerate() {
         let (has_key, url) = (environment.get(key).is_some(), environment.get(base_url));
@@ -54,10 +59,8 @@ pub fn quickstart(folder: &Path, overrides: &[Override], environment: &Environme
             put("credentials", json!({ "env": key }), key);
         }
     }
-    let mut loaded = Draft::new(document, folder, overrides, environment).finish(environment)?;
+    let mut draft = Draft::new(document, folder, overrides, environment);
     let chosen = environment.get("LUTHIEN_RULES").is_some() || overrides.iter().any(|over| over.pointer == "/rules");
-    if !chosen && !loaded.settings.rules.exists() {
-        loaded.rules = RulesSource::Embedded;
-    }
-    Ok(loaded)
+    draft.rules_are_optional = !chosen;
+    Ok(draft)
 }

@@ -11,17 +11,19 @@ use super::{settings::Dialect, units::Duration};
 use crate::policy;
 
 /// The rules: which policies run on which calls, in which order.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RulesDocument {
     /// Version of this document's format. Only 1 exists.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// When the tool calls of one answer are released.
+    #[serde(default)]
     pub release: Release,
     /// The policies, in the order in which they run; the output of one is the input of the next. With an empty list
     /// every call passes unchanged.
+    // Not optional: a file that was cut short while it was written must not switch every policy off.
     pub policies: Vec<PolicyEntry>,
 }
 

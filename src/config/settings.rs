@@ -25,7 +25,7 @@ pub struct Settings {
     /// The admin listener: health, readiness, metrics, version.
     #[serde(default)]
     pub admin: Admin,
-    /// The rules document, relative to this file. Reloaded when it changes.
+    /// The rules document, relative to the folder of the settings file. Reloaded when it changes.
     #[serde(default = "default_rules")]
     pub rules: PathBuf,
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
@@ -66,7 +66,8 @@ pub struct Settings {
 pub struct Admin {
     /// `ADDRESS:PORT`. Anything but loopback needs a token.
     pub listen: String,
-    /// Bearer token that the admin listener demands (except `/healthz` and `/readyz`). Needed off loopback.
+    /// Where the bearer token stands that the admin listener demands (except `/healthz` and `/readyz`): `{ env: NAME }`
+    /// or `{ file: PATH }`. Needed off loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretSource>,
 }

@@ -128,10 +128,12 @@ policies:
 }
 
 #[test]
-fn an_empty_document_passes_everything() {
-    for text in ["", "policies: []\n", "version: 1\n"] {
-        assert!(compiled(text).is_ok_and(|rules| rules.entries.is_empty()), "{text:?}");
+fn no_policies_must_be_said() {
+    assert!(compiled("policies: []\n").is_ok_and(|rules| rules.entries.is_empty()));
+    for text in ["", "version: 1\n"] {
+        assert!(report(text).contains("the key `policies` is missing"), "{text:?}");
     }
+    assert!(report("policies:\n").contains("`policies` has no value"));
 }
 
 #[test]
