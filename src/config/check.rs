@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     document::{Document, Part},
+    mask,
     phrase::{self, closest, name_of, or_list},
     report::{Problem, key},
     units::{Duration, Size},
@@ -174,6 +175,12 @@ impl Check<'_> {
     }
 
     fn unknown_key(&mut self, at: &str, unknown: &str, known: &[String]) {
+        if mask::is_secret_key(&child(at, unknown)) {
+            let message = format!("{} has an unknown key, which may be a secret", name_of(at));
+            let remedy = format!("remove it, and write one of {}", or_list(known.iter().map(|key| format!("`{key}`"))));
+            self.add(at, Part::Key, message, remedy);
+            return;
+        }
         let message = if at.is_empty() {
             format!("unknown key `{unknown}`")
         } else {

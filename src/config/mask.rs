@@ -40,6 +40,8 @@ pub(super) fn text(text: &str, value: &Value, spans: &HashMap<String, Spans>) ->
     let mut hidden = shapes(text);
     let secrets = spans.iter().filter(|(at, _)| value.pointer(at).is_some_and(|value| is_secret(at, value)));
     hidden.extend(secrets.map(|(_, spans)| spans.value.clone()));
+    let keys = spans.iter().filter(|(at, _)| is_secret_key(at) && value.pointer(at).is_some());
+    hidden.extend(keys.filter_map(|(_, spans)| spans.key.clone()));
     let mut bytes = text.as_bytes().to_vec();
     for range in hidden {
         bytes.get_mut(range).into_iter().flatten().for_each(|byte| *byte = b'*');
@@ -83,6 +85,14 @@ pub(super) fn is_variable_name(name: &str) -> bool {
     let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
     legal && (name.len() <= 20 || !name.bytes().any(|byte| byte.is_ascii_lowercase()))
+}
+
+/// Whether an unknown key, at `pointer`, may be a secret: `credentials: { sk-… }` is a mapping to YAML.
+pub(super) fn is_secret_key(pointer: &str) -> bool {
+    let (around, name) = pointer.rsplit_once('/').unwrap_or_default();
+    let is_word = name.len() <= 16 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let in_credentials = is_secret(around, &Value::String(String::new()));
+    !shapes(name).is_empty() || in_credentials && !is_word && name != "value_sha256"
 }
 
 /// Whether a secret may stand at `pointer`: where credentials are described, everything but the known words is taken

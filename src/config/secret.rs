@@ -5,7 +5,11 @@ use std::{fmt, fs, path::Path};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{environment::Environment, mask, settings::SecretSource};
+use super::{
+    environment::Environment,
+    mask,
+    settings::{ClientKey, SecretSource},
+};
 
 /// A secret. Cannot be printed or serialised by accident.
 #[derive(Clone)]
@@ -65,6 +69,36 @@ impl SecretSource {
     }
 }
 
+impl ClientKey {
+    /// The SHA-256 of the key, read from where it stands. A relative file is looked for in `base`.
+    pub fn digest(&self, base: &Path, environment: &Environment) -> Result<[u8; 32], SecretError> {
+        let Self { name, file, env, value_sha256 } = self;
+        match (file, env, value_sha256) {
+            (Some(path), None, None) => from_file(&base.join(path)).map(|secret| secret.digest()),
+            (None, Some(variable), None) => from_variable(variable, environment).map(|secret| secret.digest()),
+            (None, None, Some(digits)) => from_hex(digits).ok_or_else(|| SecretError {
+                message: format!("`value_sha256` of the client key `{name}` is not 64 hexadecimal digits"),
+                remedy: "write what `printf %s KEY | sha256sum` prints".to_owned(),
+            }),
+            _ => Err(SecretError {
+                message: format!("the client key `{name}` does not have exactly one value"),
+                remedy: "keep exactly one of `file`, `env` and `value_sha256`".to_owned(),
+            }),
+        }
+    }
+}
+
+fn from_hex(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// The secret in an environment variable.
 pub fn from_variable(name: &str, environment: &Environment) -> Result<Secret, SecretError> {
     // A secret pasted where the name of its variable belongs must not be repeated.
@@ -114,5 +148,25 @@ mod tests {
         }
         let pasted = read(SecretSource::Env("s3cret-in-the-wrong-place".into())).expect_err("no such variable");
         assert!(!pasted.to_string().contains("s3cret"), "{pasted}");
+    }
+
+    #[test]
+    fn client_keys_have_one_digest_wherever_they_stand() {
+        let environment: Environment = [("KEY", "s3cret")].into_iter().collect();
+        let expected = Secret::new("s3cret").expect("a secret").digest();
+        let hex = "1EC1C26B50D5D3C58D9583181AF8076655FE00756BF7285940BA3670F99FCBA0";
+        let key = |env: Option<&str>, value_sha256: Option<&str>| ClientKey {
+            name: "a".to_owned(),
+            file: None,
+            env: env.map(str::to_owned),
+            value_sha256: value_sha256.map(str::to_owned),
+        };
+        let digest = |key: ClientKey| key.digest(Path::new("."), &environment);
+        assert_eq!(digest(key(Some("KEY"), None)), Ok(expected));
+        assert_eq!(digest(key(None, Some(hex))), Ok(expected));
+        assert!(digests_equal(&expected, &expected) && !digests_equal(&expected, &[0; 32]));
+        for wrong in [key(None, None), key(Some("KEY"), Some(hex)), key(None, Some("é")), key(Some("ABSENT"), None)] {
+            assert!(digest(wrong.clone()).is_err(), "{wrong:?}");
+        }
     }
 }

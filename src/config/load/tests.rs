@@ -117,11 +117,13 @@ fn unions_are_explained() {
         ("{env: 3}", "`upstreams[0].credentials.env` must be text, not a number"),
         ("{env: HOME, fil: x}", "unknown key `fil` in `upstreams[0].credentials`"),
         ("", "has no value"),
+        ("{REALLY-SECRET-0123}", "has an unknown key, which may be a secret"),
+        ("{env: {SECRET-0123: 1}}", "must be text, not a mapping"),
         ("sk-ant-REALLY-SECRET-0123", "value:  [secret]"),
         ("correct horse battery staple", "value:  [secret]"),
     ] {
         let text = GOOD.replace("]}", &format!("], credentials: {credentials}}}"));
-        let report = report(&text, &[("HOME", "/root")]);
+        let report = report(&text, &[("HOME", "x")]);
         assert!(report.contains(message), "{credentials}: {report}");
         assert!(!report.contains("SECRET-0123") && !report.contains("battery"), "{report}");
         assert!(!report.contains("any of the schemas"), "{report}");
@@ -193,6 +195,19 @@ fn the_graphical_report_shows_the_line() {
     let text = String::from_utf8(out).expect("text");
     assert!(text.contains("luthien.yaml:2") && text.contains("//*********@h"), "{text}");
     assert!(!text.contains("hunter2") && text.contains("1 problem"), "{text}");
+}
+
+proptest::proptest! {
+    /// Whatever is in a file, there are settings or a report that can be shown.
+    #[test]
+    fn no_text_is_too_strange(text in r"([a-z]{1,3}|upstreams|clients|keys|é|[ \n\t:,&*!|>'{}\[\]#~?0-9-]| *- |: |\n  )*") {
+        if let Err(report) = check(&text, &[]) {
+            let mut out = Vec::new();
+            report.render(Style::Graphical, &mut out).expect("written");
+            report.render(Style::Plain, &mut out).expect("written");
+            assert!(!report.is_empty() && !out.is_empty());
+        }
+    }
 }
 
 #[test]
