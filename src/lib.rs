@@ -1,5 +1,6 @@
 //! Luthien puts programmable policy between AI clients and LLM providers.
 
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod journal;

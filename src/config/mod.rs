@@ -2,5 +2,27 @@
 //!
 //! Read [`settings::Settings`] first.
 
+pub mod check;
+pub mod compile;
+pub mod document;
+pub mod environment;
+pub mod live;
+pub mod load;
+mod mask;
+pub mod overlay;
+mod phrase;
+pub mod quickstart;
+pub mod reference;
+pub mod report;
+pub mod routes;
+pub mod rules;
+pub mod schema;
+pub mod secret;
+mod semantics;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod stub;
+pub mod target;
 pub mod units;
+pub mod watch;
+mod yaml;

@@ -25,7 +25,7 @@ pub struct Settings {
     /// The admin listener: health, readiness, metrics, version.
     #[serde(default)]
     pub admin: Admin,
-    /// The rules document, relative to this file. Reloaded when it changes.
+    /// The rules document, relative to the folder of the settings file. Reloaded when it changes.
     #[serde(default = "default_rules")]
     pub rules: PathBuf,
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
@@ -66,7 +66,8 @@ pub struct Settings {
 pub struct Admin {
     /// `ADDRESS:PORT`. Anything but loopback needs a token.
     pub listen: String,
-    /// Bearer token that the admin listener demands (except `/healthz` and `/readyz`). Needed off loopback.
+    /// Where the bearer token stands that the admin listener demands (except `/healthz` and `/readyz`): `{ env: NAME }`
+    /// or `{ file: PATH }`. Needed off loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretSource>,
 }
@@ -115,6 +116,7 @@ pub enum LogFormat {
 pub struct Upstream {
     /// Its name in rules, logs and metrics; also the name of its Envoy cluster.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"))]
+    #[schemars(extend("x-remedy" = "write lower-case letters, digits, `-` and `_`, at most 63, a letter or digit first"))]
     pub name: String,
     /// Scheme, host, port and optional path prefix, as `https://api.anthropic.com`. A trailing `/v1` of the prefix is
     /// dropped, because the client's path already has it. `demo` is the built-in demo provider.
@@ -146,6 +148,30 @@ pub enum Dialect {
     OpenaiResponses,
     /// Anthropic Messages, `POST /v1/messages`.
     AnthropicMessages,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 3] = [Self::OpenaiChat, Self::OpenaiResponses, Self::AnthropicMessages];
+
+    /// Its name in configuration, rules and metrics, as `openai_chat`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiChat => "openai_chat",
+            Self::OpenaiResponses => "openai_responses",
+            Self::AnthropicMessages => "anthropic_messages",
+        }
+    }
+
+    /// The dialect of the requests posted to a path; the query does not matter.
+    pub fn of_path(path: &str) -> Option<Self> {
+        match path.split_once('?').map_or(path, |(path, _)| path) {
+            "/v1/chat/completions" => Some(Self::OpenaiChat),
+            "/v1/responses" => Some(Self::OpenaiResponses),
+            "/v1/messages" | "/v1/messages/count_tokens" => Some(Self::AnthropicMessages),
+            _ => None,
+        }
+    }
 }
 
 /// The key sent to a provider.
@@ -229,6 +255,7 @@ pub struct ClientKey {
     /// The SHA-256 of the key, 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    #[schemars(extend("x-remedy" = "write the 64 hexadecimal digits that `printf %s KEY | sha256sum` prints"))]
     pub value_sha256: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Durations and sizes as people write them: `90s`, `32MiB`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -37,21 +37,52 @@ impl Size {
     }
 }
 
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole units read back as the same number; `1.5 MiB` would not always.
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| self.0.trailing_zeros() >= *shift) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let duration = humantime::parse_duration(text)
+            .map_err(|_| format!("`{text}` is not a duration; write it as 90s, 5m or 1h"))?;
+        if duration.is_zero() { Err("a time limit cannot be zero".to_owned()) } else { Ok(Self(duration)) }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size: bytesize::ByteSize =
+            text.parse().map_err(|_| format!("`{text}` is not a size; write it as 512KiB or 32MiB"))?;
+        if size.as_u64() == 0 { Err("a size limit cannot be zero".to_owned()) } else { Ok(Self(size.as_u64())) }
+    }
+}
+
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let duration = humantime::parse_duration(&text)
-            .map_err(|_| D::Error::custom(format!("`{text}` is not a duration; write it as 90s, 5m or 1h")))?;
-        if duration.is_zero() {
-            return Err(D::Error::custom("a time limit cannot be zero"));
-        }
-        Ok(Self(duration))
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
 impl Serialize for Duration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(self.0))
+        serializer.collect_str(self)
     }
 }
 
@@ -67,20 +98,13 @@ impl JsonSchema for Duration {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let size = text
-            .parse::<bytesize::ByteSize>()
-            .map_err(|_| D::Error::custom(format!("`{text}` is not a size; write it as 512KiB or 32MiB")))?;
-        if size.as_u64() == 0 {
-            return Err(D::Error::custom("a size limit cannot be zero"));
-        }
-        Ok(Self(size.as_u64()))
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&bytesize::ByteSize(self.0).display().iec())
+        serializer.collect_str(self)
     }
 }
 

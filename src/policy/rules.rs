@@ -1,6 +1,6 @@
 //! The rules as they run: compiled policies with their selection, pinned by each call as one snapshot.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use globset::GlobSet;
 use regex::Regex;
@@ -102,8 +102,117 @@ pub struct CallFacts<'a> {
 }
 
 impl Selector {
-    /// stub
-    pub fn selects(&self, _: &CallFacts<'_>) -> bool {
-        true
+    /// Whether the policy runs on this call. Tool names are another question: [`selects_tool`](Self::selects_tool).
+    pub fn selects(&self, facts: &CallFacts<'_>) -> bool {
+        self.unmet(facts).is_none()
+    }
+
+    /// Whether the policy sees this tool call, in a call that it runs on.
+    pub fn selects_tool(&self, name: &str) -> bool {
+        self.tools.as_ref().is_none_or(|tools| tools.is_match(name))
+    }
+
+    /// As [`selects`](Self::selects); otherwise the first condition that does not fit, with the value that it met, as
+    /// a sentence.
+    pub fn explain(&self, facts: &CallFacts<'_>) -> Result<(), String> {
+        match self.unmet(facts) {
+            None => Ok(()),
+            Some((condition, Some(value))) => Err(format!("`match.{condition}` does not fit `{value}`")),
+            Some((condition, None)) => Err(format!("`match.{condition}` is given and the call has none")),
+        }
+    }
+
+    /// The first condition that does not fit, and what it met. Allocates only where a header does not fit.
+    fn unmet<'f>(&self, facts: &CallFacts<'f>) -> Option<(Cow<'static, str>, Option<&'f str>)> {
+        let is_one_of = |names: &Option<Vec<String>>, value: &str| {
+            names.as_ref().is_none_or(|names| names.iter().any(|n| n == value))
+        };
+        let fits = |globs: &Option<GlobSet>, value: &str| globs.as_ref().is_none_or(|globs| globs.is_match(value));
+        let path = facts.path.split_once('?').map_or(facts.path, |(path, _)| path);
+        if !is_one_of(&self.dialects, facts.dialect) {
+            return Some(("dialect".into(), Some(facts.dialect)));
+        }
+        if !fits(&self.models, facts.model) {
+            return Some(("model".into(), Some(facts.model)));
+        }
+        if !is_one_of(&self.upstreams, facts.upstream) {
+            return Some(("upstream".into(), Some(facts.upstream)));
+        }
+        if !fits(&self.paths, path) {
+            return Some(("path".into(), Some(path)));
+        }
+        if let Some(clients) = &self.clients
+            && !facts.client.is_some_and(|client| clients.is_match(client))
+        {
+            return Some(("client".into(), facts.client));
+        }
+        self.headers.iter().find_map(|(name, pattern)| {
+            let values = facts.headers.iter().filter(|(header, _)| header == name);
+            let mut values = values.map(|(_, value)| value.as_str()).peekable();
+            let first = values.peek().copied();
+            (!values.any(|value| pattern.is_match(value))).then(|| (format!("header.{name}").into(), first))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use globset::{Glob, GlobSetBuilder};
+
+    use super::*;
+
+    fn set(globs: &[&str]) -> GlobSet {
+        let mut set = GlobSetBuilder::new();
+        for glob in globs {
+            set.add(Glob::new(glob).expect("a glob"));
+        }
+        set.build().expect("a set")
+    }
+
+    #[test]
+    fn the_first_condition_that_does_not_fit_is_named() {
+        let headers = [("x-team".to_owned(), "red".to_owned()), ("x-team".to_owned(), "blue".to_owned())];
+        let facts = CallFacts {
+            dialect: "openai_chat",
+            model: "openrouter/gpt-5",
+            upstream: "openai",
+            path: "/v1/chat/completions?beta=true",
+            client: None,
+            headers: &headers,
+        };
+        let header = |name: &str, pattern: &str| (name.to_owned(), Regex::new(pattern).expect("a pattern"));
+        let names = |name: &str| Some(vec![name.to_owned()]);
+        let none = Selector::default;
+        for (selector, expected) in [
+            (none(), Ok(())),
+            (Selector { models: Some(set(&["claude-*", "*gpt-*"])), ..none() }, Ok(())),
+            (
+                Selector { models: Some(set(&["claude-*"])), ..none() },
+                Err("`match.model` does not fit `openrouter/gpt-5`"),
+            ),
+            (
+                Selector { dialects: names("anthropic_messages"), ..none() },
+                Err("`match.dialect` does not fit `openai_chat`"),
+            ),
+            (Selector { upstreams: names("openai"), ..none() }, Ok(())),
+            (Selector { upstreams: names("ollama"), ..none() }, Err("`match.upstream` does not fit `openai`")),
+            (Selector { paths: Some(set(&["/v1/chat/*s"])), ..none() }, Ok(())),
+            (Selector { clients: Some(set(&["*"])), ..none() }, Err("`match.client` is given and the call has none")),
+            (Selector { headers: vec![header("x-team", "^r"), header("x-team", "^b")], ..none() }, Ok(())),
+            (
+                Selector { headers: vec![header("x-team", "r"), header("x-team", "^g")], ..none() },
+                Err("`match.header.x-team` does not fit `red`"),
+            ),
+            (
+                Selector { headers: vec![header("x-other", "")], ..none() },
+                Err("`match.header.x-other` is given and the call has none"),
+            ),
+            (Selector { tools: Some(set(&["bash"])), ..none() }, Ok(())),
+        ] {
+            assert_eq!(selector.explain(&facts), expected.map_err(str::to_owned), "{selector:?}");
+            assert_eq!(selector.selects(&facts), expected.is_ok());
+        }
+        let bash = Selector { tools: Some(set(&["bash"])), ..none() };
+        assert!(bash.selects_tool("bash") && !bash.selects_tool("read") && none().selects_tool("read"));
     }
 }

@@ -1,0 +1,145 @@
+//! `luthien explain`: says what would happen to a call, and why.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use globset::Glob;
+use http::HeaderName;
+
+use super::{Surroundings, check::refused};
+use crate::{
+    config::{
+        compile::{Context, compile},
+        routes::{Choice, Routes},
+        settings::{Dialect, Otherwise, Settings},
+    },
+    policies::PolicyType,
+    policy::{CallFacts, Entry, Mode, Rules},
+};
+
+/// Says which upstream and which policies a call would get.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainArgs {
+    /// The settings file, `-` for standard input [default: `LUTHIEN_CONFIG`, or the built-in settings].
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The path of the request, as /v1/messages.
+    #[arg(long, value_name = "PATH")]
+    pub path: String,
+    /// The model that the client asks for.
+    #[arg(long, value_name = "MODEL", default_value = "")]
+    pub model: String,
+    /// The method of the request.
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    pub method: String,
+    /// The name of the client's key.
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+    /// A header of the request, NAME=VALUE; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+    /// A tool that the model calls.
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+}
+
+/// Runs `luthien explain` and returns its exit code: 0, or 1 when settings or rules are wrong.
+pub fn explain(
+    args: &ExplainArgs,
+    types: &[PolicyType],
+    surroundings: Surroundings<'_>,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    let loaded = super::settings(args.config.as_ref(), &[], surroundings)
+        .and_then(|draft| draft.finish(surroundings.environment))
+        .and_then(|loaded| {
+            let document = loaded.rules.read()?;
+            let rules = compile(&document, &Context::of(&loaded.settings), types)?;
+            Ok((loaded.settings, document.path, rules))
+        });
+    let (settings, file, rules) = match loaded {
+        Ok(loaded) => loaded,
+        Err(report) => return refused(&report, surroundings, out),
+    };
+    let Some(dialect) = Dialect::of_path(&args.path).filter(|_| args.method == "POST") else {
+        writeln!(out, "dialect:  none covers {} {}", args.method, args.path)?;
+        writeln!(out, "result:   {}", unpoliced(&settings, &args.method, &args.path))?;
+        return Ok(0);
+    };
+    writeln!(out, "dialect:  {}", dialect.name())?;
+    let choice = Routes::new(&settings.upstreams).choose(dialect, &args.model);
+    let upstream = choice.and_then(|choice| settings.upstreams.get(choice.index()));
+    let (Some(choice), Some(upstream)) = (choice, upstream) else {
+        writeln!(out, "upstream: none speaks this dialect; the call is refused")?;
+        return Ok(0);
+    };
+    let why = match choice {
+        Choice::ByModel(_) => format!("first that speaks it and serves `{}`", args.model),
+        Choice::ByDialect(_) => format!("first that speaks it; none serves `{}`", args.model),
+    };
+    writeln!(out, "upstream: {} {} ({why})", upstream.name, upstream.url)?;
+    writeln!(out, "rules:    {} ({})", file.display(), rules.hash)?;
+    let facts = CallFacts {
+        dialect: dialect.name(),
+        model: &args.model,
+        upstream: &upstream.name,
+        path: &args.path,
+        client: args.client.as_deref(),
+        headers: &args.header,
+    };
+    policies(&rules, &facts, args.tool.as_deref(), out)?;
+    Ok(0)
+}
+
+fn policies(rules: &Rules, facts: &CallFacts<'_>, tool: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    if rules.entries.is_empty() {
+        return writeln!(out, "policies: none; the call passes unchanged");
+    }
+    writeln!(out, "policies:")?;
+    for (index, entry) in rules.entries.iter().enumerate() {
+        let Entry { name, kind, .. } = entry;
+        writeln!(out, "  {}. {name} ({kind}): {}", index + 1, verdict(entry, facts, tool))?;
+    }
+    Ok(())
+}
+
+fn verdict(entry: &Entry, facts: &CallFacts<'_>, tool: Option<&str>) -> String {
+    if let Err(reason) = entry.selects.explain(facts) {
+        return format!("does not run: {reason}");
+    }
+    let runs = match entry.mode {
+        Mode::Enforce => "runs",
+        Mode::Shadow => "runs in shadow, changes nothing",
+    };
+    match tool {
+        Some(tool) if entry.selects.selects_tool(tool) => format!("{runs}, sees calls of `{tool}`"),
+        Some(tool) => format!("{runs}, does not see calls of `{tool}`: `match.tool` does not fit"),
+        None => runs.to_owned(),
+    }
+}
+
+/// What happens to a request that no dialect covers.
+fn unpoliced(settings: &Settings, method: &str, path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let fits = |entry: &&String| {
+        let (wanted, glob) = entry.split_once(' ').unwrap_or_default();
+        wanted == method && Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(path))
+    };
+    match (settings.unpoliced.pass.iter().find(fits), settings.unpoliced.otherwise) {
+        (Some(entry), _) => format!("passes unread, by `{entry}` in `unpoliced.pass`"),
+        (None, Otherwise::Pass) => "passes unread, by `unpoliced.otherwise: pass`".to_owned(),
+        (None, Otherwise::Refuse) => "is refused, by `unpoliced.otherwise: refuse`".to_owned(),
+    }
+}
+
+/// A header as policies see it: the name in lower case.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
+    Ok((name.as_str().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

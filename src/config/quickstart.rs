@@ -1,0 +1,66 @@
+//! The settings without a settings file: what `luthien up` uses on a laptop.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{
+    document::Document,
+    environment::Environment,
+    load::{Draft, Loaded},
+    overlay::Override,
+    report::{Place, Report},
+};
+
+/// The settings as a document, so that problems have places and the environment goes over them as over any other.
+const SETTINGS: &str = "\
+rules: config/policy.yaml
+upstreams:
+  - name: openai
+    url: demo
+    dialects: [openai_chat, openai_responses]
+    models: [\"*\"]
+  - name: anthropic
+    url: demo
+    dialects: [anthropic_messages]
+    models: [\"*\"]
+";
+
+/// A provider's variables and its public address.
+const PROVIDERS: [(&str, &str, &str); 2] = [
+    ("OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com"),
+    ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+];
+
+/// Settings for a laptop, for the working directory `folder`.
+///
+/// Two upstreams, `openai` and `anthropic`. With `OPENAI_API_KEY` set, the first is that provider (or
+/// `OPENAI_BASE_URL`) with that key; with only `OPENAI_BASE_URL` set, that server with the client's own key; otherwise
+/// the built-in demo provider. The second likewise. The rules are `config/policy.yaml` when it exists.
+pub fn quickstart(folder: &Path, overrides: &[Override], environment: &Environment) -> Result<Loaded, Report> {
+    quickstart_draft(folder, overrides, environment)?.finish(environment)
+}
+
+/// As [`quickstart`], but gives what could be read together with what is wrong.
+pub fn quickstart_draft(folder: &Path, overrides: &[Override], environment: &Environment) -> Result<Draft, Report> {
+    let mut document = Document::parse("(built-in settings)", SETTINGS)?;
+    for (index, (key, base_url, public)) in PROVIDERS.into_iter().enumerate() {
+        let (has_key, url) = (environment.get(key).is_some(), environment.get(base_url));
+        let mut put = |name: &str, value: Value, variable: &str| {
+            let by = Place::Variable(variable.to_owned());
+            document.overlay(&format!("/upstreams/{index}/{name}"), value, by);
+        };
+        match (has_key, url) {
+            (_, Some(url)) => put("url", url.into(), base_url),
+            (true, None) => put("url", public.into(), key),
+            (false, None) => {}
+        }
+        if has_key {
+            put("credentials", json!({ "env": key }), key);
+        }
+    }
+    let mut draft = Draft::new(document, folder, overrides, environment);
+    let chosen = environment.get("LUTHIEN_RULES").is_some() || overrides.iter().any(|over| over.pointer == "/rules");
+    draft.rules_are_optional = !chosen;
+    Ok(draft)
+}

@@ -1,0 +1,287 @@
+//! What the schema of the settings cannot say: how keys fit each other and the world around them.
+//!
+//! Works on the document and not on [`Settings`](super::settings::Settings), key by key, so that one key with a wrong
+//! type does not hide what is wrong with the others.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use globset::Glob;
+use serde_json::Value;
+
+use super::{
+    document::{Document, Part},
+    environment::Environment,
+    report::Problem,
+    secret,
+    settings::{Admin, ClientAuth, Credentials, Limits, SecretSource},
+    target::Target,
+    units::Size,
+};
+
+/// Everything that is wrong with settings beyond their schema. Relative files are looked for in `base`.
+pub(super) fn check(document: &Document, base: &Path, environment: &Environment) -> Vec<Problem> {
+    let mut check = Check { document, base, environment, problems: Vec::new() };
+    check.listeners();
+    check.upstreams();
+    check.clients();
+    check.unpoliced();
+    check.limits();
+    check.files();
+    check.log();
+    check.problems
+}
+
+struct Check<'d> {
+    document: &'d Document,
+    base: &'d Path,
+    environment: &'d Environment,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn listeners(&mut self) {
+        let listen = self.address("/listen", Some("127.0.0.1:8080"));
+        let admin = self.address("/admin/listen", Some(&Admin::default().listen));
+        let probe = self.address("/probe/listen", None);
+        if let Some(admin) = admin
+            && !admin.ip().is_loopback()
+            && self.document.get("/admin/token").is_none()
+        {
+            let remedy = "listen on 127.0.0.1, or add `token: { env: … }` or `token: { file: … }` to `admin`";
+            self.add("/admin/listen", "the admin listener is open to other machines and has no token", remedy);
+        }
+        for (one, other, pointer, name) in [
+            (listen, admin, "/admin/listen", "listen"),
+            (listen, probe, "/probe/listen", "listen"),
+            (admin, probe, "/probe/listen", "admin.listen"),
+        ] {
+            if let (Some(one), Some(other)) = (one, other)
+                && collide(one, other)
+            {
+                let remedy = "give each listener its own port";
+                self.add(pointer, format!("this is the address of `{name}`, which is {one}"), remedy);
+            }
+        }
+        let extproc: Option<String> = self.document.read_as("/extproc/listen");
+        let legal = |address: &str| match address.strip_prefix("unix:") {
+            Some(path) => !path.is_empty(),
+            None => address.parse::<SocketAddr>().is_ok(),
+        };
+        if extproc.is_some_and(|address| !legal(&address)) {
+            let remedy = "write `unix:` and a path, or an IP address and a port as 127.0.0.1:9000";
+            self.add("/extproc/listen", "this is neither a Unix socket nor an address", remedy);
+        }
+        self.secret("/admin/token");
+    }
+
+    fn upstreams(&mut self) {
+        let listen = self.document.read_or("/listen", "127.0.0.1:8080".to_owned());
+        let listen = listen.and_then(|listen| listen.parse::<SocketAddr>().ok());
+        let auth = self.document.read_or("/clients/auth", ClientAuth::Passthrough);
+        for index in 0..self.document.count("/upstreams") {
+            let at = format!("/upstreams/{index}");
+            let url = format!("{at}/url");
+            let target = self.document.read_as::<String>(&url).map(|text| text.parse::<Target>());
+            match &target {
+                Some(Err(fault)) => self.add(&url, format!("the URL {}", fault.message), fault.remedy),
+                Some(Ok(Target::Http(target))) => {
+                    let own = listen.is_some_and(|listen| listen.port() == target.port && target.port != 0);
+                    if own && target.is_loopback() {
+                        let message = "this is Luthien's own listener: a call would go round in circles";
+                        self.add(&url, message, "write the provider's URL; unset the variable if it comes from one");
+                    }
+                }
+                Some(Ok(Target::Demo)) | None => {}
+            }
+            let credentials = format!("{at}/credentials");
+            let sent = self.document.read_or(&credentials, Credentials::Passthrough);
+            let is_demo = matches!(target, Some(Ok(Target::Demo)));
+            if sent == Some(Credentials::Passthrough) && auth == Some(ClientAuth::Keys) && !is_demo {
+                let message = "no credential would reach this provider: with `clients.auth: keys` the client sends only \
+                               a key of Luthien, which is never forwarded";
+                let remedy = "write `credentials: { env: … }` or `{ file: … }` here, or set `clients.auth` to `either`";
+                self.add(&credentials, message, remedy);
+            }
+            self.secret(&credentials);
+            self.globs(&format!("{at}/models"));
+            self.file(&format!("{at}/ca"));
+        }
+        self.unique("/upstreams", "upstream");
+    }
+
+    fn clients(&mut self) {
+        let count = self.document.count("/clients/keys");
+        match self.document.read_or("/clients/auth", ClientAuth::Passthrough) {
+            Some(ClientAuth::Keys | ClientAuth::Either) if count == 0 => {
+                let remedy = "add `keys:` with a name and `file`, `env` or `value_sha256` each, or write `passthrough`";
+                self.add("/clients/auth", "clients shall prove themselves by keys, but there are none", remedy);
+            }
+            Some(ClientAuth::Passthrough) if count > 0 => {
+                let remedy = "set `clients.auth` to `keys` or `either`, or remove the keys";
+                self.add_key(
+                    "/clients/keys",
+                    "these keys are never asked for: `clients.auth` is `passthrough`",
+                    remedy,
+                );
+            }
+            Some(_) | None => {}
+        }
+        for index in 0..count {
+            let at = format!("/clients/keys/{index}");
+            let fields = self.document.get(&at).and_then(Value::as_object);
+            let given: Vec<&str> = ["file", "env", "value_sha256"]
+                .into_iter()
+                .filter(|name| fields.is_some_and(|fields| fields.contains_key(*name)))
+                .collect();
+            match given.as_slice() {
+                [only] => {
+                    let pointer = format!("{at}/{only}");
+                    let text: Option<String> = self.document.read_as(&pointer);
+                    match (*only, text) {
+                        ("file", Some(path)) => self.try_secret(&pointer, &SecretSource::File(path.into())),
+                        ("env", Some(name)) => self.try_secret(&pointer, &SecretSource::Env(name)),
+                        _ => {}
+                    }
+                }
+                [] => self.add(&at, "this key has no value", "add exactly one of `file`, `env` and `value_sha256`"),
+                several => {
+                    let message = format!("this key has {} values: {}", several.len(), several.join(", "));
+                    self.add(&at, message, "keep exactly one of `file`, `env` and `value_sha256`");
+                }
+            }
+        }
+        self.unique("/clients/keys", "client key");
+    }
+
+    fn unpoliced(&mut self) {
+        for index in 0..self.document.count("/unpoliced/pass") {
+            let pointer = format!("/unpoliced/pass/{index}");
+            let Some(text) = self.document.read_as::<String>(&pointer) else { continue };
+            let (method, glob) = text.split_once(' ').unwrap_or(("", ""));
+            let method_fits = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+            if !method_fits || !glob.starts_with('/') || glob.contains(' ') {
+                let remedy = "write a method in capitals, a space and a path glob, as `GET /v1/models*`";
+                self.add(&pointer, "this is not a method and a path", remedy);
+            } else if let Err(error) = Glob::new(glob) {
+                self.add(&pointer, format!("the path is not a glob: {}", error.kind()), "write it as `/v1/models*`");
+            }
+        }
+    }
+
+    fn limits(&mut self) {
+        let defaults = Limits::default();
+        let size = |name: &str, default: Size| self.document.read_or(&format!("/limits/{name}"), default);
+        let event = size("event", defaults.event);
+        let held = size("held", defaults.held);
+        let held_total = size("held_total", defaults.held_total);
+        if let (Some(held), Some(event)) = (held, event)
+            && held < event
+        {
+            let message =
+                format!("`held` ({held}) is less than `event` ({event}): one large event could not be held back");
+            self.add("/limits/held", message, format!("raise `held` to {event} at least, or lower `event`"));
+        }
+        if let (Some(held), Some(held_total)) = (held, held_total)
+            && held > held_total
+        {
+            let message = format!("`held_total` ({held_total}) is less than `held` ({held}) of one call");
+            self.add("/limits/held_total", message, format!("raise it to {held} at least, or lower `held`"));
+        }
+    }
+
+    fn files(&mut self) {
+        self.file("/tls/cert");
+        self.file("/tls/key");
+    }
+
+    fn log(&mut self) {
+        let Some(level) = self.document.read_as::<String>("/log/level") else { return };
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
+            let remedy = "write a level (error, warn, info, debug, trace) or directives as `luthien=debug,warn`";
+            self.add("/log/level", format!("this is not a log level: {error}"), remedy);
+        }
+    }
+
+    fn address(&mut self, pointer: &str, default: Option<&str>) -> Option<SocketAddr> {
+        let text: String = match default {
+            Some(default) => self.document.read_or(pointer, default.to_owned())?,
+            None => self.document.read_as(pointer)?,
+        };
+        let address = text.parse().ok();
+        if address.is_none() {
+            let message = "this is not an address with a port";
+            self.add(pointer, message, "write an IP address and a port, as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080");
+        }
+        address
+    }
+
+    /// The names in a list of mappings differ.
+    fn unique(&mut self, list: &str, noun: &str) {
+        let mut first: HashMap<String, usize> = HashMap::new();
+        for index in 0..self.document.count(list) {
+            let pointer = format!("{list}/{index}/name");
+            let Some(name) = self.document.read_as::<String>(&pointer) else { continue };
+            if let Some(earlier) = first.get(&name) {
+                let message = format!("another {noun} has the name `{name}`: entry {}", earlier + 1);
+                self.add(&pointer, message, "give each its own name");
+            } else {
+                first.insert(name, index);
+            }
+        }
+    }
+
+    fn globs(&mut self, list: &str) {
+        for index in 0..self.document.count(list) {
+            let pointer = format!("{list}/{index}");
+            let glob: Option<String> = self.document.read_as(&pointer);
+            if let Some(Err(error)) = glob.map(|glob| Glob::new(&glob)) {
+                let remedy = "use `*` for any text and `?` for one character; write `[`, `{` and `\\` after a `\\`";
+                self.add(&pointer, format!("this is not a glob: {}", error.kind()), remedy);
+            }
+        }
+    }
+
+    fn secret(&mut self, pointer: &str) {
+        if let Some(source) = self.document.read_as::<SecretSource>(pointer) {
+            let key = match &source {
+                SecretSource::Env(_) => "env",
+                SecretSource::File(_) => "file",
+            };
+            self.try_secret(&format!("{pointer}/{key}"), &source);
+        }
+    }
+
+    fn try_secret(&mut self, pointer: &str, source: &SecretSource) {
+        if let Err(secret::SecretError { message, remedy }) = source.read(self.base, self.environment) {
+            self.add(pointer, message, remedy);
+        }
+    }
+
+    fn file(&mut self, pointer: &str) {
+        let Some(path) = self.document.read_as::<PathBuf>(pointer) else { return };
+        let path = self.base.join(path);
+        if let Err(error) = fs::read(&path) {
+            let message = format!("the file {} cannot be read: {error}", path.display());
+            self.add(pointer, message, "create the file, or check its path and permissions");
+        }
+    }
+
+    fn add(&mut self, pointer: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(self.document.problem(pointer, Part::Value, message, remedy));
+    }
+
+    fn add_key(&mut self, pointer: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(self.document.problem(pointer, Part::Key, message, remedy));
+    }
+}
+
+/// Whether two listeners cannot stand beside each other. Port 0 is a free port of the system's choice.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (everywhere || one.ip() == other.ip())
+}
