@@ -1,2 +1,3 @@
-//! Integration tests.
-fn main() {}
+//! Integration tests: the core from bytes to bytes, without Envoy.
+
+mod core;

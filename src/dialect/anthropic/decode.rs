@@ -49,8 +49,8 @@ impl Decoder for StreamDecoder {
             "content_block_delta" => self.delta(value, &data)?,
             "content_block_stop" => {
                 let index = index(value)?;
-                let (id, _) = self.open.remove(&index).ok_or_else(|| not_open("content_block_stop", index))?;
-                Event::Close(id)
+                // A stop for a block that is not open says nothing that a policy has not seen.
+                self.open.remove(&index).map_or(Event::Opaque, |(id, _)| Event::Close(id))
             }
             "message_delta" => Event::Stop(Stop {
                 choice: 0,
@@ -80,7 +80,7 @@ impl Decoder for StreamDecoder {
 impl StreamDecoder {
     fn start(&mut self, value: Value<'_>) -> Result<Event, Undecodable> {
         if std::mem::replace(&mut self.started, true) {
-            return Err(Undecodable("the stream has a second message_start".to_owned()));
+            return Ok(Event::Opaque);
         }
         let Some(message) = value.get("message") else {
             return Err(Undecodable("message_start has no message".to_owned()));
@@ -115,7 +115,7 @@ impl StreamDecoder {
 
     fn delta(&self, value: Value<'_>, data: &Bytes) -> Result<Event, Undecodable> {
         let at = index(value)?;
-        let (id, kind) = self.open.get(&at).ok_or_else(|| not_open("content_block_delta", at))?;
+        let (id, kind) = self.open.get(&at).ok_or_else(|| not_open(at))?;
         let Some(delta) = value.get("delta") else {
             return Err(Undecodable("content_block_delta has no delta".to_owned()));
         };
@@ -177,6 +177,6 @@ fn index(value: Value<'_>) -> Result<u64, Undecodable> {
         .ok_or_else(|| Undecodable("a block event has no index".to_owned()))
 }
 
-fn not_open(event: &str, index: u64) -> Undecodable {
-    Undecodable(format!("{event} for block {index}, which is not open"))
+fn not_open(index: u64) -> Undecodable {
+    Undecodable(format!("content_block_delta for block {index}, which is not open"))
 }

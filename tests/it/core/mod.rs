@@ -1,0 +1,4 @@
+//! The pipeline over streams, from bytes to bytes.
+
+mod golden;
+mod support;
