@@ -3,10 +3,12 @@
 pub mod cli;
 pub mod config;
 pub mod dialect;
+pub mod extproc;
 pub mod journal;
 pub mod json;
 pub mod model;
 pub mod pipeline;
 pub mod policies;
 pub mod policy;
+pub mod telemetry;
 pub mod wire;

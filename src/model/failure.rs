@@ -94,7 +94,8 @@ impl Failure {
     }
 }
 
-/// A duration as error messages write it, as `1.5s`.
+/// A duration as error messages write it, as `1.5s`: seconds, to the millisecond.
 pub fn seconds(duration: Duration) -> String {
-    format!("{:.1}s", duration.as_secs_f64())
+    let text = format!("{:.3}", duration.as_secs_f64());
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
 }

@@ -1,1 +1,230 @@
-//! x
+//! Time limits, each its own clock.
+//!
+//! Exact deadlines, not polling: [`Clocks::next`] says when the next limit is due, and the driver sleeps until then.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::{Failure, FailureKind, seconds};
+
+/// Notices that the provider fell silent.
+///
+/// Runs only while we wait for the provider: it restarts at zero on every chunk, and when our own work ends.
+#[derive(Debug)]
+pub struct TimeoutMonitor {
+    limit: Duration,
+    started: Instant,
+    /// Since when it runs. `None`: paused.
+    since: Option<Instant>,
+    chunks: u64,
+}
+
+/// The provider fell silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stalled {
+    /// How long nothing came.
+    pub silent_for: Duration,
+    /// The limit.
+    pub limit: Duration,
+    /// Since the request was sent.
+    pub elapsed: Duration,
+    /// Chunks that came.
+    pub chunks: u64,
+}
+
+impl TimeoutMonitor {
+    /// A monitor of a request that was sent at `started`. Runs from `now` on.
+    pub fn new(limit: Duration, started: Instant, now: Instant) -> Self {
+        Self { limit, started, since: Some(now), chunks: 0 }
+    }
+
+    /// A chunk came.
+    pub fn keepalive(&mut self, now: Instant) {
+        self.chunks += 1;
+        if self.since.is_some() {
+            self.since = Some(now);
+        }
+    }
+
+    /// We are at work ourselves: silence is not the provider's.
+    pub fn pause(&mut self) {
+        self.since = None;
+    }
+
+    /// We wait for the provider again.
+    pub fn resume(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// When the limit is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + self.limit)
+    }
+
+    /// Whether the limit is reached.
+    pub fn check(&self, now: Instant) -> Result<(), Stalled> {
+        match self.since {
+            Some(since) if now.duration_since(since) >= self.limit => Err(Stalled {
+                silent_for: now.duration_since(since),
+                limit: self.limit,
+                elapsed: now.duration_since(self.started),
+                chunks: self.chunks,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl From<Stalled> for Failure {
+    fn from(stalled: Stalled) -> Self {
+        Self::stalled(stalled.silent_for, stalled.limit, stalled.elapsed, stalled.chunks)
+    }
+}
+
+/// A deadline that is not a stall, with what it limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    kind: FailureKind,
+    since: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// A limit of that kind that runs from `since`.
+    pub fn new(kind: FailureKind, since: Instant, limit: Duration) -> Self {
+        Self { kind, since, limit }
+    }
+
+    /// When it is due.
+    pub fn at(&self) -> Instant {
+        self.since + self.limit
+    }
+
+    /// What the client is told once it is due.
+    pub fn failure(&self, now: Instant) -> Failure {
+        let (limit, elapsed) = (seconds(self.limit), seconds(now.duration_since(self.since)));
+        let message = match self.kind {
+            FailureKind::UploadTimeout => {
+                format!("the request was not sent completely within {limit} (timeouts.upload); {elapsed} since it began")
+            }
+            FailureKind::FirstByteTimeout => {
+                format!("the provider did not begin to answer within {limit} (timeouts.first_byte); {elapsed} since the request")
+            }
+            FailureKind::ShuttingDown => "the gateway is shutting down; try again".to_owned(),
+            _ => format!("the answer was not complete within {limit} (timeouts.total); {elapsed} since the request"),
+        };
+        Failure::new(self.kind, message)
+    }
+}
+
+/// The clocks of one call.
+#[derive(Debug, Default)]
+pub struct Clocks {
+    /// The client sends its request.
+    pub upload: Option<Deadline>,
+    /// The provider has not begun to answer.
+    pub first_byte: Option<Deadline>,
+    /// The provider answers.
+    pub stall: Option<TimeoutMonitor>,
+    /// The whole answer.
+    pub total: Option<Deadline>,
+    /// The process is to stop.
+    pub drain: Option<Deadline>,
+    /// Content is held and the client hears nothing: the next keepalive is due.
+    pub keepalive: Option<Instant>,
+}
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// A limit was reached.
+    Failure(Failure),
+    /// A keepalive.
+    Keepalive,
+}
+
+impl Clocks {
+    /// When something is due next.
+    pub fn next(&self) -> Option<Instant> {
+        let stall = self.stall.as_ref().and_then(TimeoutMonitor::deadline);
+        let limits = [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten().map(|deadline| deadline.at());
+        limits.chain(stall).chain(self.keepalive).min()
+    }
+
+    /// What is due now.
+    pub fn due(&self, now: Instant) -> Option<Due> {
+        let limits = [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten();
+        if let Some(deadline) = limits.into_iter().find(|deadline| deadline.at() <= now) {
+            return Some(Due::Failure(deadline.failure(now)));
+        }
+        if let Some(Err(stalled)) = self.stall.as_ref().map(|stall| stall.check(now)) {
+            return Some(Due::Failure(stalled.into()));
+        }
+        self.keepalive.filter(|at| *at <= now).map(|_| Due::Keepalive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn gaps_shorter_than_the_limit_never_fire() {
+        let start = Instant::now();
+        let mut monitor = TimeoutMonitor::new(10 * SECOND, start, start);
+        for _ in 0..100 {
+            advance(9 * SECOND).await;
+            assert_eq!(monitor.check(Instant::now()), Ok(()));
+            monitor.keepalive(Instant::now());
+        }
+        advance(10 * SECOND).await;
+        let stalled = monitor.check(Instant::now()).unwrap_err();
+        assert_eq!(
+            stalled,
+            Stalled { silent_for: 10 * SECOND, limit: 10 * SECOND, elapsed: 910 * SECOND, chunks: 100 }
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_work_never_counts_as_silence() {
+        let start = Instant::now();
+        let mut monitor = TimeoutMonitor::new(10 * SECOND, start, start);
+        advance(9 * SECOND).await;
+        monitor.pause();
+        assert_eq!(monitor.deadline(), None);
+        advance(100 * SECOND).await;
+        monitor.keepalive(Instant::now());
+        assert_eq!(monitor.check(Instant::now()), Ok(()));
+        monitor.resume(Instant::now());
+        advance(9 * SECOND).await;
+        monitor.resume(Instant::now());
+        assert_eq!(monitor.check(Instant::now()), Ok(()), "it restarted at zero when our work ended");
+        advance(SECOND).await;
+        assert!(monitor.check(Instant::now()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_that_is_due_first_is_the_next() {
+        let now = Instant::now();
+        let mut clocks = Clocks {
+            total: Some(Deadline::new(FailureKind::TotalTimeout, now, 60 * SECOND)),
+            stall: Some(TimeoutMonitor::new(10 * SECOND, now, now)),
+            keepalive: Some(now + 5 * SECOND),
+            ..Clocks::default()
+        };
+        assert_eq!(clocks.next(), Some(now + 5 * SECOND));
+        advance(5 * SECOND).await;
+        assert_eq!(clocks.due(Instant::now()), Some(Due::Keepalive));
+        clocks.keepalive = None;
+        assert_eq!(clocks.next(), Some(now + 10 * SECOND));
+        advance(5 * SECOND).await;
+        let Some(Due::Failure(failure)) = clocks.due(Instant::now()) else { panic!("nothing is due") };
+        assert_eq!(failure.kind, FailureKind::Stalled);
+        assert!(failure.message.contains("10s (limit 10s"), "{}", failure.message);
+    }
+}

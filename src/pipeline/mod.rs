@@ -14,5 +14,5 @@ mod stage;
 mod weave;
 
 pub use request::{RequestRun, run_request};
-pub use response::{Response, ResponseLimits};
+pub use response::{Response, ResponseLimits, Setup};
 pub use runner::{Runner, Stopped, select};

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     dialect::{self, Decoder, WireError},
     journal::Fact,
-    model::{Dialect, Event, Failure, FailureKind, Piece, Slot, Usage},
+    model::{Dialect, Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     policy::Release,
     wire::{Frame, Framer},
 };
@@ -37,19 +37,33 @@ pub struct ResponseLimits {
     pub synthetic: usize,
 }
 
+/// What an answer is made after.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The protocol of the stream or body.
+    pub dialect: Dialect,
+    /// Luthien's id of the call, for errors.
+    pub call: Arc<str>,
+    /// Whether the client asked for token counts at the end of a stream.
+    pub include_usage: bool,
+    /// When tool calls are released.
+    pub release: Release,
+    /// The limits.
+    pub limits: ResponseLimits,
+}
+
 /// One answer.
 pub struct Response {
-    dialect: Dialect,
-    call: Arc<str>,
+    setup: Setup,
     source: Source,
     stages: Vec<Stage>,
     gate: Gate,
     repair: Repair,
     weaver: Weaver,
     made: BlockIds,
-    limits: ResponseLimits,
     facts: Vec<Fact>,
     usage: Usage,
+    provider_failed: bool,
     state: State,
 }
 
@@ -64,58 +78,40 @@ enum State {
     Running,
     /// The body is over; decisions may still be missing. With the failure that the client is to be told of then.
     Ending(Option<Failure>),
+    /// Everything that was decided has left.
+    Over(Option<Failure>),
+    /// The end has been said.
     Done,
 }
 
 impl Response {
     /// An answer that streams.
-    pub fn stream(
-        dialect: Dialect,
-        call: Arc<str>,
-        include_usage: bool,
-        runners: Vec<Runner>,
-        release: Release,
-        limits: ResponseLimits,
-    ) -> Self {
-        let source = Source::Stream { framer: Framer::new(limits.event), decoder: dialect::decoder(dialect) };
-        let weaver = Weaver::stream(dialect::encoder(dialect, include_usage));
-        Self::new(dialect, call, source, weaver, runners, release, limits)
+    pub fn stream(setup: Setup, runners: Vec<Runner>) -> Self {
+        let framer = Framer::new(setup.limits.event);
+        let source = Source::Stream { framer, decoder: dialect::decoder(setup.dialect) };
+        let weaver = Weaver::stream(dialect::encoder(setup.dialect, setup.include_usage));
+        Self::new(setup, source, weaver, runners)
     }
 
     /// An answer that is one JSON body.
-    pub fn body(
-        dialect: Dialect,
-        call: Arc<str>,
-        runners: Vec<Runner>,
-        release: Release,
-        limits: ResponseLimits,
-    ) -> Self {
-        let source = Source::Body { whole: BytesMut::new() };
-        Self::new(dialect, call, source, Weaver::body(dialect), runners, release, limits)
+    pub fn body(setup: Setup, runners: Vec<Runner>) -> Self {
+        let weaver = Weaver::body(setup.dialect);
+        Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners)
     }
 
-    fn new(
-        dialect: Dialect,
-        call: Arc<str>,
-        source: Source,
-        weaver: Weaver,
-        runners: Vec<Runner>,
-        release: Release,
-        limits: ResponseLimits,
-    ) -> Self {
+    fn new(setup: Setup, source: Source, weaver: Weaver, runners: Vec<Runner>) -> Self {
         Self {
-            dialect,
-            call,
             source,
             stages: runners.into_iter().filter(|runner| !runner.is_skipped()).map(Stage::new).collect(),
-            gate: Gate::new(release),
-            repair: Repair::new(dialect),
+            gate: Gate::new(setup.release),
+            repair: Repair::new(setup.dialect),
             weaver,
             made: BlockIds::new(),
-            limits,
             facts: Vec::new(),
             usage: Usage::default(),
+            provider_failed: false,
             state: State::Running,
+            setup,
         }
     }
 
@@ -127,8 +123,8 @@ impl Response {
                 framer.push(chunk, &mut frames).map_err(|error| bad_answer(error.to_string()))?;
             }
             Source::Body { whole } => {
-                if whole.len() + chunk.len() > self.limits.body {
-                    let limit = self.limits.body;
+                if whole.len() + chunk.len() > self.setup.limits.body {
+                    let limit = self.setup.limits.body;
                     return Err(bad_answer(format!("the answer is larger than limits.response_body ({limit} bytes)")));
                 }
                 whole.extend_from_slice(chunk);
@@ -163,22 +159,16 @@ impl Response {
     }
 
     /// Ends the answer with an error right here. Nothing that is held leaves.
-    pub fn fail(&mut self, error: &WireError) {
-        if !self.is_done() {
-            self.weaver.error(error);
-            self.state = State::Done;
-        }
+    pub fn fail(&mut self, failure: &Failure) {
+        let error = WireError::failure(self.setup.dialect, failure, &self.setup.call);
+        self.end_with(None, &error);
     }
 
-    /// Ends the answer as a complete one that says `text`; as an error where that cannot be.
-    pub fn conclude(&mut self, text: &str, otherwise: &WireError) {
-        if self.is_done() {
-            return;
-        }
-        if !self.weaver.conclude(text) {
-            self.weaver.error(otherwise);
-        }
-        self.state = State::Done;
+    /// Ends the answer with a refusal right here, in the form that it asks for. Nothing that is held leaves.
+    pub fn refuse(&mut self, refusal: &Refusal) {
+        let error = WireError::refusal(self.setup.dialect, refusal, &self.setup.call);
+        let polite = (refusal.form == RefusalForm::Message).then_some(refusal.message.as_str());
+        self.end_with(polite, &error);
     }
 
     /// Writes a keepalive.
@@ -223,12 +213,17 @@ impl Response {
         matches!(self.state, State::Done)
     }
 
-    /// The failure that the body ended with, while decisions are still missing.
-    pub fn ending_failure(&self) -> Option<&Failure> {
-        match &self.state {
-            State::Ending(failure) => failure.as_ref(),
-            State::Running | State::Done => None,
-        }
+    /// Whether the body is over and everything decided has left. `Err`: the client is to be told of this failure.
+    pub fn over(&mut self) -> Option<Result<(), Failure>> {
+        let State::Over(failure) = &mut self.state else { return None };
+        let failure = failure.take();
+        self.state = if failure.is_some() { State::Running } else { State::Done };
+        Some(failure.map_or(Ok(()), Err))
+    }
+
+    /// Whether the provider itself reported an error.
+    pub fn provider_failed(&self) -> bool {
+        self.provider_failed
     }
 
     /// Whether a hook is running.
@@ -253,6 +248,17 @@ impl Response {
     /// Token counts as far as they were reported.
     pub fn usage(&self) -> Usage {
         self.usage
+    }
+
+    /// Ends as a complete answer that says `polite`, where that can be, and otherwise with the error.
+    fn end_with(&mut self, polite: Option<&str>, error: &WireError) {
+        if self.is_done() {
+            return;
+        }
+        if !polite.is_some_and(|text| self.weaver.conclude(text)) {
+            self.weaver.error(error);
+        }
+        self.state = State::Done;
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
@@ -280,7 +286,7 @@ impl Response {
     }
 
     fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
-        match dialect::decode_body(self.dialect, &body) {
+        match dialect::decode_body(self.setup.dialect, &body) {
             Ok(events) => self.events(Frame::new(body, true), events),
             Err(error) if self.enforces() => Err(bad_answer(format!("the provider's answer cannot be read: {error}"))),
             Err(_) => self.events(Frame::new(body, true), vec![(Event::Opaque, 0)]),
@@ -299,6 +305,7 @@ impl Response {
                 Event::Start(start) => self.usage.update(&start.usage),
                 Event::Stop(stop) => self.usage.update(&stop.usage),
                 Event::Usage(usage) => self.usage.update(usage),
+                Event::Error(_) => self.provider_failed = true,
                 _ => {}
             }
         }
@@ -331,32 +338,28 @@ impl Response {
         released.into_iter().for_each(|piece| self.repair.push(piece, &mut self.made, &mut repaired));
         for piece in repaired {
             match piece.event() {
-                Some(Event::Eof) => self.over(),
+                Some(Event::Eof) => {
+                    if let State::Ending(failure) = &mut self.state {
+                        self.state = State::Over(failure.take());
+                    }
+                }
                 _ => self.weaver.push(piece),
             }
         }
         Ok(())
     }
 
-    /// Everything before the end of the body is decided and has left.
-    fn over(&mut self) {
-        if let State::Ending(Some(failure)) = &self.state {
-            let error = WireError::failure(self.dialect, failure, &self.call);
-            self.weaver.error(&error);
-        }
-        self.state = State::Done;
-    }
 
     fn check_limits(&self) -> Result<(), Stopped> {
         let reached = |name: &str, limit: usize| {
             let message = format!("the answer reached {name} ({limit} bytes)");
             Err(Stopped::Failed(Failure::new(FailureKind::LimitReached, message)))
         };
-        if matches!(self.source, Source::Stream { .. }) && self.held() > self.limits.held {
-            return reached("limits.held", self.limits.held);
+        if matches!(self.source, Source::Stream { .. }) && self.held() > self.setup.limits.held {
+            return reached("limits.held", self.setup.limits.held);
         }
-        if self.weaver.synthetic() > self.limits.synthetic {
-            return reached("limits.synthetic", self.limits.synthetic);
+        if self.weaver.synthetic() > self.setup.limits.synthetic {
+            return reached("limits.synthetic", self.setup.limits.synthetic);
         }
         Ok(())
     }

@@ -2,18 +2,13 @@
 
 use crate::{
     json::{Edit, Text, literals},
-    model::{BlockHead, BlockKind},
+    model::BlockHead,
     policy::Watch,
 };
 
 /// Watches prose as it comes, and nothing else.
 pub(super) fn prose_in_deltas(block: &BlockHead) -> Watch {
     if block.kind.is_prose() { Watch::Deltas } else { Watch::Ignore }
-}
-
-/// Whether a block is a call of one of the client's tools.
-pub(super) fn is_tool_call(block: &BlockHead) -> bool {
-    matches!(block.kind, BlockKind::ToolCall { .. })
 }
 
 /// The strings in a JSON text, decoded: keys and values.

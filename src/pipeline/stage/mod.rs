@@ -100,11 +100,6 @@ impl Stage {
         !self.pending.is_empty()
     }
 
-    /// Whether it holds events back.
-    pub(super) fn is_holding(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
     /// What happened since the last time.
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
         self.runner.take_facts()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use luthien::{
     dialect::WireError,
     model::{BlockHead, CallHead, Dialect, Failure, FailureKind},
-    pipeline::{Response, ResponseLimits, Runner, Stopped, select},
+    pipeline::{Response, ResponseLimits, Runner, Setup, Stopped, select},
     policies,
     policy::{Context, Entry, Factory, Mode, OnFault, Policy, Release, Rules, Selector, Watch},
 };
@@ -106,7 +106,8 @@ pub const LIMITS: ResponseLimits =
 pub fn response(dialect: Dialect, rules: &Arc<Rules>) -> Response {
     let call = call(dialect);
     let runners: Vec<Runner> = select(rules, &call);
-    Response::stream(dialect, call.id.clone(), false, runners, rules.release, LIMITS)
+    let setup = Setup { dialect, call: call.id.clone(), include_usage: false, release: rules.release, limits: LIMITS };
+    Response::stream(setup, runners)
 }
 
 /// Runs a stream as the driver does: every stop becomes the dialect's error event.
@@ -116,12 +117,15 @@ pub fn run(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, size: usize) -> V
     let mut wakeup = std::task::Context::from_waker(futures::task::noop_waker_ref());
     let mut step = |response: &mut Response, outcome: Result<(), Stopped>| {
         if let Err(stopped) = outcome {
-            stop(dialect, response, stopped);
+            stop(response, stopped);
         }
         while let std::task::Poll::Ready(outcome) = response.poll_decisions(&mut wakeup) {
             if let Err(stopped) = outcome {
-                stop(dialect, response, stopped);
+                stop(response, stopped);
             }
+        }
+        if let Some(Err(failure)) = response.over() {
+            response.fail(&failure);
         }
         out.extend(response.take_output());
     };
@@ -138,12 +142,11 @@ pub fn run(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, size: usize) -> V
     out
 }
 
-fn stop(dialect: Dialect, response: &mut Response, stopped: Stopped) {
-    let error = match &stopped {
-        Stopped::Refused(refusal) => WireError::refusal(dialect, refusal, "call-1"),
-        Stopped::Failed(failure) => WireError::failure(dialect, failure, "call-1"),
-    };
-    response.fail(&error);
+fn stop(response: &mut Response, stopped: Stopped) {
+    match stopped {
+        Stopped::Refused(refusal) => response.refuse(&refusal),
+        Stopped::Failed(failure) => response.fail(&failure),
+    }
 }
 
 pub fn error_event(dialect: Dialect, failure: &Failure) -> Vec<u8> {

@@ -1,0 +1,190 @@
+//! What is known of a call, and its one closing line: on every path, also when the stream is dropped.
+
+use std::sync::Arc;
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    journal::Fact,
+    model::{Dialect, FailureKind, Usage},
+    pipeline::Stopped,
+    telemetry::metrics::{CallLabels, DecisionLabels, Metrics, PolicyLabels, TokenLabels, WhatLabels},
+};
+
+/// The books of one call.
+pub(super) struct Books {
+    metrics: Arc<Metrics>,
+    pub(super) id: Arc<str>,
+    started: Instant,
+    pub(super) dialect: Option<Dialect>,
+    pub(super) upstream: String,
+    pub(super) model: String,
+    pub(super) path: String,
+    pub(super) rules: String,
+    pub(super) client: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) status: u16,
+    pub(super) usage: Usage,
+    first_byte: Option<Instant>,
+    outcome: Option<&'static str>,
+    /// Room among the calls in flight, given back when the call ends.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Books {
+    pub(super) fn open(metrics: Arc<Metrics>) -> Self {
+        metrics.in_flight.inc();
+        Self {
+            metrics,
+            id: Uuid::now_v7().simple().to_string().into(),
+            started: Instant::now(),
+            dialect: None,
+            upstream: String::new(),
+            model: String::new(),
+            path: String::new(),
+            rules: String::new(),
+            client: None,
+            session: None,
+            status: 0,
+            usage: Usage::default(),
+            first_byte: None,
+            outcome: None,
+            permit: None,
+        }
+    }
+
+    /// When the call began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The provider's first byte came.
+    pub(super) fn first_byte(&mut self, sent: Instant, now: Instant) {
+        if self.first_byte.replace(now).is_none() {
+            self.metrics.first_byte.observe(now.duration_since(sent).as_secs_f64());
+        }
+    }
+
+    /// Notes what happened.
+    pub(super) fn note(&self, facts: Vec<Fact>) {
+        for fact in facts {
+            match fact {
+                Fact::Decided { policy, on, decision } => {
+                    debug!(call_id = %self.id, %policy, on, decision, "policy decided");
+                    let labels = DecisionLabels { policy: policy.to_string(), on, decision };
+                    self.metrics.decisions.get_or_create(&labels).inc();
+                }
+                Fact::Emitted { policy, event, fields } => {
+                    info!(call_id = %self.id, %policy, event, %fields, "policy event");
+                }
+                Fact::Faulted { policy, error, open } => {
+                    warn!(call_id = %self.id, %policy, error, on_fault = if open { "open" } else { "closed" }, "policy failed");
+                    self.metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
+                }
+                Fact::Repaired { what } => {
+                    debug!(call_id = %self.id, what, "answer repaired");
+                    self.metrics.repairs.get_or_create(&WhatLabels { what }).inc();
+                }
+            }
+        }
+    }
+
+    /// Says how the call ends. The first word counts.
+    pub(super) fn outcome(&mut self, outcome: &'static str) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    /// Says why the call ends early.
+    pub(super) fn stopped(&mut self, stopped: &Stopped) {
+        match stopped {
+            Stopped::Refused(refusal) => {
+                info!(call_id = %self.id, policy = refusal.policy, "call refused");
+                self.outcome("refused");
+            }
+            Stopped::Failed(failure) => {
+                warn!(call_id = %self.id, error = failure.message, "call failed");
+                if let Some(limit) = limit(failure.kind) {
+                    self.metrics.limit_reached(limit);
+                }
+                self.outcome(outcome(failure.kind));
+            }
+        }
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        // An exchange that nobody ended was ended by the other side: the client left, or the provider's connection broke
+        // and Envoy ended the client's with it. Envoy does not say which.
+        let outcome = self.outcome.unwrap_or("client_gone");
+        let dialect = self.dialect.map_or("none", Dialect::name);
+        let duration = self.started.elapsed();
+        self.metrics.in_flight.dec();
+        self.metrics.duration.observe(duration.as_secs_f64());
+        let upstream = self.upstream.clone();
+        self.metrics.calls.get_or_create(&CallLabels { dialect, upstream, outcome }).inc();
+        let counts = [("input", self.usage.input), ("cached", self.usage.cached), ("output", self.usage.output)];
+        for (direction, tokens) in counts {
+            if let Some(tokens) = tokens {
+                let labels = TokenLabels { upstream: self.upstream.clone(), direction };
+                self.metrics.tokens.get_or_create(&labels).inc_by(tokens);
+            }
+        }
+        info!(
+            call_id = %self.id,
+            dialect,
+            path = self.path,
+            model = self.model,
+            upstream = self.upstream,
+            client = self.client,
+            session_id = self.session,
+            status = self.status,
+            outcome,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            input_tokens = self.usage.input,
+            output_tokens = self.usage.output,
+            rules = self.rules,
+            "call"
+        );
+    }
+}
+
+/// How a call that failed is recorded.
+fn outcome(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::BadRequest
+        | FailureKind::Unauthenticated
+        | FailureKind::NotFound
+        | FailureKind::RequestTooLarge
+        | FailureKind::Overloaded => "rejected",
+        FailureKind::UploadTimeout | FailureKind::FirstByteTimeout | FailureKind::TotalTimeout => "timed_out",
+        FailureKind::Unreachable | FailureKind::BadAnswer | FailureKind::LimitReached => "upstream_error",
+        FailureKind::Truncated => "truncated",
+        FailureKind::Stalled => "stalled",
+        FailureKind::PolicyFault => "policy_fault",
+        FailureKind::ShuttingDown => "interrupted",
+    }
+}
+
+/// The limit that a failure stands for, by its name in the configuration.
+fn limit(kind: FailureKind) -> Option<&'static str> {
+    match kind {
+        FailureKind::RequestTooLarge => Some("limits.request_body"),
+        FailureKind::UploadTimeout => Some("timeouts.upload"),
+        FailureKind::Overloaded => Some("limits.calls"),
+        FailureKind::FirstByteTimeout => Some("timeouts.first_byte"),
+        FailureKind::Stalled => Some("timeouts.stall"),
+        FailureKind::TotalTimeout => Some("timeouts.total"),
+        FailureKind::LimitReached => Some("limits.held"),
+        FailureKind::BadRequest
+        | FailureKind::Unauthenticated
+        | FailureKind::NotFound
+        | FailureKind::Unreachable
+        | FailureKind::BadAnswer
+        | FailureKind::Truncated
+        | FailureKind::PolicyFault
+        | FailureKind::ShuttingDown => None,
+    }
+}

@@ -1,0 +1,150 @@
+//! Who the client is, and what the provider is shown.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    config::{
+        environment::Environment,
+        secret::{Secret, SecretError, digests_equal, from_file},
+        settings::{ClientAuth, ClientKey, Clients, Credentials, SecretSource},
+    },
+    model::Dialect,
+};
+
+use super::headers::HeaderView;
+
+/// A secret that is read again when its file changes.
+pub(super) enum LiveSecret {
+    Fixed(Secret),
+    File { path: PathBuf, last: ArcSwap<(Option<SystemTime>, Secret)> },
+}
+
+/// The key that a provider is shown.
+pub(super) enum Credential {
+    /// What the client sent.
+    Passthrough,
+    /// One of ours.
+    Ours(LiveSecret),
+}
+
+/// Who may call.
+pub(super) struct ClientKeys {
+    auth: ClientAuth,
+    keys: Vec<(String, Key)>,
+}
+
+enum Key {
+    Digest([u8; 32]),
+    Secret(LiveSecret),
+}
+
+/// What a client's credentials came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Client {
+    /// It used one of our keys, which is never forwarded.
+    Known(String),
+    /// The provider judges.
+    Unjudged,
+}
+
+impl LiveSecret {
+    fn new(source: &SecretSource, base: &Path, environment: &Environment) -> Result<Self, SecretError> {
+        let secret = source.read(base, environment)?;
+        Ok(match source {
+            SecretSource::Env(_) => Self::Fixed(secret),
+            SecretSource::File(path) => {
+                let path = base.join(path);
+                let last = ArcSwap::from_pointee((modified(&path), secret));
+                Self::File { path, last }
+            }
+        })
+    }
+
+    /// The secret as it is now. A file that has become unreadable keeps its last good content.
+    pub(super) fn get(&self) -> Secret {
+        match self {
+            Self::Fixed(secret) => secret.clone(),
+            Self::File { path, last } => {
+                let current = last.load();
+                let now = modified(path);
+                if now != current.0
+                    && let Ok(secret) = from_file(path)
+                {
+                    last.store(Arc::new((now, secret.clone())));
+                    return secret;
+                }
+                current.1.clone()
+            }
+        }
+    }
+}
+
+impl Credential {
+    pub(super) fn new(source: &Credentials, base: &Path, environment: &Environment) -> Result<Self, SecretError> {
+        Ok(match source {
+            Credentials::Passthrough => Self::Passthrough,
+            Credentials::Secret(source) => Self::Ours(LiveSecret::new(source, base, environment)?),
+        })
+    }
+}
+
+impl ClientKeys {
+    pub(super) fn new(clients: &Clients, base: &Path, environment: &Environment) -> Result<Self, SecretError> {
+        let key = |key: &ClientKey| {
+            Ok(match &key.file {
+                Some(path) => Key::Secret(LiveSecret::new(&SecretSource::File(path.clone()), base, environment)?),
+                None => Key::Digest(key.digest(base, environment)?),
+            })
+        };
+        let keys = clients.keys.iter().map(|entry| Ok((entry.name.clone(), key(entry)?))).collect::<Result<_, _>>()?;
+        Ok(Self { auth: clients.auth, keys })
+    }
+
+    /// Who the client is. `None`: it is nobody we know, and nobody else judges.
+    pub(super) fn judge(&self, headers: &HeaderView) -> Option<Client> {
+        if self.auth == ClientAuth::Passthrough {
+            return Some(Client::Unjudged);
+        }
+        match presented(headers).into_iter().find_map(|key| self.find(key)) {
+            Some(name) => Some(Client::Known(name.to_owned())),
+            None => (self.auth == ClientAuth::Either).then_some(Client::Unjudged),
+        }
+    }
+
+    /// Compares with every key, so that the time taken tells nothing about which one fits.
+    fn find(&self, candidate: &str) -> Option<&str> {
+        let digest = Secret::new(candidate)?.digest();
+        let fits = |key: &Key| match key {
+            Key::Digest(key) => digests_equal(key, &digest),
+            Key::Secret(secret) => digests_equal(&secret.get().digest(), &digest),
+        };
+        self.keys.iter().fold(None, |found, (name, key)| if fits(key) { Some(name.as_str()) } else { found })
+    }
+}
+
+/// The keys that a client presents, wherever its SDK puts them.
+fn presented(headers: &HeaderView) -> Vec<&str> {
+    let bearer = headers.get("authorization").and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.into_iter().chain(headers.get("x-api-key")).chain(headers.get("api-key")).collect()
+}
+
+/// The header that shows a key to a provider. Both vendors accept these from every version of their API.
+pub(super) fn header(dialect: Dialect, key: &Secret) -> (&'static str, String) {
+    match dialect {
+        Dialect::AnthropicMessages => ("x-api-key", key.expose().to_owned()),
+        Dialect::OpenaiChat => ("authorization", format!("Bearer {}", key.expose())),
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}

@@ -1,0 +1,146 @@
+//! What all calls share.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::{
+    config::{
+        environment::Environment,
+        live::Live,
+        routes::Routes,
+        secret::SecretError,
+        settings::{Settings, Timeouts, Unreadable, UpstreamTimeouts},
+        target::Target,
+    },
+    policy::Rules,
+    pipeline::ResponseLimits,
+    telemetry::metrics::Metrics,
+};
+
+use super::{
+    credentials::{ClientKeys, Credential},
+    routing::Unpoliced,
+};
+
+/// What all calls share.
+pub struct Gateway {
+    pub(super) rules: Arc<Live<Rules>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) routes: Routes,
+    pub(super) upstreams: Vec<Upstream>,
+    pub(super) clients: ClientKeys,
+    pub(super) unpoliced: Unpoliced,
+    pub(super) settings: Settings,
+    pub(super) draining: watch::Receiver<bool>,
+    calls: Arc<Semaphore>,
+    held: AtomicUsize,
+}
+
+/// A provider, ready to be sent calls.
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) prefix: String,
+    pub(super) credential: Credential,
+    pub(super) timeouts: Timeouts,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A secret cannot be read.
+    #[error("{0}")]
+    Secret(#[from] SecretError),
+    /// A pattern cannot be compiled.
+    #[error("unpoliced.pass: {0}")]
+    Unpoliced(#[from] globset::Error),
+}
+
+impl Gateway {
+    /// The gateway that these settings describe. `draining` turns true when the process is asked to stop.
+    pub fn new(
+        settings: Settings,
+        base: &Path,
+        environment: &Environment,
+        rules: Arc<Live<Rules>>,
+        metrics: Arc<Metrics>,
+        draining: watch::Receiver<bool>,
+    ) -> Result<Self, SetupError> {
+        let upstreams = settings
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let prefix = match upstream.url.parse() {
+                    Ok(Target::Http(target)) => target.prefix,
+                    Ok(Target::Demo) | Err(_) => String::new(),
+                };
+                Ok(Upstream {
+                    name: upstream.name.clone(),
+                    prefix,
+                    credential: Credential::new(&upstream.credentials, base, environment)?,
+                    timeouts: timeouts(&settings.timeouts, &upstream.timeouts),
+                })
+            })
+            .collect::<Result<_, SetupError>>()?;
+        Ok(Self {
+            rules,
+            metrics,
+            routes: Routes::new(&settings.upstreams),
+            upstreams,
+            clients: ClientKeys::new(&settings.clients, base, environment)?,
+            unpoliced: Unpoliced::new(&settings.unpoliced)?,
+            calls: Arc::new(Semaphore::new(settings.limits.calls as usize)),
+            held: AtomicUsize::new(0),
+            settings,
+            draining,
+        })
+    }
+
+    /// Room for one more call.
+    pub(super) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.calls).try_acquire_owned().ok()
+    }
+
+    /// Accounts for what a call holds. `false`: all calls together hold too much.
+    pub(super) fn account(&self, before: usize, now: usize) -> bool {
+        let total = if now >= before {
+            self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            self.held.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
+        };
+        self.metrics.held.set(i64::try_from(total).unwrap_or(i64::MAX));
+        now <= before || total <= self.settings.limits.held_total.get()
+    }
+
+    pub(super) fn response_limits(&self) -> ResponseLimits {
+        let limits = &self.settings.limits;
+        ResponseLimits {
+            event: limits.event.get(),
+            body: limits.response_body.get(),
+            held: limits.held.get(),
+            synthetic: limits.synthetic.get(),
+        }
+    }
+
+    pub(super) fn passes_unreadable(&self) -> bool {
+        self.settings.unreadable == Unreadable::Pass
+    }
+}
+
+/// The time limits of one provider: its own, otherwise the general ones.
+fn timeouts(general: &Timeouts, own: &UpstreamTimeouts) -> Timeouts {
+    Timeouts {
+        connect: own.connect.unwrap_or(general.connect),
+        first_byte: own.first_byte.unwrap_or(general.first_byte),
+        first_byte_json: own.first_byte_json.unwrap_or(general.first_byte_json),
+        stall: own.stall.unwrap_or(general.stall),
+        total: own.total.unwrap_or(general.total),
+        ..general.clone()
+    }
+}

@@ -1,0 +1,71 @@
+//! Headers and attributes as Envoy sends them.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::{
+    envoy::service::ext_proc::v3::HttpHeaders,
+    google::protobuf::{Struct, value::Kind},
+};
+
+/// Headers that carry credentials: never shown to policies, never logged, always removed before ours are set.
+pub(super) const CREDENTIALS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
+
+/// Headers of a message.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeaderView(Vec<(String, String)>);
+
+impl HeaderView {
+    /// The headers of a message, names in lower case as Envoy sends them.
+    pub(super) fn of(headers: &HttpHeaders) -> Self {
+        let all = headers.headers.iter().flat_map(|map| &map.headers);
+        let value = |raw: &[u8], text: &str| {
+            if raw.is_empty() { text.to_owned() } else { String::from_utf8_lossy(raw).into_owned() }
+        };
+        Self(all.map(|header| (header.key.to_ascii_lowercase(), value(&header.raw_value, &header.value))).collect())
+    }
+
+    /// The first value of a header.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A header's value, empty where there is none.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// Whether the body comes compressed, or otherwise encoded.
+    pub(super) fn is_encoded(&self) -> bool {
+        let names = self.0.iter().filter(|(key, _)| key == "content-encoding");
+        names.flat_map(|(_, value)| value.split(',')).any(|coding| {
+            let coding = coding.trim();
+            !coding.is_empty() && !coding.eq_ignore_ascii_case("identity")
+        })
+    }
+
+    /// The announced length of the body.
+    pub(super) fn content_length(&self) -> Option<usize> {
+        self.get("content-length")?.parse().ok()
+    }
+
+    /// The media type, without parameters, in lower case.
+    pub(super) fn media_type(&self) -> String {
+        let value = self.text("content-type");
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// What policies may see: everything but credentials and pseudo-headers.
+    pub(super) fn public(&self) -> Vec<(String, String)> {
+        let shown = |(key, _): &&(String, String)| !key.starts_with(':') && !CREDENTIALS.contains(&key.as_str());
+        self.0.iter().filter(shown).cloned().collect()
+    }
+}
+
+/// A string attribute of Envoy's, as `response.code_details`.
+pub(super) fn attribute<'a>(attributes: &'a HashMap<String, Struct>, name: &str) -> Option<&'a str> {
+    let value = attributes.values().find_map(|fields| fields.fields.get(name))?;
+    match &value.kind {
+        Some(Kind::StringValue(text)) => Some(text),
+        _ => None,
+    }
+}

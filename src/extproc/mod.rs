@@ -1,0 +1,21 @@
+//! The only code that knows Envoy: external processing over gRPC.
+//!
+//! One gRPC stream is one call, and one [`Call`] drives it: it reads Envoy's messages, keeps the clocks, runs the pipeline
+//! and answers. Read `call` first, then `half` (what may follow what) and `rescue` (what becomes of every error).
+//!
+//! Envoy runs in full duplex both ways, fails closed, and must be told so: an OK end of the gRPC stream before both
+//! directions are done would let the rest pass unread, so an unfinished stream always ends with an error status.
+
+mod books;
+mod call;
+mod credentials;
+mod gateway;
+mod half;
+mod headers;
+mod replies;
+mod rescue;
+mod routing;
+mod service;
+
+pub use gateway::{Gateway, SetupError};
+pub use service::{ExtProc, health};

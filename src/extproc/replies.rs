@@ -1,0 +1,148 @@
+//! Messages to Envoy.
+
+use std::collections::HashMap;
+
+use bytes::{Buf, Bytes};
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
+        service::ext_proc::v3::{
+            BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, ImmediateResponse,
+            ProcessingResponse, StreamedBodyResponse, TrailersResponse, body_mutation::Mutation,
+            processing_response::Response,
+        },
+        r#type::v3::HttpStatus,
+    },
+    google::protobuf::{Struct, Value, value::Kind},
+};
+
+use crate::dialect::ErrorAnswer;
+
+/// The namespace of Envoy's dynamic metadata that the access log reads.
+const METADATA: &str = "luthien";
+
+/// Envoy buffers what it is sent without a bound, message by message; small messages keep it fair.
+const CHUNK: usize = 64 << 10;
+
+/// Changes of headers.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    set: Vec<HeaderValueOption>,
+    remove: Vec<String>,
+}
+
+/// The direction that a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
+impl Headers {
+    /// Sets a header, in place of whatever the client or the provider sent.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.set.push(HeaderValueOption {
+            header: Some(HeaderValue { key: name.to_owned(), raw_value: value.as_bytes().to_vec(), ..HeaderValue::default() }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+            ..HeaderValueOption::default()
+        });
+    }
+
+    /// Removes a header.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.remove.push(name.to_owned());
+    }
+
+    fn mutation(self) -> HeaderMutation {
+        HeaderMutation { set_headers: self.set, remove_headers: self.remove }
+    }
+}
+
+/// Lets headers go on, changed.
+pub(super) fn headers(direction: Direction, headers: Headers, metadata: &[(&str, &str)]) -> ProcessingResponse {
+    let common = CommonResponse {
+        header_mutation: Some(headers.mutation()),
+        // The route is chosen again after the change: the upstream and the path are new.
+        clear_route_cache: direction == Direction::Request,
+        ..CommonResponse::default()
+    };
+    let inner = HeadersResponse { response: Some(common) };
+    let response = match direction {
+        Direction::Request => Response::RequestHeaders(inner),
+        Direction::Response => Response::ResponseHeaders(inner),
+    };
+    ProcessingResponse { dynamic_metadata: dynamic_metadata(metadata), ..reply(response) }
+}
+
+/// Lets body bytes go on, as messages of a bounded size; `end` completes the direction.
+pub(super) fn body(direction: Direction, mut chunks: Vec<Bytes>, end: bool) -> Vec<ProcessingResponse> {
+    let mut out = Vec::new();
+    let mut message = Vec::new();
+    for chunk in &mut chunks {
+        while chunk.has_remaining() {
+            let room = CHUNK - message.len();
+            message.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+            if message.len() == CHUNK {
+                out.push(body_message(direction, std::mem::take(&mut message), false));
+            }
+        }
+    }
+    if end || !message.is_empty() {
+        out.push(body_message(direction, message, end));
+    }
+    out
+}
+
+/// Lets trailers go on. Only ever in answer to trailers: unasked, Envoy would take it for the end of processing.
+pub(super) fn trailers(direction: Direction) -> ProcessingResponse {
+    let inner = TrailersResponse::default();
+    reply(match direction {
+        Direction::Request => Response::RequestTrailers(inner),
+        Direction::Response => Response::ResponseTrailers(inner),
+    })
+}
+
+/// Answers the client in place of the provider. Envoy cancels the provider, and processing is over.
+pub(super) fn immediate(answer: ErrorAnswer, content_type: &str, call: &str, details: &str) -> ProcessingResponse {
+    let mut headers = Headers::default();
+    headers.set("content-type", content_type);
+    headers.set("x-luthien-call-id", call);
+    for (name, value) in &answer.headers {
+        headers.set(name, value);
+    }
+    let response = ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(answer.status) }),
+        headers: Some(headers.mutation()),
+        body: answer.body,
+        details: details.to_owned(),
+        ..ImmediateResponse::default()
+    };
+    ProcessingResponse {
+        dynamic_metadata: dynamic_metadata(&[("call_id", call), ("outcome", details)]),
+        ..reply(Response::ImmediateResponse(response))
+    }
+}
+
+fn body_message(direction: Direction, body: Vec<u8>, end: bool) -> ProcessingResponse {
+    let streamed = StreamedBodyResponse { body, end_of_stream: end, ..StreamedBodyResponse::default() };
+    let common = CommonResponse {
+        body_mutation: Some(BodyMutation { mutation: Some(Mutation::StreamedResponse(streamed)) }),
+        ..CommonResponse::default()
+    };
+    let inner = BodyResponse { response: Some(common) };
+    reply(match direction {
+        Direction::Request => Response::RequestBody(inner),
+        Direction::Response => Response::ResponseBody(inner),
+    })
+}
+
+fn reply(response: Response) -> ProcessingResponse {
+    ProcessingResponse { response: Some(response), ..ProcessingResponse::default() }
+}
+
+fn dynamic_metadata(fields: &[(&str, &str)]) -> Option<Struct> {
+    let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
+    let fields: HashMap<_, _> = fields.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+    let inner = Value { kind: Some(Kind::StructValue(Struct { fields })) };
+    Some(Struct { fields: HashMap::from([(METADATA.to_owned(), inner)]) })
+}

@@ -1,0 +1,155 @@
+//! The metrics, in the OpenMetrics text format.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use super::names;
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    /// Calls that ended.
+    pub calls: Family<CallLabels, Counter>,
+    /// Calls in flight.
+    pub in_flight: Gauge<i64, AtomicI64>,
+    /// From the request to the first byte of the provider's answer.
+    pub first_byte: Histogram,
+    /// The whole call.
+    pub duration: Histogram,
+    /// Bytes held back.
+    pub held: Gauge<i64, AtomicI64>,
+    /// Decisions of policies.
+    pub decisions: Family<DecisionLabels, Counter>,
+    /// Faults of policies.
+    pub faults: Family<PolicyLabels, Counter>,
+    /// Repairs.
+    pub repairs: Family<WhatLabels, Counter>,
+    /// Tokens.
+    pub tokens: Family<TokenLabels, Counter>,
+    /// Loads of the rules.
+    pub reloads: Family<ResultLabels, Counter>,
+    /// What limits turned away.
+    pub limited: Family<LimitLabels, Counter>,
+}
+
+/// Labels of [`Metrics::calls`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// The dialect, or `none` for a call that passed unread.
+    pub dialect: &'static str,
+    /// The upstream's name; empty where none was chosen.
+    pub upstream: String,
+    /// How the call ended.
+    pub outcome: &'static str,
+}
+
+/// Labels of [`Metrics::decisions`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabels {
+    /// The policy's name.
+    pub policy: String,
+    /// What was decided on.
+    pub on: &'static str,
+    /// The decision.
+    pub decision: &'static str,
+}
+
+/// Labels of [`Metrics::faults`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PolicyLabels {
+    /// The policy's name.
+    pub policy: String,
+}
+
+/// Labels of [`Metrics::repairs`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WhatLabels {
+    /// What was changed.
+    pub what: &'static str,
+}
+
+/// Labels of [`Metrics::tokens`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TokenLabels {
+    /// The upstream's name.
+    pub upstream: String,
+    /// `input`, `cached` (part of input) or `output`.
+    pub direction: &'static str,
+}
+
+/// Labels of [`Metrics::reloads`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabels {
+    /// `ok` or `rejected`.
+    pub result: &'static str,
+}
+
+/// Labels of [`Metrics::limited`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// The limit's name in the configuration.
+    pub limit: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix(names::PREFIX);
+        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
+        let metrics = Self {
+            calls: Family::default(),
+            in_flight: Gauge::default(),
+            first_byte: seconds(),
+            duration: seconds(),
+            held: Gauge::default(),
+            decisions: Family::default(),
+            faults: Family::default(),
+            repairs: Family::default(),
+            tokens: Family::default(),
+            reloads: Family::default(),
+            limited: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(names::CALLS, "Calls that ended", metrics.calls.clone());
+        registry.register(names::CALLS_IN_FLIGHT, "Calls in flight", metrics.in_flight.clone());
+        registry.register_with_unit(
+            names::TIME_TO_FIRST_BYTE,
+            "From the request to the first byte of the provider's answer",
+            Unit::Seconds,
+            metrics.first_byte.clone(),
+        );
+        registry.register_with_unit(names::CALL_DURATION, "Whole calls", Unit::Seconds, metrics.duration.clone());
+        registry.register_with_unit(names::HELD_BYTES, "Bytes held back", Unit::Bytes, metrics.held.clone());
+        registry.register(names::DECISIONS, "Decisions of policies", metrics.decisions.clone());
+        registry.register(names::FAULTS, "Faults of policies", metrics.faults.clone());
+        registry.register(names::REPAIRS, "Changes that keep an answer legal", metrics.repairs.clone());
+        registry.register(names::TOKENS, "Tokens that providers reported", metrics.tokens.clone());
+        registry.register(names::RULES_RELOADS, "Loads of the rules", metrics.reloads.clone());
+        registry.register(names::LIMITED, "Calls that a limit turned away or ended", metrics.limited.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// All of it, as `application/openmetrics-text`.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut out, &self.registry);
+        out
+    }
+
+    /// A limit turned a call away, or ended it.
+    pub fn limit_reached(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+}

@@ -1,0 +1,4 @@
+//! What the process tells about itself: names, metrics.
+
+pub mod metrics;
+pub mod names;

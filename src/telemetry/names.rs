@@ -1,0 +1,27 @@
+//! Every metric name and label, in one place.
+
+/// Prefix of every metric.
+pub const PREFIX: &str = "luthien";
+
+/// Calls that ended, by dialect, upstream and outcome.
+pub const CALLS: &str = "calls";
+/// Calls in flight.
+pub const CALLS_IN_FLIGHT: &str = "calls_in_flight";
+/// From the request to the first byte of the provider's answer, in seconds.
+pub const TIME_TO_FIRST_BYTE: &str = "time_to_first_byte";
+/// The whole call, in seconds.
+pub const CALL_DURATION: &str = "call_duration";
+/// Bytes held back, of all calls.
+pub const HELD_BYTES: &str = "held";
+/// Decisions of policies, by policy, what was decided on, and decision.
+pub const DECISIONS: &str = "policy_decisions";
+/// Faults of policies, by policy.
+pub const FAULTS: &str = "policy_faults";
+/// What was changed so that an answer stays legal, by what.
+pub const REPAIRS: &str = "repairs";
+/// Tokens, by upstream and direction.
+pub const TOKENS: &str = "tokens";
+/// Loads of the rules, by result.
+pub const RULES_RELOADS: &str = "rules_reloads";
+/// Calls that were turned away or ended by a limit, by limit.
+pub const LIMITED: &str = "limited";
