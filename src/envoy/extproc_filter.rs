@@ -13,6 +13,8 @@ pub(super) const NAME: &str = "envoy.filters.http.ext_proc";
 pub(super) fn extproc_filter() -> Value {
     json!({
         "name": NAME,
+        // Until there is a route; see `routes`.
+        "disabled": true,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor",
             "grpc_service": { "envoy_grpc": { "cluster_name": EXTPROC } },
@@ -49,15 +51,19 @@ pub(super) fn extproc_filter() -> Value {
     })
 }
 
-/// The per-route configuration that switches the filter off.
+/// Switches the filter on, for every route below the place where this stands.
+pub(super) fn enabled() -> Value {
+    per_route(&json!({ "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} }))
+}
+
+/// Switches the filter off for one route.
 pub(super) fn disabled() -> Value {
-    let mut config = serde_json::Map::new();
-    config.insert(
-        NAME.to_owned(),
-        json!({
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
-            "disabled": true,
-        }),
-    );
-    Value::Object(config)
+    per_route(&json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
+        "disabled": true,
+    }))
+}
+
+fn per_route(config: &Value) -> Value {
+    json!({ (NAME): config })
 }

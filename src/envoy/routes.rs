@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::extproc_filter::disabled;
+use super::extproc_filter::{disabled, enabled};
 use super::headers::hidden_from_providers;
 use super::timers::{Timers, seconds};
 
-/// The route configuration.
+/// The route configuration. The ext_proc filter is off until there is a route and on for every route, also one that
+/// somebody adds by hand. So a request that Envoy refuses before it has one (malformed, headers too large) is answered
+/// by Envoy at once: through ext_proc, the connection would be closed before Luthien's answer to the refusal came.
 pub(super) fn route_config(timers: Timers) -> Value {
     json!({
         "name": "luthien",
-        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), policed(timers)] }],
+        "typed_per_filter_config": enabled(),
+        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), upgrade(), policed(timers)] }],
     })
 }
 
@@ -27,6 +30,20 @@ fn alive() -> Value {
             }],
         },
         "direct_response": { "status": 200, "body": { "inline_string": "Luthien is listening.\n" } },
+        "typed_per_filter_config": disabled(),
+    })
+}
+
+/// WebSockets, which Envoy refuses (`upgrade_failed`, see `local_reply`) because no upgrade is enabled. The route only
+/// keeps that refusal out of the ext_proc stream, in which it would be a response without a request.
+fn upgrade() -> Value {
+    json!({
+        "name": "upgrade",
+        "match": {
+            "prefix": "/",
+            "headers": [{ "name": "upgrade", "string_match": { "exact": "websocket", "ignore_case": true } }],
+        },
+        "direct_response": { "status": 426 },
         "typed_per_filter_config": disabled(),
     })
 }

@@ -133,11 +133,14 @@ fn nothing_passes_luthien_by_failure_or_by_an_answer_of_its_own() {
     for direction in ["request", "response"] {
         assert_eq!(filter["processing_mode"][format!("{direction}_body_mode")], "FULL_DUPLEX_STREAMED");
     }
-    // Exactly one route does without, and it goes to no provider.
-    let routes = manager(&value)["route_config"]["virtual_hosts"][0]["routes"].as_array().unwrap();
-    let without: Vec<_> = routes.iter().filter(|route| route.get("typed_per_filter_config").is_some()).collect();
-    assert_eq!(without.len(), 1);
-    assert!(without[0].get("direct_response").is_some() && without[0].get("route").is_none());
+    // It is on for all routes, and those that switch it off go to no provider.
+    let routes = &manager(&value)["route_config"];
+    assert!(routes["typed_per_filter_config"].get("envoy.filters.http.ext_proc").is_some());
+    for route in routes["virtual_hosts"][0]["routes"].as_array().unwrap() {
+        let off = route.get("typed_per_filter_config").is_some();
+        assert_eq!(route.get("route").is_some(), !off, "{route}");
+        assert_eq!(route.get("direct_response").is_some(), off, "{route}");
+    }
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn envoys_breakers_stand_far_above_our_own_limit() {
 #[test]
 fn only_a_retry_that_cannot_generate_twice() {
     let value = build(&example());
-    let route = &manager(&value)["route_config"]["virtual_hosts"][0]["routes"][1]["route"];
+    let route = &manager(&value)["route_config"]["virtual_hosts"][0]["routes"][2]["route"];
     assert_eq!(route["retry_policy"]["retry_on"], "connect-failure,refused-stream");
 }
 
