@@ -34,7 +34,7 @@ fn alive() -> Value {
     })
 }
 
-/// WebSockets, which Envoy refuses (`upgrade_failed`, see `local_reply`) because no upgrade is enabled. The route only
+/// Upgrades to a WebSocket, which Envoy refuses (`upgrade_failed`, see `local_reply`) because no upgrade is enabled. The route only
 /// keeps that refusal out of the ext_proc stream, in which it would be a response without a request.
 fn upgrade() -> Value {
     json!({
