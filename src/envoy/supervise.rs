@@ -298,4 +298,19 @@ fn reap(child: &mut Child, pid: Option<Pid>, process: &Process) -> io::Result<Ex
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_death_says_how_and_what_was_said_last() {
+        let death = Death { code: Some(1), signal: None, last_lines: vec!["critical main no port".to_owned()] };
+        assert_eq!(death.to_string(), "Envoy exited with code 1; its last words:\n  critical main no port");
+        let death = Death { code: None, signal: Some(11), last_lines: Vec::new() };
+        assert_eq!(death.to_string(), "Envoy was ended by signal 11");
+    }
+
+    #[test]
+    fn some_workers_but_not_many() {
+        assert!((1..=4).contains(&default_concurrency()));
+    }
+}

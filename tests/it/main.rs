@@ -1,2 +1,5 @@
 //! Integration tests.
-fn main() {}
+
+// `cfg(test)` always holds here; it tells clippy that helpers are test code as well.
+#[cfg(test)]
+mod envoy;
