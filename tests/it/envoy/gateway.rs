@@ -1,7 +1,6 @@
 //! Starts a real Envoy with the generated configuration on ports of its own.
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,13 +8,14 @@ use luthien::config::settings::Settings;
 use luthien::envoy::{Address, Launch, Placement, StartError, Supervisor, bootstrap, find_envoy, to_yaml};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 /// A directory, settings and a placement in it; Envoy is not started yet.
 pub(super) struct Gateway {
     pub(super) dir: TempDir,
     pub(super) settings: Settings,
     pub(super) placement: Placement,
-    pub(super) base: String,
 }
 
 impl Gateway {
@@ -26,11 +26,10 @@ impl Gateway {
 
     pub(super) fn with(upstreams: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let address = free_address();
-        let settings = serde_json::from_value(json!({ "listen": address, "upstreams": upstreams })).unwrap();
+        let settings = serde_json::from_value(json!({ "listen": "127.0.0.1:0", "upstreams": upstreams })).unwrap();
         let mut placement = Placement::local(dir.path(), dir.path());
         placement.demo = Some("127.0.0.1:1".parse().unwrap());
-        Self { dir, settings, placement, base: format!("http://{address}") }
+        Self { dir, settings, placement }
     }
 
     pub(super) fn extproc_socket(&self) -> PathBuf {
@@ -55,12 +54,23 @@ impl Gateway {
         Supervisor::start(self.launch()).await
     }
 
-    /// Runs `client` while Envoy runs.
-    pub(super) async fn run<T>(&self, client: impl Future<Output = T>) -> T {
+    /// Runs `client` while Envoy runs, with Envoy's base URL.
+    pub(super) async fn run<T, F: Future<Output = T>>(&self, client: impl FnOnce(String) -> F) -> T {
         let supervisor = self.start().await.unwrap();
-        let result = client.await;
+        let base = format!("http://{}", self.bound().await);
+        let result = client(base).await;
         supervisor.stop(Duration::from_secs(10)).await;
         result
+    }
+
+    /// Which port Envoy took, of which only its admin interface knows: `clients::127.0.0.1:PORT`.
+    async fn bound(&self) -> String {
+        let mut stream = UnixStream::connect(self.dir.path().join("envoy-admin.sock")).await.unwrap();
+        stream.write_all(b"GET /listeners HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let line = answer.lines().find_map(|line| line.strip_prefix("clients::"));
+        line.unwrap_or_else(|| panic!("no listener in {answer}")).to_owned()
     }
 }
 
@@ -69,11 +79,6 @@ pub(super) fn envoy() -> PathBuf {
     let named = std::env::var_os("LUTHIEN_ENVOY").map(PathBuf::from);
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
     find_envoy(named.as_deref(), &tools).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// An address that was free a moment ago. Envoy cannot be given a listener that is already bound.
-pub(super) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// A placement's demo provider at `listener`.

@@ -9,9 +9,8 @@ use super::gateway::Gateway;
 #[tokio::test]
 async fn without_luthien_nothing_passes_and_the_sdks_understand_why() {
     let gateway = Gateway::new();
-    let base = &gateway.base;
     gateway
-        .run(async {
+        .run(async |base| {
             let client = reqwest::Client::new();
             for (path, version, anthropic) in [
                 ("/v1/messages?beta=true", false, true),
@@ -48,9 +47,9 @@ async fn without_luthien_nothing_passes_and_the_sdks_understand_why() {
 #[tokio::test]
 async fn the_liveness_answer_needs_no_luthien() {
     let gateway = Gateway::new();
-    let url = format!("{}/", gateway.base);
     gateway
-        .run(async {
+        .run(async |base| {
+            let url = format!("{base}/");
             let client = reqwest::Client::new();
             assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
             assert_eq!(client.head(&url).send().await.unwrap().status(), 200);
@@ -76,13 +75,12 @@ async fn raw(base: &str, request: &str) -> (u16, Value) {
 #[tokio::test]
 async fn what_envoy_refuses_is_answered_at_once() {
     let gateway = Gateway::new();
-    let base = &gateway.base;
     let large = format!("GET /v1/models HTTP/1.1\r\nhost: a\r\nx-large: {}\r\n\r\n", "a".repeat(100_000));
     let upgrade = "GET /v1/responses HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: WebSocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n";
     let smuggle = "POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
     gateway
-        .run(async {
+        .run(async |base| {
             for (request, status, code) in [
                 (large.as_str(), 431, "request_too_large"),
                 (upgrade, 426, "upgrade_not_supported"),
@@ -91,10 +89,10 @@ async fn what_envoy_refuses_is_answered_at_once() {
                 ("GET /v1/models HTTP/1.1\r\n\r\n", 400, "malformed_request"),
                 ("not HTTP at all\r\n\r\n", 400, "malformed_request"),
             ] {
-                let (got, body) = raw(base, request).await;
+                let (got, body) = raw(&base, request).await;
                 assert_eq!((got, &body["error"]["code"]), (status, &json!(code)), "{request:.60} {body}");
             }
-            let (status, body) = raw(base, "GET /v1/messages HTTP/1.1\r\n\r\n").await;
+            let (status, body) = raw(&base, "GET /v1/messages HTTP/1.1\r\n\r\n").await;
             assert_eq!((status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
             assert_eq!(body["type"], "error");
         })

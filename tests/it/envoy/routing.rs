@@ -24,12 +24,13 @@ async fn through<F: Future<Output = ()>>(upstream: &'static str, client: impl Fn
     gateway.placement.demo = Some(demo_at(&listener));
     let double = Double { upstream, ..Double::default() };
     let socket = gateway.extproc_socket();
-    let setup = Setup { base: gateway.base.clone(), double: double.clone(), headers };
+    let told = double.clone();
+    let client = |base| client(Setup { base, double: told, headers });
     let log = gateway.dir.path().join("envoy-access.log");
     tokio::select! {
         () = double.serve(&socket) => panic!("the double ended"),
         served = axum::serve(listener, provider) => panic!("the provider ended: {served:?}"),
-        () = gateway.run(client(setup)) => {}
+        () = gateway.run(client) => {}
     }
     // Written when Envoy ends, at the latest.
     let log = std::fs::read_to_string(log).unwrap();
@@ -127,8 +128,7 @@ async fn the_demo_provider_streams_through_it() {
     let direct = format!("http://{}", listener.local_addr().unwrap());
     let double = Double { upstream: "demo", ..Double::default() };
     let socket = gateway.extproc_socket();
-    let base = gateway.base.clone();
-    let client = async {
+    let client = async |base: String| {
         let body = json!({
             "model": "demo", "max_tokens": 9, "stream": true,
             "messages": [{ "role": "user", "content": "long secret" }],

@@ -32,8 +32,9 @@ async fn a_configuration_that_envoy_rejects_is_told_with_envoys_reason() {
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_not_a_shared_port() {
-    let gateway = Gateway::new();
-    let _taken = std::net::TcpListener::bind(&gateway.settings.listen).unwrap();
+    let mut gateway = Gateway::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    gateway.settings.listen = taken.local_addr().unwrap().to_string();
     let error = gateway.start().await.unwrap_err();
     assert!(error.to_string().contains(&gateway.settings.listen), "{error}");
 }
@@ -84,7 +85,8 @@ fn a_killed_parent_takes_its_child_along() {
     let script = format!("{luthien} exec-envoy --parent $$ -- /bin/sleep {mark} & wait");
     let mut parent = Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).spawn().unwrap();
     let sleep = format!("/bin/sleep\0{mark}");
-    until("the child to run", || !command_lines_with(&sleep).is_empty());
+    // From its beginning: before it becomes `sleep`, the child has these words among its arguments.
+    until("the child to run", || pids().into_iter().any(|pid| command_line(pid).starts_with(&sleep)));
     parent.kill().unwrap();
     parent.wait().unwrap();
     until("the child to end", || command_lines_with(&sleep).is_empty());
