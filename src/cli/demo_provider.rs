@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::demo;
 
-/// Serve a provider that needs no key: OpenAI Chat Completions and Anthropic Messages, streaming, tools and faults
+/// Serve a provider that needs no key: OpenAI's and Anthropic's protocols, streaming, tools and faults
 #[derive(Debug, Clone, Args)]
 pub struct DemoProviderArgs {
     /// Where to listen. Port 0 takes any free one.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::play::{self, Parts};
 use super::reply::{by_chars, by_word, text_of, tokens};
+use super::script::Ending;
 use super::{Ask, MODELS, Reply};
 
 /// `POST /v1/messages`.
@@ -26,12 +27,10 @@ pub(super) async fn messages(body: Bytes) -> Response {
         let parts = Parts { frames: events(&ask, &reply), terminal: 1, error };
         return response(StatusCode::OK, "text/event-stream; charset=utf-8", play::body(parts, script));
     }
-    if script.ending == super::script::Ending::Error {
+    if script.ending == Ending::Error {
         return error(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked the demo provider for an error");
     }
-    let whole = Bytes::from(message(&ask, &reply).to_string());
-    let (first, second) = (whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..));
-    let parts = Parts { frames: vec![first, second], terminal: 1, error: Bytes::new() };
+    let parts = play::json(&message(&ask, &reply));
     response(StatusCode::OK, "application/json", play::body(parts, script))
 }
 

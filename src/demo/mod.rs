@@ -6,7 +6,7 @@
 //!
 //! | word | what happens |
 //! |---|---|
-//! | `think` | thinking before the answer (Anthropic; also when the request enables it) |
+//! | `think` | thinking before the answer (not in Chat Completions; also when an Anthropic request enables it) |
 //! | `tool`, `tools` | a call of the first tool of the request |
 //! | `parallel` | a call of every tool, or two of the only one |
 //! | `secret` | the text holds `sk-live-ABCDEF0123`, cut over several deltas |
@@ -20,11 +20,13 @@
 //!
 //! Anything else is answered with a friendly echo. Nothing here knows Luthien: no header of ours, no policy.
 //!
-//! A dialect is one file, which reads the request into an [`Ask`] and writes a [`Reply`]: `anthropic`, `openai_chat`.
-//! OpenAI Responses would be a third one and a line in the router.
+//! A dialect is one file, which reads the request into an [`Ask`] and writes a [`Reply`]: `anthropic`, `openai_chat`,
+//! `openai_responses`.
 
 mod anthropic;
+mod openai;
 mod openai_chat;
+mod openai_responses;
 mod play;
 mod reply;
 mod schema;
@@ -66,6 +68,7 @@ fn router() -> Router {
         .route("/v1/messages", post(anthropic::messages))
         .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
         .route("/v1/chat/completions", post(openai_chat::completions))
+        .route("/v1/responses", post(openai_responses::responses))
         .route("/v1/models", get(models))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -74,7 +77,7 @@ fn router() -> Router {
 
 /// The list of models. Both vendors have it at the same path; Anthropic's SDKs always send their version.
 async fn models(headers: HeaderMap) -> Response {
-    if is_anthropic(&headers, "") { anthropic::models() } else { openai_chat::models() }
+    if is_anthropic(&headers, "") { anthropic::models() } else { openai::models() }
 }
 
 async fn unknown(uri: Uri, headers: HeaderMap, _: Bytes) -> Response {
@@ -87,7 +90,7 @@ async fn wrong_method(uri: Uri, headers: HeaderMap, _: Bytes) -> Response {
 }
 
 fn refuse(path: &str, headers: &HeaderMap, status: StatusCode, message: &str) -> Response {
-    if is_anthropic(headers, path) { anthropic::error(status, message) } else { openai_chat::error(status, message) }
+    if is_anthropic(headers, path) { anthropic::error(status, message) } else { openai::error(status, message) }
 }
 
 fn is_anthropic(headers: &HeaderMap, path: &str) -> bool {

@@ -1,17 +1,15 @@
 //! OpenAI Chat Completions, as the API sends it: <https://platform.openai.com/docs/api-reference/chat-streaming>.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Bytes;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
+use super::openai::{self, content, data, error, error_body, id, is_of, now, response};
 use super::play::{self, Parts};
-use super::reply::{by_chars, text_of, tokens};
+use super::reply::{by_chars, tokens};
 use super::script::Ending;
-use super::{Ask, MODELS, Reply};
+use super::{Ask, Reply};
 
 /// The API's limit for `n`.
 const MOST_CHOICES: u64 = 128;
@@ -47,63 +45,27 @@ pub(super) async fn completions(body: Bytes) -> Response {
     if script.ending == Ending::Error {
         return error(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked the demo provider for an error");
     }
-    let whole = Bytes::from(completion(&wish, &reply).to_string());
-    let (first, second) = (whole.slice(..whole.len() / 2), whole.slice(whole.len() / 2..));
-    let parts = Parts { frames: vec![first, second], terminal: 1, error: Bytes::new() };
+    let parts = play::json(&completion(&wish, &reply));
     response(StatusCode::OK, "application/json", play::body(parts, script))
 }
 
-/// `GET /v1/models`.
-pub(super) fn models() -> Response {
-    let data: Vec<Value> = MODELS
-        .iter()
-        .map(|id| json!({ "id": id, "object": "model", "created": 1_767_225_600, "owned_by": "luthien" }))
-        .collect();
-    json_response(StatusCode::OK, &json!({ "object": "list", "data": data }))
-}
-
-/// An error response.
-pub(super) fn error(status: StatusCode, message: &str) -> Response {
-    let mut response = json_response(status, &error_body(status, message));
-    if matches!(status.as_u16(), 429 | 503) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-fn error_body(status: StatusCode, message: &str) -> Value {
-    let (kind, code) = match status.as_u16() {
-        401 => ("invalid_request_error", Some("invalid_api_key")),
-        404 => ("invalid_request_error", Some("not_found")),
-        429 => ("rate_limit_error", Some("rate_limit_exceeded")),
-        400..=499 => ("invalid_request_error", None),
-        _ => ("server_error", None),
-    };
-    json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
-}
-
 fn read(body: &[u8]) -> Result<Wish, String> {
-    let request: Value =
-        serde_json::from_slice(body).map_err(|_| "We could not parse the JSON body of your request.".to_owned())?;
-    let model = request.get("model").and_then(Value::as_str).filter(|m| !m.is_empty());
-    let model = model.ok_or("you must provide a model parameter")?;
+    let (request, model) = openai::read(body)?;
     let messages = request.get("messages").and_then(Value::as_array).filter(|list| !list.is_empty());
     let messages = messages.ok_or("Missing required parameter: 'messages'.")?;
     let n = request.get("n").and_then(Value::as_u64).unwrap_or(1);
     if !(1..=MOST_CHOICES).contains(&n) {
         return Err(format!("Invalid 'n': expected a value from 1 to {MOST_CHOICES}, but got {n}."));
     }
-    let role = |message: &Value| message.get("role").and_then(Value::as_str).map(str::to_owned);
-    let content = |message: &Value| message.get("content").and_then(text_of).unwrap_or_default().to_owned();
-    let user = messages.iter().rfind(|message| role(message).as_deref() == Some("user"));
-    let tool = messages.last().filter(|message| role(message).as_deref() == Some("tool"));
+    let user = messages.iter().rfind(|message| is_of(message, "user"));
+    let tool = messages.last().filter(|message| is_of(message, "tool"));
     let function = |tool: &Value| {
         let function = tool.get("function")?;
         let schema = function.get("parameters").cloned().unwrap_or_default();
         Some((function.get("name")?.as_str()?.to_owned(), schema))
     };
     let ask = Ask {
-        model: model.to_owned(),
+        model,
         stream: request.get("stream").and_then(Value::as_bool).unwrap_or(false),
         prompt: user.map(content).unwrap_or_default(),
         tool_result: tool.map(content),
@@ -213,31 +175,4 @@ fn deltas(reply: &Reply) -> Vec<Value> {
         deltas.extend(std::iter::once(head).chain(fragments).map(|call| json!({ "tool_calls": [call] })));
     }
     deltas
-}
-
-fn data(value: &Value) -> Bytes {
-    Bytes::from(format!("data: {value}\n\n"))
-}
-
-fn id(prefix: &str) -> String {
-    format!("{prefix}demo{}", Uuid::now_v7().simple())
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn json_response(status: StatusCode, body: &Value) -> Response {
-    response(status, "application/json", Body::from(body.to_string()))
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if let Ok(id) = HeaderValue::from_str(&id("req_")) {
-        headers.insert("x-request-id", id);
-    }
-    response
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
+use serde_json::Value;
 
 use super::script::{Ending, Script};
 
@@ -20,6 +21,18 @@ pub(super) struct Parts {
     pub(super) terminal: usize,
     /// The protocol's error, for [`Ending::Error`].
     pub(super) error: Bytes,
+}
+
+/// How many of `frames` are sent before an answer breaks.
+pub(super) const fn half(frames: usize) -> usize {
+    frames.div_ceil(2)
+}
+
+/// A JSON body, in two pieces so that it can break in the middle. Its error is an HTTP status, which comes before it.
+pub(super) fn json(whole: &Value) -> Parts {
+    let whole = Bytes::from(whole.to_string());
+    let middle = half(whole.len());
+    Parts { frames: vec![whole.slice(..middle), whole.slice(middle..)], terminal: 1, error: Bytes::new() }
 }
 
 /// The body.
@@ -43,7 +56,7 @@ enum Then {
 impl Player {
     fn new(parts: Parts, script: Script) -> Self {
         let Parts { mut frames, terminal, error } = parts;
-        let half = frames.len().div_ceil(2);
+        let half = half(frames.len());
         let then = match script.ending {
             Ending::Whole => Then::End,
             Ending::Truncate => {

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 /// Every word and what it does, for people. The module header has the same table.
 pub(super) const WORDS: [(&str, &str); 11] = [
-    ("think", "thinking before the answer (Anthropic)"),
+    ("think", "thinking before the answer (not in Chat Completions)"),
     ("tool", "a call of the first tool of the request"),
     ("parallel", "a call of every tool, or two of the only one"),
     ("secret", "a text with sk-live-ABCDEF0123, cut over several deltas"),

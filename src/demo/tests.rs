@@ -119,6 +119,55 @@ async fn a_chat_stream_has_its_grammar_for_each_choice() {
 }
 
 #[tokio::test]
+async fn a_responses_stream_has_its_grammar() {
+    against(|base| async move {
+        let tool = json!({ "type": "function", "name": "bash", "parameters": { "properties": { "command": {} } } });
+        let mut body = json!({ "model": "demo", "stream": true, "input": "think, use tools", "tools": [tool] });
+        let url = format!("{base}/v1/responses");
+        let (status, text) = post(&url, &body).await;
+        assert_eq!(status, 200);
+        let events = events(&text);
+        for (number, event) in events.iter().enumerate() {
+            assert_eq!(event["sequence_number"], number);
+        }
+        let last = events.last().unwrap();
+        assert_eq!(last["type"], "response.completed");
+        let output = last["response"]["output"].as_array().unwrap();
+        let types: Vec<&Value> = output.iter().map(|item| &item["type"]).collect();
+        assert_eq!(types, ["reasoning", "message", "function_call"]);
+        for (index, item) in output.iter().enumerate() {
+            let mine = |kind: &str| {
+                let mut all = events.iter().filter(|e| e["type"] == kind && e["output_index"] == json!(index));
+                all.next().unwrap()["item"].clone()
+            };
+            assert_eq!(mine("response.output_item.added")["id"], item["id"]);
+            assert_eq!(&mine("response.output_item.done"), item);
+        }
+        let text_of = |kind: &str| -> String {
+            events.iter().filter(|e| e["type"] == kind).filter_map(|e| e["delta"].as_str()).collect()
+        };
+        assert_eq!(text_of("response.output_text.delta"), output[1]["content"][0]["text"]);
+        assert_eq!(text_of("response.function_call_arguments.delta"), output[2]["arguments"]);
+
+        body["stream"] = json!(false);
+        let (_, text) = post(&url, &body).await;
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&whole["status"], &whole["output"][2]["name"]), (&json!("completed"), &json!("bash")));
+
+        body["stream"] = json!(true);
+        body["input"] = json!([{ "role": "user", "content": [{ "type": "input_text", "text": "error" }] }]);
+        let (_, text) = post(&url, &body).await;
+        let all = self::events(&text);
+        let error = all.last().unwrap();
+        assert_eq!(error["error"]["code"], "server_error");
+        assert_eq!(error["sequence_number"], all.len() - 1);
+        body["input"] = json!([{ "type": "function_call_output", "call_id": "c", "output": "42" }]);
+        assert!(post(&url, &body).await.1.contains("The tool answered: 42"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_a_stream_the_body_says_the_same() {
     against(|base| async move {
         let (_, text) = post(&format!("{base}/v1/messages"), &messages_body("hello there", false)).await;
