@@ -59,3 +59,32 @@ pub fn document(settings: &Settings, placement: &Placement, sidecar: bool) -> Re
          # again. The reasons for each value are in src/envoy/.\n{yaml}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(sidecar: bool, demo: Option<&str>) -> Result<String, EnvoyConfigError> {
+        let settings = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
+        let args = EnvoyConfigArgs {
+            config: None,
+            sidecar,
+            demo: demo.map(|text| text.parse().unwrap()),
+            state_dir: "/state".into(),
+        };
+        let mut out = Vec::new();
+        run(&args, &serde_json::from_str(settings).unwrap(), &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn each_place_has_its_sockets() {
+        assert!(print(false, Some("127.0.0.1:9")).unwrap().contains("path: /state/extproc.sock"));
+        assert!(print(true, Some("127.0.0.1:9")).unwrap().contains("path: /run/luthien/extproc.sock"));
+    }
+
+    #[test]
+    fn without_a_demo_provider_the_error_names_the_upstream() {
+        assert!(print(false, None).unwrap_err().to_string().contains("upstream `d` has `url: demo`"));
+    }
+}

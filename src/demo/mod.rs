@@ -20,7 +20,7 @@
 //!
 //! Anything else is answered with a friendly echo. Nothing here knows Luthien: no header of ours, no policy.
 //!
-//! A dialect is one file, which reads the request into an [`Ask`] and writes a [`Reply`]: `anthropic`, `openai_chat`,
+//! A dialect is one file, which reads the request into an `Ask` and writes a `Reply`: `anthropic`, `openai_chat`,
 //! `openai_responses`.
 
 mod anthropic;

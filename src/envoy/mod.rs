@@ -1,6 +1,6 @@
 //! Everything about running Envoy: its configuration and its process.
 //!
-//! [`bootstrap`] is the only place where Envoy's configuration is written. `luthien up`, `luthien envoy-config`, the
+//! [`bootstrap()`] is the only place where Envoy's configuration is written. `luthien up`, `luthien envoy-config`, the
 //! chart and the compose file all use its output, so what is tested is what runs. [`Supervisor`] runs Envoy as a child.
 //!
 //! This module deliberately knows no policy, no dialect and no protobuf: it says *where* calls go and what Envoy does

@@ -5,3 +5,4 @@ mod gateway;
 mod replies;
 mod routing;
 mod supervise;
+mod tls;
