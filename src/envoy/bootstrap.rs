@@ -23,6 +23,9 @@ pub struct Placement {
     pub access_log: AccessLog,
     /// Where the demo provider listens, if one runs.
     pub demo: Option<Address>,
+    /// A file with the content of [`super::tls_secret`], for a certificate that is replaced while Envoy runs. Without it
+    /// Envoy reads the files of `tls` once.
+    pub tls_secret: Option<PathBuf>,
     /// The certificate authorities for providers without a `ca` of their own; see [`system_ca`].
     pub system_ca: Option<PathBuf>,
 }
@@ -107,6 +110,7 @@ impl Placement {
             admin: Address::Pipe(sockets.join("envoy-admin.sock")),
             access_log: AccessLog::File(state.join("envoy-access.log")),
             demo: None,
+            tls_secret: None,
             system_ca: system_ca(),
         }
     }
@@ -124,6 +128,7 @@ impl Placement {
             admin: Address::Pipe(Path::new(SIDECAR_DIR).join("envoy-admin.sock")),
             access_log: AccessLog::Stdout,
             demo: None,
+            tls_secret: None,
             system_ca: Some(IMAGE_CA.into()),
         })
     }

@@ -11,6 +11,7 @@ use super::headers::{ENVOYS_PREFIX, OURS, REQUEST_ID};
 use super::local_reply::local_reply;
 use super::routes::route_config;
 use super::timers::{Timers, seconds};
+use super::tls;
 use super::yaml::set;
 use crate::config::settings::Tls;
 
@@ -21,7 +22,7 @@ const REQUEST_HEADERS_KIB: u32 = 96;
 pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, placement: &Placement) -> Value {
     let mut chain = json!({ "filters": [connection_manager(timers, placement)] });
     if let Some(tls) = tls {
-        set(&mut chain, "transport_socket", downstream_tls(tls));
+        set(&mut chain, "transport_socket", tls::downstream(tls, placement.tls_secret.as_deref()));
     }
     let mut listener = json!({
         "name": "clients",
@@ -35,23 +36,6 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
         set(&mut listener, "enable_reuse_port", json!(false));
     }
     listener
-}
-
-fn downstream_tls(tls: &Tls) -> Value {
-    json!({
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": {
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_params": { "tls_minimum_protocol_version": "TLSv1_2" },
-                "tls_certificates": [{
-                    "certificate_chain": { "filename": tls.cert },
-                    "private_key": { "filename": tls.key },
-                }],
-            },
-        },
-    })
 }
 
 fn connection_manager(timers: Timers, placement: &Placement) -> Value {

@@ -23,6 +23,7 @@ mod ports;
 mod routes;
 mod supervise;
 mod timers;
+mod tls;
 mod yaml;
 
 pub use address::{Address, AddressError};
@@ -32,4 +33,5 @@ pub use exec::{ExecError, ExecPlan, exec_envoy};
 pub use find::{FindError, find_envoy};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
+pub use tls::tls_secret;
 pub use yaml::{YamlError, to_yaml};

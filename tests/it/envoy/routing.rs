@@ -1,11 +1,13 @@
 //! Through Envoy, the double and the demo provider: routing by header, what is hidden from whom, what ext_proc is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::HeaderMap;
 use luthien::demo;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use super::double::Double;
@@ -107,6 +109,38 @@ async fn a_provider_that_does_not_exist_is_an_error_in_the_dialects_shape() {
         assert_eq!(setup.double.attribute("response.code_details").as_deref(), Some("cluster_not_found"));
     })
     .await;
+}
+
+/// A provider that has seen the request may have begun to generate: asking again would bill twice.
+#[tokio::test]
+async fn a_request_that_reached_the_provider_is_never_sent_again() {
+    let mut gateway = Gateway::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    gateway.placement.demo = Some(demo_at(&listener));
+    let double = Double { upstream: "demo", ..Double::default() };
+    let socket = gateway.extproc_socket();
+    let asked = AtomicUsize::new(0);
+    let hangs_up = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 16];
+            stream.read_exact(&mut request).await.unwrap();
+            asked.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let client = async |base: String| {
+        let request = reqwest::Client::new().post(format!("{base}/v1/messages"));
+        let response = request.header("x-envoy-retry-on", "5xx,reset").body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(body["error"]["details"]["error_code"], "provider_unavailable");
+    };
+    tokio::select! {
+        () = double.serve(&socket) => panic!("the double ended"),
+        () = hangs_up => {}
+        () = gateway.run(client) => {}
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use luthien::config::settings::Tls;
+use luthien::envoy::{tls_secret, to_yaml};
 use serde_json::{Value, json};
 
 use super::double::Double;
@@ -76,6 +77,35 @@ async fn a_certificate_for_another_name_is_refused() {
             for host in ["localhost", "127.0.0.1"] {
                 assert_eq!(ask(&format!("https://{host}:{port}"), &other.cert).await, "provider_unavailable", "{host}");
             }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_used_without_a_restart() {
+    let mut provider = Gateway::new();
+    let dir = provider.dir.path().to_owned();
+    let used = certificate(&dir, "used", "DNS:localhost");
+    let new = certificate(&dir, "new", "DNS:localhost");
+    let authority = dir.join("authority.pem");
+    std::fs::copy(&new.cert, &authority).unwrap();
+    let secret = dir.join("tls.yaml");
+    std::fs::write(&secret, to_yaml(&tls_secret(&used)).unwrap()).unwrap();
+    provider.settings.tls = Some(used.clone());
+    provider.placement.tls_secret = Some(secret);
+    provider
+        .run(async |base| {
+            let url = format!("https://localhost:{}", base.rsplit_once(':').unwrap().1);
+            assert_eq!(ask(&url, &used.cert).await, "policy_service_unavailable");
+            std::fs::rename(&new.key, &used.key).unwrap();
+            std::fs::rename(&new.cert, &used.cert).unwrap();
+            // Envoy hears of it from the kernel, soon but not at once. Each question starts an Envoy, so there are few.
+            for _ in 0..20 {
+                if ask(&url, &authority).await == "policy_service_unavailable" {
+                    return;
+                }
+            }
+            panic!("the new certificate is not used");
         })
         .await;
 }
