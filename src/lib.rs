@@ -2,7 +2,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dialect;
+pub mod envoy;
 pub mod extproc;
 pub mod journal;
 pub mod json;

