@@ -54,6 +54,9 @@ pub(crate) struct Recorded {
 }
 
 impl Dialect {
+    /// Those whose answers the tests make up themselves.
+    pub(crate) const FIRST: [Self; 2] = [Self::Anthropic, Self::OpenaiChat];
+
     /// The folder that holds its streams; also its name in the jobs of the SDK drivers.
     pub(crate) fn folder(self) -> &'static str {
         match self {

@@ -1,5 +1,4 @@
 //! End-to-end tests: the built program with a real Envoy, between fake providers and real clients.
-#![expect(clippy::disallowed_methods, reason = "tests read the environment that the test script sets")]
 
 #[cfg(test)]
 #[path = "../common/mod.rs"]
@@ -11,4 +10,18 @@ mod fakes;
 mod harness;
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod fakes_alone;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod passthrough;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
+mod timeouts;
+#[cfg(test)]
+mod tools;

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future, io,
+    future, io, iter,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -315,19 +315,17 @@ async fn play(write: &mut OwnedWriteHalf, step: &Step, framing: Framing) -> io::
 }
 
 fn head(script: &Script) -> String {
-    let mut head = format!("HTTP/1.1 {} Scripted\r\n", script.status);
-    for (name, value) in &script.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    match script.framing {
-        Framing::Chunked => head.push_str("transfer-encoding: chunked\r\n\r\n"),
+    let length = match script.framing {
+        Framing::Chunked => "transfer-encoding: chunked".to_owned(),
         Framing::ContentLength => {
-            let length: usize =
-                script.steps.iter().map(|step| if let Step::Write(bytes) = step { bytes.len() } else { 0 }).sum();
-            head.push_str(&format!("content-length: {length}\r\n\r\n"));
+            let written = |step: &Step| if let Step::Write(bytes) = step { bytes.len() } else { 0 };
+            format!("content-length: {}", script.steps.iter().map(written).sum::<usize>())
         }
-    }
-    head
+    };
+    let start = format!("HTTP/1.1 {} Scripted", script.status);
+    let headers = script.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+    let end = [length, String::new(), String::new()];
+    iter::once(start).chain(headers).chain(end).collect::<Vec<_>>().join("\r\n")
 }
 
 /// Returns when the client closes or resets the connection.

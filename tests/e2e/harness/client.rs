@@ -49,7 +49,7 @@ pub(crate) struct Answer {
 /// How an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// HTTP/1.1: `0\r\n\r\n` or the whole content length. HTTP/2: END_STREAM.
+    /// HTTP/1.1: `0\r\n\r\n` or the whole content length. HTTP/2: `END_STREAM`.
     Clean,
     /// The connection broke off, and how.
     Cut(String),

@@ -24,7 +24,7 @@ use super::{
 use crate::fakes::provider::Provider;
 
 /// How long a start may take, Envoy's included.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long a stop may take when no call is in flight.
 const STOP: Duration = Duration::from_secs(30);
 /// How often another port is tried when somebody took the free one first.

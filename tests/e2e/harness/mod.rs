@@ -1,10 +1,12 @@
 //! What the end-to-end tests stand on: the gateway as a process, clients that report the wire, the official SDKs.
 
 pub(crate) mod client;
+pub(crate) mod errors;
 pub(crate) mod gateway;
 mod http1;
 mod http2;
 mod process;
+pub(crate) mod samples;
 pub(crate) mod sdk;
 pub(crate) mod sse;
 

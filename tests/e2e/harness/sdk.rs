@@ -82,7 +82,7 @@ impl Sdk {
             let write = async move { stdin.write_all(&input).await };
             tokio::join!(write, child.wait_with_output())
         };
-        let (written, output) = within(Duration::from_secs(120), "the SDK driver", run).await;
+        let (written, output) = within(Duration::from_mins(2), "the SDK driver", run).await;
         let output = output.expect("the driver's output can be read");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(written.is_ok() && output.status.success(), "the {self:?} driver failed ({}): {errors}", output.status);
