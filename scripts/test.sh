@@ -90,10 +90,11 @@ sdk_python() {
 }
 
 sdk_node() {
+  local directory=tests/sdk/node
   has node && has npm || return 1
-  cd tests/sdk/node || return 1
-  cmp -s package-lock.json node_modules/installed.json ||
-    { npm ci --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/installed.json; }
+  if cmp -s "$directory/package-lock.json" "$directory/node_modules/installed.json"; then return 0; fi
+  npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund &&
+    cp "$directory/package-lock.json" "$directory/node_modules/installed.json"
 }
 
 shell_scripts() {

@@ -1,6 +1,6 @@
 //! A client that reports what came over the wire, over HTTP/1.1 or HTTP/2.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
@@ -127,6 +127,18 @@ impl Response {
                 }
             }
         }
+        read.freeze()
+    }
+
+    /// Everything that comes within `span`, for a test that nothing more, or not a certain thing, comes yet.
+    pub(crate) async fn during(&mut self, span: Duration) -> Bytes {
+        let mut read = BytesMut::new();
+        let all = async {
+            while let Ok(piece) = self.piece().await {
+                read.extend_from_slice(&piece);
+            }
+        };
+        let _ = tokio::time::timeout(span, all).await;
         read.freeze()
     }
 
