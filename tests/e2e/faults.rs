@@ -191,6 +191,8 @@ async fn a_killed_gateway_breaks_the_answer_and_lets_nothing_through() {
         let answer = response.finish().await;
         assert_ne!(answer.end, End::Clean, "{}", answer.text());
         assert!(!answer.text().contains("secret-word"), "{}", answer.text());
+        // Envoy asks the kernel to be told when its parent ends, and ends too.
+        gateway.nothing_left().await;
     }
 }
 
