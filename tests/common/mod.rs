@@ -1,0 +1,3 @@
+//! What every test binary may use.
+
+pub(crate) mod streams;

@@ -1,0 +1,21 @@
+//! What the end-to-end tests stand on: the gateway as a process, clients that report the wire, the official SDKs.
+
+pub(crate) mod client;
+pub(crate) mod errors;
+pub(crate) mod gateway;
+mod http1;
+mod http2;
+mod process;
+pub(crate) mod samples;
+pub(crate) mod sdk;
+pub(crate) mod sse;
+
+use std::{future::Future, time::Duration};
+
+/// Waits for `future`, but not for ever: fails with `what` was waited for.
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
+}
+
+/// Long enough for anything that happens at once on a slow machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -1,0 +1,4 @@
+//! Stand-ins for what Luthien talks to.
+
+pub(crate) mod provider;
+pub(crate) mod script;
