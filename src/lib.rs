@@ -1,5 +1,7 @@
 //! Luthien puts programmable policy between AI clients and LLM providers.
 
+pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -8,6 +10,7 @@ pub mod envoy;
 pub mod extproc;
 pub mod journal;
 pub mod json;
+pub mod lifecycle;
 pub mod model;
 pub mod pipeline;
 pub mod policies;

@@ -1,13 +1,30 @@
-//! The `luthien` program.
+//! The `luthien` program: arguments, runtime, exit codes.
 
-use std::io::Write as _;
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use luthien::cli::{demo_provider, exec_envoy};
+use luthien::{
+    cli::{
+        self, Failed, Surroundings,
+        check::{CheckArgs, check},
+        demo_provider::{self, DemoProviderArgs},
+        envoy_config::{self, EnvoyConfigArgs},
+        exec_envoy::{self, ExecEnvoyArgs},
+        explain::{ExplainArgs, explain},
+        serve::{ServeArgs, serve},
+        up::{UpArgs, up},
+    },
+    config::{environment::Environment, report::Style, settings::LogFormat},
+    policies,
+    telemetry::log,
+};
 
+/// Programmable policy between any AI client and any LLM provider
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -15,27 +32,82 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    DemoProvider(demo_provider::DemoProviderArgs),
+    Up(UpArgs),
+    Serve(ServeArgs),
+    /// Check the settings and the rules, and report every problem at once
+    Check(CheckArgs),
+    /// Say which upstream and which policies a call would get, and why
+    Explain(ExplainArgs),
+    EnvoyConfig(EnvoyConfigArgs),
+    DemoProvider(DemoProviderArgs),
     #[command(hide = true)]
-    ExecEnvoy(exec_envoy::ExecEnvoyArgs),
+    ExecEnvoy(ExecEnvoyArgs),
 }
 
 fn main() -> ExitCode {
-    let ended: Result<(), Box<dyn std::error::Error>> = match Cli::parse().command {
-        Command::DemoProvider(args) => tokio::runtime::Runtime::new()
-            .map_err(Into::into)
-            .and_then(|runtime| Ok(runtime.block_on(demo_provider::run(&args, &mut std::io::stdout()))?)),
+    let command = match Cli::parse().command {
+        // Becomes Envoy, before there is any thread.
         Command::ExecEnvoy(args) => match exec_envoy::run(args) {
             Ok(never) => match never {},
-            Err(error) => Err(error.into()),
+            Err(error) => return failed(&Failed::Sentence(error.to_string()), Style::Plain),
         },
+        command => command,
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nothing is left to do if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
+    let environment = Environment::of_process();
+    let style = Style::of(&io::stderr(), &environment);
+    match run(command, &environment, style) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error, style),
     }
+}
+
+fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, Failed> {
+    let folder = std::env::current_dir()?;
+    let surroundings = Surroundings { environment, folder: &folder, style };
+    let out = &mut io::stdout();
+    match command {
+        Command::Check(args) => Ok(check(&args, policies::all(), surroundings, out)?),
+        Command::Explain(args) => Ok(explain(&args, policies::all(), surroundings, out)?),
+        Command::EnvoyConfig(args) => {
+            let loaded = cli::settings(args.config.as_ref(), &[], surroundings)?.finish(environment)?;
+            envoy_config::run(&args, &loaded.settings, out)?;
+            Ok(0)
+        }
+        Command::Up(args) => {
+            begin_log(args.config.as_ref(), surroundings);
+            runtime()?.block_on(up(&args, surroundings, out)).map(|()| 0)
+        }
+        Command::Serve(args) => {
+            begin_log(args.config.as_ref(), surroundings);
+            runtime()?.block_on(serve(&args, surroundings)).map(|()| 0)
+        }
+        Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
+        Command::ExecEnvoy(_) => Ok(0),
+    }
+}
+
+/// Begins to log as the settings say; wrong settings are reported when they are loaded.
+fn begin_log(config: Option<&std::path::PathBuf>, surroundings: Surroundings<'_>) {
+    let settings = cli::settings(config, &[], surroundings).and_then(|draft| draft.finish(surroundings.environment));
+    let (format, level) = match &settings {
+        Ok(loaded) if loaded.settings.log.format == LogFormat::Json => (log::Format::Json, &*loaded.settings.log.level),
+        Ok(loaded) => (log::Format::Pretty, &*loaded.settings.log.level),
+        Err(_) => (log::Format::Pretty, "info"),
+    };
+    log::begin(format, level);
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new()
+}
+
+/// Says why, on standard error, and returns the exit code.
+fn failed(error: &Failed, style: Style) -> ExitCode {
+    let err = &mut io::stderr();
+    // Nothing is left to do if standard error is closed.
+    let _ = match error {
+        Failed::Report(report) => report.render(style, err),
+        error => writeln!(err, "error: {error}"),
+    };
+    ExitCode::FAILURE
 }

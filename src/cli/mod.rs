@@ -5,15 +5,24 @@ pub mod demo_provider;
 pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;
+pub mod serve;
+pub mod up;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use crate::config::{
-    environment::Environment,
-    load::{Draft, draft},
-    overlay::Override,
-    quickstart::quickstart_draft,
-    report::{Report, Style},
+use crate::{
+    app::AppError,
+    config::{
+        environment::Environment,
+        load::{Draft, Loaded, draft},
+        overlay::Override,
+        quickstart::quickstart_draft,
+        report::{Report, Style},
+    },
+    envoy::{FindError, PortError},
 };
 
 /// What a subcommand needs from the process that it runs in.
@@ -39,4 +48,64 @@ pub fn settings(
         Some(file) => draft(&folder.join(file), overrides, environment),
         None => quickstart_draft(folder, overrides, environment),
     }
+}
+
+/// Why a subcommand ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The configuration is wrong; every problem is in the report.
+    #[error("the configuration is wrong")]
+    Report(Report),
+    /// The process cannot be put together, or a part of it ended.
+    #[error(transparent)]
+    App(AppError),
+    /// There is no Envoy.
+    #[error(transparent)]
+    Envoy(#[from] FindError),
+    /// A port is taken.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Envoy's configuration cannot be made.
+    #[error(transparent)]
+    EnvoyConfig(#[from] envoy_config::EnvoyConfigError),
+    /// The demo provider ended.
+    #[error(transparent)]
+    Demo(#[from] demo_provider::DemoProviderError),
+    /// The system refuses something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Anything else, said whole.
+    #[error("{0}")]
+    Sentence(String),
+}
+
+impl From<Report> for Failed {
+    fn from(report: Report) -> Self {
+        Self::Report(report)
+    }
+}
+
+impl From<AppError> for Failed {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Rules(report) => Self::Report(report),
+            error => Self::App(error),
+        }
+    }
+}
+
+/// The settings of a process that runs, with warnings logged.
+fn load_settings(
+    config: Option<&PathBuf>,
+    state: Option<&PathBuf>,
+    surroundings: Surroundings<'_>,
+) -> Result<Loaded, Report> {
+    let mut loaded = settings(config, &[], surroundings)?.finish(surroundings.environment)?;
+    if let Some(state) = state {
+        loaded.state.clone_from(state);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
 }

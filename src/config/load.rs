@@ -30,7 +30,7 @@ pub struct Loaded {
     pub base: PathBuf,
     /// Where the rules come from.
     pub rules: RulesSource,
-    /// The folder for sockets and other state: `LUTHIEN_STATE_DIR`, or `.luthien` in the working directory.
+    /// The folder for sockets and other state: `LUTHIEN_STATE_DIR`, or `.luthien` beside the file.
     pub state: PathBuf,
     /// What is strange but no error, as environment variables that set nothing; one sentence each.
     pub warnings: Vec<String>,
@@ -106,7 +106,7 @@ impl Draft {
         };
         settings.resolve(&base);
         let rules = rules.unwrap_or_else(|| RulesSource::File(settings.rules.clone()));
-        let state = environment.get("LUTHIEN_STATE_DIR").unwrap_or(".luthien").into();
+        let state = environment.get("LUTHIEN_STATE_DIR").map_or_else(|| base.join(".luthien"), PathBuf::from);
         Ok(Loaded { settings, file: document.path, base, rules, state, warnings })
     }
 }

@@ -107,6 +107,12 @@ impl Gateway {
         Arc::clone(&self.calls).try_acquire_owned().ok()
     }
 
+    /// Waits until no call is in flight.
+    pub async fn idle(&self) {
+        // Never closed, so that this fails never.
+        let _ = self.calls.acquire_many(self.settings.limits.calls).await;
+    }
+
     /// Accounts for what a call holds. `false`: all calls together hold too much.
     pub(super) fn account(&self, before: usize, now: usize) -> bool {
         let total = if now >= before {

@@ -1,0 +1,291 @@
+//! Puts the process together: every long-lived task is visible here.
+//!
+//! [`App::bind`] returns what is bound, so that a wrong address or a bad rule is an error before anything runs;
+//! [`App::run`] runs it until the process is asked to stop. `luthien up` adds Envoy and the demo provider around it.
+
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::watch,
+};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::{Server, server::Router};
+
+use crate::{
+    admin::{AdminState, Guard, probe_router, router},
+    config::{
+        compile::{Context, compile},
+        environment::Environment,
+        live::{Live, ReloadStatus},
+        load::{Loaded, RulesSource},
+        report::Report,
+        secret::SecretError,
+        settings::Settings,
+        watch::{RulesWatch, watch_rules},
+    },
+    envoy::{Address, SocketDir, socket_dir},
+    extproc::{ExtProc, Gateway, SetupError, health},
+    lifecycle::{Drain, Readiness},
+    policies,
+    policy::Rules,
+    telemetry::metrics::{Metrics, ResultLabels},
+};
+
+/// Bytes in flight towards us per call and connection. One connection of Envoy's carries every call of a worker.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// Everything that is bound.
+pub struct App {
+    /// What keeps the process from being ready.
+    pub readiness: Readiness,
+    /// The settings.
+    pub settings: Settings,
+    /// Where Envoy reaches the external processor.
+    pub extproc_address: Address,
+    /// Where the admin listener is.
+    pub admin_address: SocketAddr,
+    /// The folder of the Unix sockets. Kept for as long as the process runs.
+    pub sockets: SocketDir,
+    /// Hash of the rules at the start.
+    pub rules_hash: String,
+    extproc: Listener,
+    admin: TcpListener,
+    probe: Option<TcpListener>,
+    gateway: Arc<Gateway>,
+    admin_state: AdminState,
+    guard: Guard,
+    watch: Option<RulesWatch>,
+    reloads: watch::Receiver<ReloadStatus>,
+    drain: Drain,
+}
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The rules are wrong.
+    #[error("the rules are wrong")]
+    Rules(Report),
+    /// Something of the settings cannot be used.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+    /// The admin token cannot be read.
+    #[error("admin.token: {0}")]
+    Token(SecretError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {role}: {error}; {remedy}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// For whom.
+        role: &'static str,
+        /// What the system says.
+        error: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The state folder cannot be used.
+    #[error("the state folder {} cannot be used: {error}; name another with --state-dir", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A server ended.
+    #[error("the {role} listener ended: {error}")]
+    Serve {
+        /// Which one.
+        role: &'static str,
+        /// What it says.
+        error: String,
+    },
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl App {
+    /// Compiles the rules and binds every listener.
+    pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
+        let Loaded { settings, base, rules: source, state, .. } = loaded;
+        let document = source.read().map_err(AppError::Rules)?;
+        let context = Context::of(&settings);
+        let rules = compile(&document, &context, policies::all()).map_err(AppError::Rules)?;
+        let (status, reloads) = watch::channel(ReloadStatus::first(&rules));
+        let rules_hash = rules.hash.clone();
+        let live = Arc::new(Live::new(rules));
+        let watch = match source {
+            RulesSource::File(file) => Some(RulesWatch {
+                file,
+                text: document.text.clone(),
+                live: Arc::clone(&live),
+                compile: Arc::new(move |document| compile(document, &context, policies::all())),
+                status,
+            }),
+            RulesSource::Embedded => None,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let (drain, draining) = Drain::new();
+        let gateway =
+            Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), Arc::clone(&metrics), draining)?;
+        let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
+        let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
+        let admin = bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
+        let admin_address = local_address(&admin, &settings.admin.listen)?;
+        let probe = match &settings.probe {
+            Some(probe) => Some(bind_tcp(&probe.listen, "probes", "change `probe.listen`").await?),
+            None => None,
+        };
+        let guard = match &settings.admin.token {
+            Some(source) => Guard::Token(source.read(&base, environment).map_err(AppError::Token)?),
+            None => Guard::Loopback,
+        };
+        let readiness = Readiness::default();
+        let admin_state = AdminState { readiness: readiness.clone(), rules: reloads.clone(), metrics };
+        Ok(Self {
+            readiness,
+            settings,
+            extproc_address,
+            admin_address,
+            sockets,
+            rules_hash,
+            extproc,
+            admin,
+            probe,
+            gateway: Arc::new(gateway),
+            admin_state,
+            guard,
+            watch,
+            reloads,
+            drain,
+        })
+    }
+
+    /// Runs until `stop` comes to an end; then calls in flight get their time to end. `beside` runs for as long.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        beside: impl Future<Output = Result<(), AppError>>,
+    ) -> Result<(), AppError> {
+        let Self { readiness, settings, sockets, extproc, admin, probe, gateway, admin_state, guard, watch, reloads, drain, .. } =
+            self;
+        let _sockets = sockets;
+        let limit = settings.timeouts.drain.get();
+        let server = extproc_router(Arc::clone(&gateway)).await;
+        let extproc = async {
+            match extproc {
+                Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await,
+                Listener::Tcp(listener) => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
+            }
+        };
+        let admin = axum::serve(admin, router(admin_state.clone(), guard));
+        let probe = async {
+            match probe {
+                Some(listener) => axum::serve(listener, probe_router(admin_state.clone())).await,
+                None => pending().await,
+            }
+        };
+        let rules = async {
+            match watch {
+                Some(watch) => watch_rules(watch).await,
+                None => pending().await,
+            }
+        };
+        let ending = async {
+            stop.await;
+            // Nobody new comes, and whoever is there gets the time that is configured.
+            readiness.pending("process", "is shutting down").leave();
+            drain.begin();
+            if tokio::time::timeout(limit, gateway.idle()).await.is_err() {
+                tracing::warn!("calls were still in flight when the time to drain was over");
+            }
+        };
+        let ended = |role, result: Result<(), String>| {
+            Err(AppError::Serve { role, error: result.err().unwrap_or_else(|| "no reason given".to_owned()) })
+        };
+        tokio::select! {
+            () = ending => Ok(()),
+            result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
+            result = async { admin.await } => ended("admin", result.map_err(|error| error.to_string())),
+            result = probe => ended("probe", result.map_err(|error| error.to_string())),
+            () = rules => ended("rules", Ok(())),
+            () = count_reloads(reloads, &admin_state.metrics) => Ok(()),
+            result = beside => result,
+        }
+    }
+}
+
+/// Counts what the watch on the rules comes to.
+async fn count_reloads(mut reloads: watch::Receiver<ReloadStatus>, metrics: &Metrics) {
+    let (mut ok, mut failed) = (0, 0);
+    while reloads.changed().await.is_ok() {
+        let status = reloads.borrow_and_update().clone();
+        for (result, now, before) in [("ok", status.reloads_ok, &mut ok), ("rejected", status.reloads_failed, &mut failed)] {
+            metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
+            *before = now;
+        }
+    }
+    // Rules that are built in never change.
+    pending().await
+}
+
+async fn extproc_router(gateway: Arc<Gateway>) -> Router {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(health().await)
+        .add_service(ExtProc::server(gateway))
+}
+
+async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, Address), AppError> {
+    let listen = settings.extproc.listen.as_deref().unwrap_or("unix:extproc.sock");
+    let Some(path) = listen.strip_prefix("unix:") else {
+        let listener = bind_tcp(listen, "ext_proc", "change `extproc.listen`").await?;
+        let address = local_address(&listener, listen)?;
+        return Ok((Listener::Tcp(listener), address.into()));
+    };
+    let path = sockets.join(path);
+    let failed = |error| AppError::Listen {
+        address: format!("unix:{}", path.display()),
+        role: "ext_proc",
+        error,
+        remedy: "name another folder with --state-dir",
+    };
+    if UnixStream::connect(&path).await.is_ok() {
+        return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another luthien uses this state folder")));
+    }
+    // What is left of a process that was killed.
+    if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(failed(error));
+    }
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    // Whoever can connect can read every call.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok((Listener::Unix(listener), Address::Pipe(path)))
+}
+
+async fn bind_tcp(listen: &str, role: &'static str, remedy: &'static str) -> Result<TcpListener, AppError> {
+    TcpListener::bind(listen).await.map_err(|error| AppError::Listen { address: listen.to_owned(), role, error, remedy })
+}
+
+fn local_address(listener: &TcpListener, listen: &str) -> Result<SocketAddr, AppError> {
+    listener.local_addr().map_err(|error| AppError::Listen {
+        address: listen.to_owned(),
+        role: "the listener",
+        error,
+        remedy: "choose another address",
+    })
+}

@@ -1,0 +1,173 @@
+//! `luthien up`: everything on one machine. Envoy as a supervised child, the external processor, the admin listener, and
+//! the demo provider where an upstream wants it.
+
+use std::{
+    fs,
+    future::pending,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+
+use super::{Failed, Surroundings, envoy_config, load_settings};
+use crate::{
+    app::{App, AppError},
+    config::{load::Loaded, load::RulesSource, settings::Settings},
+    demo,
+    envoy::{Launch, Placement, Supervisor, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml},
+    lifecycle::Stop,
+};
+
+/// How long Envoy may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long Envoy may take to end.
+const ENVOY_GRACE: Duration = Duration::from_secs(5);
+
+/// Run everything on this machine: Envoy, the policy service, and a demo provider where no key is set
+#[derive(Debug, Clone, clap::Args)]
+pub struct UpArgs {
+    /// The settings file [default: built-in settings: real providers where OPENAI_API_KEY or ANTHROPIC_API_KEY is set,
+    /// otherwise the demo provider].
+    #[arg(long, short, value_name = "FILE", env = "LUTHIEN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The folder for sockets, logs and other state [default: `.luthien` beside the settings file].
+    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Runs `luthien up` until the process is asked to stop, or Envoy ends.
+pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Write) -> Result<(), Failed> {
+    let mut stop = Stop::listen()?;
+    let loaded = load_settings(args.config.as_ref(), args.state_dir.as_ref(), surroundings)?;
+    let tools = surroundings.folder.join(".tools");
+    let envoy = find_envoy(surroundings.environment.get("LUTHIEN_ENVOY").map(Path::new), &tools)?;
+    let listen = address(&loaded.settings.listen)?;
+    ensure_free(listen, "clients", "LUTHIEN_PORT")?;
+    ensure_free(address(&loaded.settings.admin.listen)?, "the admin listener", "LUTHIEN_ADMIN_PORT")?;
+    let state = std::path::absolute(&loaded.state)?;
+    let (rules, mut summary) = (rules_name(&loaded), Vec::new());
+    let app = App::bind(loaded, surroundings.environment).await?;
+    fs::create_dir_all(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
+
+    let demo = match app.settings.upstreams.iter().any(|upstream| upstream.url == "demo") {
+        true => Some(TcpListener::bind("127.0.0.1:0").await?),
+        false => None,
+    };
+    let demo_address = demo.as_ref().map(TcpListener::local_addr).transpose()?;
+    let config = write_config(&app, &state, demo_address)?;
+    let placement = placement(&app, &state, demo_address);
+    describe(&app, &rules, &state, &mut summary)?;
+
+    let starting = app.readiness.pending("envoy", "is starting");
+    let launch = Launch {
+        through: vec![std::env::current_exe()?, "exec-envoy".into()],
+        envoy,
+        config,
+        admin: placement.admin,
+        concurrency: default_concurrency(),
+        ready_within: READY_WITHIN,
+    };
+    let mut died = None;
+    let mut running = None;
+    let demo = async {
+        match demo {
+            Some(listener) => demo::serve(listener).await,
+            None => pending().await,
+        }
+    };
+    let envoy = async {
+        let supervisor = match Supervisor::start(launch).await {
+            Ok(supervisor) => running.insert(supervisor),
+            Err(error) => {
+                died = Some(error.to_string());
+                return Ok(());
+            }
+        };
+        starting.ready();
+        // A closed standard output is no reason to end.
+        let _ = out.write_all(&summary).and_then(|()| out.flush());
+        let death = supervisor.wait().await;
+        died = Some(format!("Envoy ended. {death}"));
+        Ok(())
+    };
+    let beside = async {
+        tokio::select! {
+            result = envoy => result,
+            result = demo => result.map_err(|error| AppError::Serve { role: "demo", error: error.to_string() }),
+        }
+    };
+    let outcome = app.run(async { stop.requested().await }, beside).await;
+    if let Some(supervisor) = running
+        && died.is_none()
+    {
+        supervisor.stop(ENVOY_GRACE).await;
+    }
+    match died {
+        Some(reason) => Err(Failed::Sentence(reason)),
+        None => Ok(outcome?),
+    }
+}
+
+fn address(listen: &str) -> Result<SocketAddr, Failed> {
+    listen.parse().map_err(|_| Failed::Sentence(format!("`{listen}` is not an address; write it as 127.0.0.1:8080")))
+}
+
+fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {
+    Placement {
+        extproc: app.extproc_address.clone(),
+        demo: demo.map(Into::into),
+        tls_secret: app.settings.tls.is_some().then(|| state.join("tls.yaml")),
+        ..Placement::local(app.sockets.path(), state)
+    }
+}
+
+/// Writes Envoy's configuration into the state folder.
+fn write_config(app: &App, state: &Path, demo: Option<SocketAddr>) -> Result<PathBuf, Failed> {
+    let placement = placement(app, state, demo);
+    if let (Some(tls), Some(path)) = (&app.settings.tls, &placement.tls_secret) {
+        fs::write(path, to_yaml(&tls_secret(tls)).map_err(|error| Failed::Sentence(error.to_string()))?)?;
+    }
+    let text = envoy_config::document(&app.settings, &placement, false)?;
+    let path = state.join("envoy.yaml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn rules_name(loaded: &Loaded) -> String {
+    match &loaded.rules {
+        RulesSource::File(path) => format!("{} (reloaded when it changes)", path.display()),
+        RulesSource::Embedded => "none: every call passes unchanged".to_owned(),
+    }
+}
+
+/// What is printed once clients can connect.
+fn describe(app: &App, rules: &str, state: &Path, out: &mut Vec<u8>) -> io::Result<()> {
+    let Settings { listen, tls, upstreams, .. } = &app.settings;
+    let url = format!("{}://{listen}", if tls.is_some() { "https" } else { "http" });
+    writeln!(out, "Luthien is ready.\n")?;
+    writeln!(out, "  clients    {url}")?;
+    writeln!(out, "  admin      http://{} (/readyz, /metrics)", app.admin_address)?;
+    writeln!(out, "  rules      {rules}")?;
+    for upstream in upstreams {
+        let target = if upstream.url == "demo" { "the built-in demo provider" } else { &upstream.url };
+        writeln!(out, "  {:<10} {target}", upstream.name)?;
+    }
+    writeln!(out, "  state      {}\n\nTry:\n", state.display())?;
+    let json = "-H 'content-type: application/json'";
+    writeln!(
+        out,
+        "  curl -N {url}/v1/chat/completions {json} \\\n    -d '{{\"model\":\"gpt-demo\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
+    )?;
+    writeln!(
+        out,
+        "  curl -N {url}/v1/messages {json} -H 'anthropic-version: 2023-06-01' \\\n    -d '{{\"model\":\"claude-demo\",\"stream\":true,\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"tell me a secret\"}}]}}'"
+    )?;
+    writeln!(out, "  curl {url}/v1/models\n")?;
+    if upstreams.iter().any(|upstream| upstream.url == "demo") {
+        writeln!(out, "Words that the demo provider understands:\n\n{}", demo::words_table())?;
+    }
+    writeln!(out, "Ctrl-C ends everything.")
+}
