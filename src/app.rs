@@ -137,11 +137,18 @@ impl App {
         };
         let metrics = Arc::new(Metrics::default());
         let (drain, draining) = Drain::new();
-        let gateway =
-            Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), Arc::clone(&metrics), draining)?;
+        let gateway = Gateway::new(
+            settings.clone(),
+            &base,
+            environment,
+            Arc::<Live<Rules>>::clone(&live),
+            Arc::clone(&metrics),
+            draining,
+        )?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
-        let admin = bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
+        let admin =
+            bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
         let admin_address = local_address(&admin, &settings.admin.listen)?;
         let probe = match &settings.probe {
             Some(probe) => Some(bind_tcp(&probe.listen, "probes", "change `probe.listen`").await?),
@@ -178,8 +185,21 @@ impl App {
         stop: impl Future<Output = ()>,
         beside: impl Future<Output = Result<(), AppError>>,
     ) -> Result<(), AppError> {
-        let Self { readiness, settings, sockets, extproc, admin, probe, gateway, admin_state, guard, watch, reloads, drain, .. } =
-            self;
+        let Self {
+            readiness,
+            settings,
+            sockets,
+            extproc,
+            admin,
+            probe,
+            gateway,
+            admin_state,
+            guard,
+            watch,
+            reloads,
+            drain,
+            ..
+        } = self;
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
         let server = extproc_router(Arc::clone(&gateway)).await;
@@ -231,13 +251,15 @@ async fn count_reloads(mut reloads: watch::Receiver<ReloadStatus>, metrics: &Met
     let (mut ok, mut failed) = (0, 0);
     while reloads.changed().await.is_ok() {
         let status = reloads.borrow_and_update().clone();
-        for (result, now, before) in [("ok", status.reloads_ok, &mut ok), ("rejected", status.reloads_failed, &mut failed)] {
+        for (result, now, before) in
+            [("ok", status.reloads_ok, &mut ok), ("rejected", status.reloads_failed, &mut failed)]
+        {
             metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
             *before = now;
         }
     }
     // Rules that are built in never change.
-    pending().await
+    pending::<()>().await;
 }
 
 async fn extproc_router(gateway: Arc<Gateway>) -> Router {
@@ -278,7 +300,12 @@ async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, 
 }
 
 async fn bind_tcp(listen: &str, role: &'static str, remedy: &'static str) -> Result<TcpListener, AppError> {
-    TcpListener::bind(listen).await.map_err(|error| AppError::Listen { address: listen.to_owned(), role, error, remedy })
+    TcpListener::bind(listen).await.map_err(|error| AppError::Listen {
+        address: listen.to_owned(),
+        role,
+        error,
+        remedy,
+    })
 }
 
 fn local_address(listener: &TcpListener, listen: &str) -> Result<SocketAddr, AppError> {

@@ -45,14 +45,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = match Cli::parse().command {
-        // Becomes Envoy, before there is any thread.
-        Command::ExecEnvoy(args) => match exec_envoy::run(args) {
-            Ok(never) => match never {},
-            Err(error) => return failed(&Failed::Sentence(error.to_string()), Style::Plain),
-        },
-        command => command,
-    };
+    let command = Cli::parse().command;
     let environment = Environment::of_process();
     let style = Style::of(&io::stderr(), &environment);
     match run(command, &environment, style) {
@@ -82,7 +75,11 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             runtime()?.block_on(serve(&args, surroundings)).map(|()| 0)
         }
         Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
-        Command::ExecEnvoy(_) => Ok(0),
+        // Becomes Envoy: no runtime has started, so there is no other thread.
+        Command::ExecEnvoy(args) => match exec_envoy::run(args) {
+            Ok(never) => match never {},
+            Err(error) => Err(Failed::Sentence(error.to_string())),
+        },
     }
 }
 
@@ -105,9 +102,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 fn failed(error: &Failed, style: Style) -> ExitCode {
     let err = &mut io::stderr();
     // Nothing is left to do if standard error is closed.
-    let _ = match error {
-        Failed::Report(report) => report.render(style, err),
-        error => writeln!(err, "error: {error}"),
-    };
+    let _ =
+        if let Failed::Report(report) = error { report.render(style, err) } else { writeln!(err, "error: {error}") };
     ExitCode::FAILURE
 }

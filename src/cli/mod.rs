@@ -87,10 +87,7 @@ impl From<Report> for Failed {
 
 impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
-        match error {
-            AppError::Rules(report) => Self::Report(report),
-            error => Self::App(error),
-        }
+        if let AppError::Rules(report) = error { Self::Report(report) } else { Self::App(error) }
     }
 }
 

@@ -29,8 +29,8 @@ const ENVOY_GRACE: Duration = Duration::from_secs(5);
 /// Run everything on this machine: Envoy, the policy service, and a demo provider where no key is set
 #[derive(Debug, Clone, clap::Args)]
 pub struct UpArgs {
-    /// The settings file [default: built-in settings: real providers where OPENAI_API_KEY or ANTHROPIC_API_KEY is set,
-    /// otherwise the demo provider].
+    /// The settings file [default: built-in settings: real providers where `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` is
+    /// set, otherwise the demo provider].
     #[arg(long, short, value_name = "FILE", env = "LUTHIEN_CONFIG")]
     pub config: Option<PathBuf>,
     /// The folder for sockets, logs and other state [default: `.luthien` beside the settings file].
@@ -52,10 +52,8 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     let app = App::bind(loaded, surroundings.environment).await?;
     fs::create_dir_all(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
 
-    let demo = match app.settings.upstreams.iter().any(|upstream| upstream.url == "demo") {
-        true => Some(TcpListener::bind("127.0.0.1:0").await?),
-        false => None,
-    };
+    let wants_demo = app.settings.upstreams.iter().any(|upstream| upstream.url == "demo");
+    let demo = if wants_demo { Some(TcpListener::bind("127.0.0.1:0").await?) } else { None };
     let demo_address = demo.as_ref().map(TcpListener::local_addr).transpose()?;
     let config = write_config(&app, &state, demo_address)?;
     let placement = placement(&app, &state, demo_address);

@@ -18,7 +18,7 @@ use super::{
     environment::Environment,
     report::Problem,
     secret,
-    settings::{Admin, ClientAuth, Credentials, Limits, SecretSource},
+    settings::{Admin, ClientAuth, Limits, SecretSource},
     target::Target,
     units::Size,
 };
@@ -82,7 +82,6 @@ impl Check<'_> {
     fn upstreams(&mut self) {
         let listen = self.document.read_or("/listen", "127.0.0.1:8080".to_owned());
         let listen = listen.and_then(|listen| listen.parse::<SocketAddr>().ok());
-        let auth = self.document.read_or("/clients/auth", ClientAuth::Passthrough);
         for index in 0..self.document.count("/upstreams") {
             let at = format!("/upstreams/{index}");
             let url = format!("{at}/url");
@@ -99,14 +98,6 @@ impl Check<'_> {
                 Some(Ok(Target::Demo)) | None => {}
             }
             let credentials = format!("{at}/credentials");
-            let sent = self.document.read_or(&credentials, Credentials::Passthrough);
-            let is_demo = matches!(target, Some(Ok(Target::Demo)));
-            if sent == Some(Credentials::Passthrough) && auth == Some(ClientAuth::Keys) && !is_demo {
-                let message = "no credential would reach this provider: with `clients.auth: keys` the client sends only \
-                               a key of Luthien, which is never forwarded";
-                let remedy = "write `credentials: { env: … }` or `{ file: … }` here, or set `clients.auth` to `either`";
-                self.add(&credentials, message, remedy);
-            }
             self.secret(&credentials);
             self.globs(&format!("{at}/models"));
             self.file(&format!("{at}/ca"));

@@ -168,8 +168,8 @@ fn usage(dialect: Dialect, value: crate::json::Value<'_>) -> Usage {
         Dialect::AnthropicMessages => {
             let cached = count("cache_read_input_tokens");
             let uncached = count("input_tokens");
-            let input = uncached
-                .map(|tokens| tokens + cached.unwrap_or(0) + count("cache_creation_input_tokens").unwrap_or(0));
+            let input =
+                uncached.map(|tokens| tokens + cached.unwrap_or(0) + count("cache_creation_input_tokens").unwrap_or(0));
             Usage { input, cached, output: count("output_tokens") }
         }
         Dialect::OpenaiChat => Usage {

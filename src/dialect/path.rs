@@ -25,7 +25,11 @@ pub fn endpoint(method: &str, path: &str) -> Option<Endpoint> {
 /// The dialect in which errors on `path` are told, also where no dialect covers it.
 pub fn error_dialect(path: &str) -> Dialect {
     let path = without_query(path);
-    if path == "/v1/messages" || path.starts_with("/v1/messages/") { Dialect::AnthropicMessages } else { Dialect::OpenaiChat }
+    if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+        Dialect::AnthropicMessages
+    } else {
+        Dialect::OpenaiChat
+    }
 }
 
 fn without_query(path: &str) -> &str {

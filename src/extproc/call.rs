@@ -16,7 +16,7 @@ use crate::{
     model::{CallHead, Dialect, Failure, FailureKind},
     pipeline::{
         RequestRun, Response, Runner, Setup, Stopped,
-        clock::{Clocks, Deadline, Due, TimeoutMonitor},
+        clock::{Clocks, Deadline, Due, Limits, TimeoutMonitor},
         run_request, select,
     },
     policy::{Release, Rules},
@@ -50,6 +50,8 @@ pub(super) struct Call {
     dialect: Dialect,
     view: RequestView,
     held: usize,
+    /// The answer's headers have left. Until then, a failure is a proper HTTP error.
+    released: bool,
     over: bool,
 }
 
@@ -58,13 +60,13 @@ enum Phase {
     /// The request's headers have not come.
     New,
     /// The request is held until it is whole.
-    Uploading(Upload),
+    Uploading(Box<Upload>),
     /// The request hooks run.
-    Deciding(Deciding),
+    Deciding(Box<Deciding>),
     /// The request was sent; the answer's headers have not come.
-    Asked(Asked),
+    Asked(Box<Asked>),
     /// The answer is read, and what is decided of it leaves.
-    Answering(Answering),
+    Answering(Box<Answering>),
     /// Bodies pass unread.
     Unread,
     /// Nothing more is to be said.
@@ -99,13 +101,11 @@ struct Answering {
     timeouts: Timeouts,
     sent: Instant,
     is_stream: bool,
-    /// The headers are held until something leaves, so that a failure before is a proper HTTP error.
-    headers_held: bool,
 }
 
 /// What wakes a call up. Nothing else does.
 enum Wake {
-    Message(Result<Option<ProcessingRequest>, Status>),
+    Message(Box<Result<Option<ProcessingRequest>, Status>>),
     RequestDecided(Box<RequestRun>),
     BlockDecided(Result<(), Stopped>),
     Due,
@@ -130,6 +130,7 @@ impl Call {
             dialect: Dialect::OpenaiChat,
             view: RequestView::default(),
             held: 0,
+            released: false,
             over: false,
         }
     }
@@ -144,18 +145,22 @@ impl Call {
                 return None;
             }
             let outcome = match self.wake().await {
-                Wake::Message(Ok(Some(message))) => match self.message(message) {
-                    Ok(outcome) => outcome,
-                    Err(violation) => return Some(Err(violation)),
-                },
-                // The other side is gone. Whatever was going on is dropped with this call.
-                Wake::Message(Ok(None) | Err(_)) => return Some(Err(Status::cancelled("the exchange ended early"))),
+                Wake::Message(message) => {
+                    // The other side is gone. Whatever was going on is dropped with this call.
+                    let Ok(Some(message)) = *message else {
+                        return Some(Err(Status::cancelled("the exchange ended early")));
+                    };
+                    match self.message(message) {
+                        Ok(outcome) => outcome,
+                        Err(violation) => return Some(Err(violation)),
+                    }
+                }
                 Wake::RequestDecided(run) => self.request_decided(*run),
                 Wake::BlockDecided(outcome) => outcome,
                 Wake::Due => self.due(),
                 Wake::Draining => {
                     let limit = self.gateway.settings.timeouts.drain.get();
-                    self.clocks.drain = Some(Deadline::new(FailureKind::ShuttingDown, Instant::now(), limit));
+                    self.clocks.drain = Some(Deadline::new(Limits::Drain, Instant::now(), limit));
                     Ok(())
                 }
             };
@@ -195,7 +200,7 @@ impl Call {
         tokio::select! {
             // A chunk that is here already proves that nobody stalled, so it comes before the clocks.
             biased;
-            message = inbound.message() => Wake::Message(message),
+            message = inbound.message() => Wake::Message(Box::new(message)),
             wake = decided => wake,
             () = due => Wake::Due,
             () = drain => Wake::Draining,
@@ -233,7 +238,7 @@ impl Call {
         let (method, path) = (headers.text(":method").to_owned(), headers.text(":path").to_owned());
         let endpoint = dialect::endpoint(&method, &path);
         self.dialect = endpoint.map_or_else(|| dialect::error_dialect(&path), |endpoint| endpoint.dialect);
-        self.books.path.clone_from(&path);
+        path.split('?').next().unwrap_or_default().clone_into(&mut self.books.path);
         self.books.dialect = endpoint.map(|endpoint| endpoint.dialect);
         self.books.rules.clone_from(&self.rules.hash);
         self.books.permit = self.gateway.admit();
@@ -242,9 +247,12 @@ impl Call {
             return failed(FailureKind::Overloaded, format!("the gateway serves {limit} calls already; try again"));
         }
         let Some(client) = self.gateway.clients.judge(&headers) else {
-            return failed(FailureKind::Unauthenticated, "the gateway does not know this key; send one of its client keys");
+            return failed(
+                FailureKind::Unauthenticated,
+                "the gateway does not know this key; send one of its client keys",
+            );
         };
-        if let Client::Known(name) = &client {
+        if let Client::Known { name, .. } = &client {
             self.books.client = Some(name.clone());
         }
         let Some(endpoint) = endpoint else { return self.unread(&method, &path, &headers, &client) };
@@ -257,8 +265,8 @@ impl Call {
         }
         self.check_upload(headers.content_length().unwrap_or(0))?;
         let limit = self.gateway.settings.timeouts.upload.get();
-        self.clocks.upload = Some(Deadline::new(FailureKind::UploadTimeout, self.books.started(), limit));
-        self.phase = Phase::Uploading(Upload { endpoint, path, headers, client, body: BytesMut::new() });
+        self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
+        self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body: BytesMut::new() }));
         if self.request == Half::Done { self.request_end(Direction::Request) } else { Ok(()) }
     }
 
@@ -280,11 +288,10 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let (upstream, dialect) = gateway.unread_upstream(headers, path).map_err(Stopped::Failed)?;
         self.books.upstream.clone_from(&upstream.name);
-        let changes = request_headers(upstream, dialect, client, path).map_err(Stopped::Failed)?;
+        let changes = request_headers(upstream, dialect, client, path);
         let now = Instant::now();
-        self.clocks.first_byte =
-            Some(Deadline::new(FailureKind::FirstByteTimeout, now, upstream.timeouts.first_byte_json.get()));
-        self.clocks.total = Some(Deadline::new(FailureKind::TotalTimeout, now, upstream.timeouts.total.get()));
+        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, upstream.timeouts.first_byte_json.get()));
+        self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
         let metadata = [("call_id", &*self.books.id), ("outcome", "unpoliced")];
         self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
         self.phase = Phase::Unread;
@@ -313,23 +320,22 @@ impl Call {
         if len <= limit {
             return Ok(());
         }
-        failed(FailureKind::RequestTooLarge, format!("the request body is larger than limits.request_body ({limit} bytes)"))
+        failed(
+            FailureKind::RequestTooLarge,
+            format!("the request body is larger than limits.request_body ({limit} bytes)"),
+        )
     }
 
     /// The request is whole: reads it and runs the request hooks.
     fn request_end(&mut self, direction: Direction) -> Result<(), Stopped> {
-        let upload = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Uploading(upload) => upload,
-            phase => {
-                if matches!(phase, Phase::Unread) {
-                    self.outbox.push_back(replies::trailers(direction));
-                }
-                self.phase = phase;
-                return Ok(());
-            }
-        };
+        if matches!(self.phase, Phase::Unread) {
+            self.outbox.push_back(replies::trailers(direction));
+        }
+        if !matches!(self.phase, Phase::Uploading(_)) {
+            return Ok(());
+        }
+        let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Over) else { return Ok(()) };
         self.clocks.upload = None;
-        let mut upload = upload;
         let body = std::mem::take(&mut upload.body).freeze();
         let (view, request) = match dialect::request(upload.endpoint.dialect, &body) {
             Ok(read) => read,
@@ -349,7 +355,7 @@ impl Call {
         self.books.session.clone_from(&head.session);
         let runners = select(&self.rules, &head);
         let run = Box::pin(run_request(runners, request));
-        self.phase = Phase::Deciding(Deciding { upload, body, head, run });
+        self.phase = Phase::Deciding(Box::new(Deciding { upload: *upload, body, head, run }));
         Ok(())
     }
 
@@ -372,26 +378,21 @@ impl Call {
 
     /// The request hooks have decided: sends the request, or answers in place of the provider.
     fn request_decided(&mut self, run: RequestRun) -> Result<(), Stopped> {
-        let deciding = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Deciding(deciding) => deciding,
-            phase => {
-                self.phase = phase;
-                return Ok(());
-            }
-        };
+        let Phase::Deciding(deciding) = std::mem::replace(&mut self.phase, Phase::Over) else { return Ok(()) };
         self.books.note(run.facts);
         let request = run.outcome?;
         if let Some(blocks) = request.given_answer() {
             let (status, reply) = rescue::blocks(blocks, None, &self.instead());
             self.books.status = status;
             self.books.outcome("completed");
-            return Ok(self.end_with(reply));
+            self.end_with(reply);
+            return Ok(());
         }
         let gateway = Arc::clone(&self.gateway);
-        let Deciding { upload, body, head, .. } = deciding;
+        let Deciding { upload, body, head, .. } = *deciding;
         let upstream = gateway.upstream(head.dialect, request.model()).map_err(Stopped::Failed)?;
         self.books.upstream.clone_from(&upstream.name);
-        let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path).map_err(Stopped::Failed)?;
+        let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
         self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
         let body = dialect::patch_request(&body, &request);
@@ -399,15 +400,15 @@ impl Call {
         self.answer_request_trailers();
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
         let first_byte = if self.view.stream { timeouts.first_byte } else { timeouts.first_byte_json };
-        self.clocks.first_byte = Some(Deadline::new(FailureKind::FirstByteTimeout, now, first_byte.get()));
-        self.clocks.total = Some(Deadline::new(FailureKind::TotalTimeout, now, timeouts.total.get()));
-        self.phase = Phase::Asked(Asked {
+        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, first_byte.get()));
+        self.clocks.total = Some(Deadline::new(Limits::Total, now, timeouts.total.get()));
+        self.phase = Phase::Asked(Box::new(Asked {
             endpoint: upload.endpoint,
             runners: run.runners,
             release: self.rules.release,
             timeouts,
             sent: now,
-        });
+        }));
         Ok(())
     }
 
@@ -429,28 +430,26 @@ impl Call {
         if details != "via_upstream" {
             return Err(Stopped::Failed(unreachable(&self.books.upstream, details)));
         }
-        let asked = match std::mem::replace(&mut self.phase, Phase::Unread) {
+        let asked = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Asked(asked) if asked.endpoint.answers && (200..300).contains(&self.books.status) => asked,
             // Errors of the provider pass in its own words, and so does what is not an answer.
             Phase::Asked(_) | Phase::Unread => {
                 if !(200..300).contains(&self.books.status) {
                     self.books.outcome("upstream_error");
                 }
-                self.release_headers();
-                return self.end_if_complete();
-            }
-            phase => {
-                self.phase = phase;
+                self.answer_unread();
                 return Ok(());
             }
+            // Headers come once, so that nothing else is going on.
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Answering(_) | Phase::Over => return Ok(()),
         };
         let media_type = headers.media_type();
         let is_stream = media_type == "text/event-stream";
         let readable = is_stream || media_type == "application/json" || media_type.ends_with("+json");
         if headers.is_encoded() || !readable {
             if self.gateway.passes_unreadable() {
-                self.release_headers();
-                return self.end_if_complete();
+                self.answer_unread();
+                return Ok(());
             }
             let what = if readable { "is compressed" } else { "is neither JSON nor an event stream" };
             return failed(FailureKind::BadAnswer, format!("the provider's answer {what}, and cannot be read"));
@@ -465,7 +464,7 @@ impl Call {
         let response =
             if is_stream { Response::stream(setup, asked.runners) } else { Response::body(setup, asked.runners) };
         let (timeouts, sent) = (asked.timeouts, asked.sent);
-        self.phase = Phase::Answering(Answering { response, timeouts, sent, is_stream, headers_held: true });
+        self.phase = Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream }));
         if self.response == Half::Done { self.response_end(false) } else { Ok(()) }
     }
 
@@ -487,7 +486,8 @@ impl Call {
             Phase::Unread => {
                 self.clocks.first_byte = None;
                 self.outbox.extend(replies::body(Direction::Response, vec![chunk], end));
-                self.end_if_complete()
+                self.end_if_complete();
+                Ok(())
             }
             Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => Ok(()),
         }
@@ -503,14 +503,25 @@ impl Call {
                 if trailers {
                     self.outbox.push_back(replies::trailers(Direction::Response));
                 }
-                self.end_if_complete()
+                self.end_if_complete();
+                Ok(())
             }
             Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => Ok(()),
         }
     }
 
-    /// Lets the answer's headers go.
+    /// Lets the answer pass unread.
+    fn answer_unread(&mut self) {
+        self.phase = Phase::Unread;
+        self.release_headers();
+        self.end_if_complete();
+    }
+
+    /// Lets the answer's headers go, once.
     fn release_headers(&mut self) {
+        if std::mem::replace(&mut self.released, true) {
+            return;
+        }
         let mut changes = Headers::default();
         changes.set("x-luthien-call-id", &self.books.id);
         if matches!(self.phase, Phase::Answering(_)) {
@@ -523,13 +534,12 @@ impl Call {
     }
 
     /// Both directions passed unread to their ends.
-    fn end_if_complete(&mut self) -> Result<(), Stopped> {
+    fn end_if_complete(&mut self) {
         if self.response == Half::Done {
             self.books.outcome("completed");
             // A request that is still on its way must not pass unread behind the end of this stream.
             self.over = self.request == Half::Done;
         }
-        Ok(())
     }
 
     /// Sends on what may leave, and sets the clocks after it.
@@ -544,10 +554,8 @@ impl Call {
             if answering.response.is_deciding() { stall.pause() } else { stall.resume(now) }
         }
         let keepalive = now + answering.timeouts.keepalive.get();
-        self.clocks.keepalive = match self.clocks.keepalive {
-            Some(at) if holds && out.is_empty() => Some(at),
-            _ => holds.then_some(keepalive),
-        };
+        let running = self.clocks.keepalive.filter(|_| out.is_empty());
+        self.clocks.keepalive = holds.then(|| running.unwrap_or(keepalive));
         let done = over == Some(Ok(()));
         if !out.is_empty() || done {
             self.send_body(out, done);
@@ -563,11 +571,7 @@ impl Call {
     }
 
     fn send_body(&mut self, out: Vec<Bytes>, end: bool) {
-        if let Phase::Answering(answering) = &mut self.phase
-            && std::mem::replace(&mut answering.headers_held, false)
-        {
-            self.release_headers();
-        }
+        self.release_headers();
         self.outbox.extend(replies::body(Direction::Response, out, end));
     }
 
@@ -620,7 +624,10 @@ impl Call {
         if fits {
             return Ok(());
         }
-        failed(FailureKind::Overloaded, "the gateway holds too much for all calls together (limits.held_total); try again")
+        failed(
+            FailureKind::Overloaded,
+            "the gateway holds too much for all calls together (limits.held_total); try again",
+        )
     }
 
     /// Ends the call, in the one way that fits where it stands.
@@ -629,7 +636,9 @@ impl Call {
         if let Phase::Answering(answering) = &mut self.phase {
             self.books.note(answering.response.take_facts());
             let mut out = answering.response.take_output();
-            if !answering.headers_held || !out.is_empty() {
+            // What was decided before a failure still reaches the client. A refusal is better told as an HTTP error.
+            let is_failure = matches!(stopped, Stopped::Failed(_));
+            if self.released || (is_failure && !out.is_empty()) {
                 match stopped {
                     Stopped::Refused(refusal) => answering.response.refuse(refusal),
                     Stopped::Failed(failure) => answering.response.fail(failure),
@@ -640,7 +649,7 @@ impl Call {
                 return Ok(());
             }
         }
-        if matches!(self.phase, Phase::Unread) && self.response != Half::Headers {
+        if self.released {
             return Err(Status::aborted("the answer that passed unread cannot go on"));
         }
         let (status, reply) = rescue::stopped(stopped, &self.instead());

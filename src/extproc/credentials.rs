@@ -47,8 +47,8 @@ enum Key {
 /// What a client's credentials came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Client {
-    /// It used one of our keys, which is never forwarded.
-    Known(String),
+    /// It used one of our keys, in these headers, which are never forwarded.
+    Known { name: String, headers: Vec<&'static str> },
     /// The provider judges.
     Unjudged,
 }
@@ -111,8 +111,13 @@ impl ClientKeys {
         if self.auth == ClientAuth::Passthrough {
             return Some(Client::Unjudged);
         }
-        match presented(headers).into_iter().find_map(|key| self.find(key)) {
-            Some(name) => Some(Client::Known(name.to_owned())),
+        let known: Vec<_> =
+            presented(headers).into_iter().filter_map(|(header, key)| Some((header, self.find(key)?))).collect();
+        match known.first() {
+            Some((_, name)) => Some(Client::Known {
+                name: (*name).to_owned(),
+                headers: known.iter().map(|(header, _)| *header).collect(),
+            }),
             None => (self.auth == ClientAuth::Either).then_some(Client::Unjudged),
         }
     }
@@ -128,13 +133,14 @@ impl ClientKeys {
     }
 }
 
-/// The keys that a client presents, wherever its SDK puts them.
-fn presented(headers: &HeaderView) -> Vec<&str> {
+/// The keys that a client presents, wherever its SDK puts them, with their headers.
+fn presented(headers: &HeaderView) -> Vec<(&'static str, &str)> {
     let bearer = headers.get("authorization").and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+        scheme.eq_ignore_ascii_case("bearer").then_some(("authorization", key.trim()))
     });
-    bearer.into_iter().chain(headers.get("x-api-key")).chain(headers.get("api-key")).collect()
+    let plain = ["x-api-key", "api-key"].into_iter().filter_map(|name| Some((name, headers.get(name)?)));
+    bearer.into_iter().chain(plain).collect()
 }
 
 /// The header that shows a key to a provider. Both vendors accept these from every version of their API.

@@ -19,8 +19,8 @@ use crate::{
         settings::{Settings, Timeouts, Unreadable, UpstreamTimeouts},
         target::Target,
     },
-    policy::Rules,
     pipeline::ResponseLimits,
+    policy::Rules,
     telemetry::metrics::Metrics,
 };
 

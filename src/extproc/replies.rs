@@ -42,7 +42,11 @@ impl Headers {
     /// Sets a header, in place of whatever the client or the provider sent.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.set.push(HeaderValueOption {
-            header: Some(HeaderValue { key: name.to_owned(), raw_value: value.as_bytes().to_vec(), ..HeaderValue::default() }),
+            header: Some(HeaderValue {
+                key: name.to_owned(),
+                raw_value: value.as_bytes().to_vec(),
+                ..HeaderValue::default()
+            }),
             append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
             ..HeaderValueOption::default()
         });
@@ -71,7 +75,7 @@ pub(super) fn headers(direction: Direction, headers: Headers, metadata: &[(&str,
         Direction::Request => Response::RequestHeaders(inner),
         Direction::Response => Response::ResponseHeaders(inner),
     };
-    ProcessingResponse { dynamic_metadata: dynamic_metadata(metadata), ..reply(response) }
+    ProcessingResponse { dynamic_metadata: Some(dynamic_metadata(metadata)), ..reply(response) }
 }
 
 /// Lets body bytes go on, as messages of a bounded size; `end` completes the direction.
@@ -118,7 +122,7 @@ pub(super) fn immediate(answer: ErrorAnswer, content_type: &str, call: &str, det
         ..ImmediateResponse::default()
     };
     ProcessingResponse {
-        dynamic_metadata: dynamic_metadata(&[("call_id", call), ("outcome", details)]),
+        dynamic_metadata: Some(dynamic_metadata(&[("call_id", call), ("outcome", details)])),
         ..reply(Response::ImmediateResponse(response))
     }
 }
@@ -140,9 +144,9 @@ fn reply(response: Response) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), ..ProcessingResponse::default() }
 }
 
-fn dynamic_metadata(fields: &[(&str, &str)]) -> Option<Struct> {
+fn dynamic_metadata(fields: &[(&str, &str)]) -> Struct {
     let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
     let fields: HashMap<_, _> = fields.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
     let inner = Value { kind: Some(Kind::StructValue(Struct { fields })) };
-    Some(Struct { fields: HashMap::from([(METADATA.to_owned(), inner)]) })
+    Struct { fields: HashMap::from([(METADATA.to_owned(), inner)]) }
 }

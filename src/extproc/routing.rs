@@ -63,12 +63,7 @@ impl Gateway {
 }
 
 /// The changes that send a request to `upstream`.
-pub(super) fn request_headers(
-    upstream: &Upstream,
-    dialect: Dialect,
-    client: &Client,
-    path: &str,
-) -> Result<Headers, Failure> {
+pub(super) fn request_headers(upstream: &Upstream, dialect: Dialect, client: &Client, path: &str) -> Headers {
     let mut headers = Headers::default();
     headers.set("x-luthien-upstream", &upstream.name);
     if !upstream.prefix.is_empty() {
@@ -78,12 +73,11 @@ pub(super) fn request_headers(
     headers.remove("accept-encoding");
     match (&upstream.credential, client) {
         (Credential::Passthrough, Client::Unjudged) => {}
-        (Credential::Passthrough, Client::Known(_)) => {
-            let message = format!(
-                "the upstream {} expects the client's own credential, and a gateway key is never forwarded",
-                upstream.name
-            );
-            return Err(Failure::new(FailureKind::Unauthenticated, message));
+        // A provider that needs no key, or another one that the client sent beside ours.
+        (Credential::Passthrough, Client::Known { headers: ours, .. }) => {
+            for name in ours {
+                headers.remove(name);
+            }
         }
         (Credential::Ours(secret), _) => {
             for name in CREDENTIALS {
@@ -93,7 +87,7 @@ pub(super) fn request_headers(
             headers.set(name, &value);
         }
     }
-    Ok(headers)
+    headers
 }
 
 impl From<Dialect> for settings::Dialect {

@@ -313,7 +313,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -146,6 +146,34 @@ impl Piece {
 }
 
 impl Event {
+    /// More of a block's text.
+    pub fn text(&self) -> Option<&Text> {
+        if let Self::Delta(_, text) = self { Some(text) } else { None }
+    }
+
+    /// The token counts that it reports.
+    pub fn usage(&self) -> Option<&Usage> {
+        match self {
+            Self::Start(start) => Some(&start.usage),
+            Self::Stop(stop) => Some(&stop.usage),
+            Self::Usage(usage) => Some(usage),
+            Self::Open(..)
+            | Self::Name(..)
+            | Self::Delta(..)
+            | Self::Extra(..)
+            | Self::Close(_)
+            | Self::Error(_)
+            | Self::End
+            | Self::Opaque
+            | Self::Eof => None,
+        }
+    }
+
+    /// The end of one of the answer's alternatives.
+    pub fn stop(&self) -> Option<&Stop> {
+        if let Self::Stop(stop) = self { Some(stop) } else { None }
+    }
+
     /// The block that it is about.
     pub fn block(&self) -> Option<BlockId> {
         match self {

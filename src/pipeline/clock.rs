@@ -82,18 +82,31 @@ impl From<Stalled> for Failure {
     }
 }
 
-/// A deadline that is not a stall, with what it limits.
+/// A limit that runs once, from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
-    kind: FailureKind,
+    limits: Limits,
     since: Instant,
     limit: Duration,
 }
 
+/// What a [`Deadline`] limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// The client's sending of its request.
+    Upload,
+    /// The wait for the provider's first byte.
+    FirstByte,
+    /// The whole answer.
+    Total,
+    /// The time that is left when the process is asked to stop.
+    Drain,
+}
+
 impl Deadline {
-    /// A limit of that kind that runs from `since`.
-    pub fn new(kind: FailureKind, since: Instant, limit: Duration) -> Self {
-        Self { kind, since, limit }
+    /// A limit that runs from `since`.
+    pub fn new(limits: Limits, since: Instant, limit: Duration) -> Self {
+        Self { limits, since, limit }
     }
 
     /// When it is due.
@@ -104,17 +117,24 @@ impl Deadline {
     /// What the client is told once it is due.
     pub fn failure(&self, now: Instant) -> Failure {
         let (limit, elapsed) = (seconds(self.limit), seconds(now.duration_since(self.since)));
-        let message = match self.kind {
-            FailureKind::UploadTimeout => {
-                format!("the request was not sent completely within {limit} (timeouts.upload); {elapsed} since it began")
+        let (kind, message) = match self.limits {
+            Limits::Upload => (
+                FailureKind::UploadTimeout,
+                format!("the request was not complete within {limit} (timeouts.upload); {elapsed} since it began"),
+            ),
+            Limits::FirstByte => (
+                FailureKind::FirstByteTimeout,
+                format!("the provider sent nothing within {limit} (timeouts.first_byte); {elapsed} since the request"),
+            ),
+            Limits::Total => (
+                FailureKind::TotalTimeout,
+                format!("the answer was not complete within {limit} (timeouts.total); {elapsed} since the request"),
+            ),
+            Limits::Drain => {
+                (FailureKind::ShuttingDown, format!("the gateway is shutting down and waited for {limit}; try again"))
             }
-            FailureKind::FirstByteTimeout => {
-                format!("the provider did not begin to answer within {limit} (timeouts.first_byte); {elapsed} since the request")
-            }
-            FailureKind::ShuttingDown => "the gateway is shutting down; try again".to_owned(),
-            _ => format!("the answer was not complete within {limit} (timeouts.total); {elapsed} since the request"),
         };
-        Failure::new(self.kind, message)
+        Failure::new(kind, message)
     }
 }
 
@@ -148,7 +168,8 @@ impl Clocks {
     /// When something is due next.
     pub fn next(&self) -> Option<Instant> {
         let stall = self.stall.as_ref().and_then(TimeoutMonitor::deadline);
-        let limits = [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten().map(|deadline| deadline.at());
+        let limits =
+            [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten().map(|deadline| deadline.at());
         limits.chain(stall).chain(self.keepalive).min()
     }
 
@@ -212,7 +233,7 @@ mod tests {
     async fn the_clock_that_is_due_first_is_the_next() {
         let now = Instant::now();
         let mut clocks = Clocks {
-            total: Some(Deadline::new(FailureKind::TotalTimeout, now, 60 * SECOND)),
+            total: Some(Deadline::new(Limits::Total, now, 60 * SECOND)),
             stall: Some(TimeoutMonitor::new(10 * SECOND, now, now)),
             keepalive: Some(now + 5 * SECOND),
             ..Clocks::default()

@@ -1,10 +1,6 @@
 //! The request hooks, one policy after the other.
 
-use crate::{
-    journal::Fact,
-    model::Request,
-    policy::Outcome,
-};
+use crate::{journal::Fact, model::Request, policy::Outcome};
 
 use super::runner::{Now, Runner, Stopped};
 

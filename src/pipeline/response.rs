@@ -118,10 +118,9 @@ impl Response {
     /// Takes a chunk of the provider's body.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Stopped> {
         let mut frames = Vec::new();
+        let mut outcome = Ok(());
         match &mut self.source {
-            Source::Stream { framer, .. } => {
-                framer.push(chunk, &mut frames).map_err(|error| bad_answer(error.to_string()))?;
-            }
+            Source::Stream { framer, .. } => outcome = framer.push(chunk, &mut frames),
             Source::Body { whole } => {
                 if whole.len() + chunk.len() > self.setup.limits.body {
                     let limit = self.setup.limits.body;
@@ -130,9 +129,11 @@ impl Response {
                 whole.extend_from_slice(chunk);
             }
         }
+        // What was whole before a limit was reached still counts.
         for frame in frames {
             self.frame(frame)?;
         }
+        outcome.map_err(|error| bad_answer(error.to_string()))?;
         self.check_limits()
     }
 
@@ -301,13 +302,10 @@ impl Response {
 
     fn events(&mut self, frame: Frame, events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
         for (event, _) in &events {
-            match event {
-                Event::Start(start) => self.usage.update(&start.usage),
-                Event::Stop(stop) => self.usage.update(&stop.usage),
-                Event::Usage(usage) => self.usage.update(usage),
-                Event::Error(_) => self.provider_failed = true,
-                _ => {}
+            if let Some(usage) = event.usage() {
+                self.usage.update(usage);
             }
+            self.provider_failed |= matches!(event, Event::Error(_));
         }
         let pieces: VecDeque<Piece> = self.weaver.begin(frame, events).collect();
         self.pass_on(0, pieces)
@@ -333,9 +331,13 @@ impl Response {
             pieces = out;
         }
         let mut released = VecDeque::new();
-        pieces.into_iter().for_each(|piece| self.gate.push(piece, &mut released));
+        for piece in pieces {
+            self.gate.push(piece, &mut released);
+        }
         let mut repaired = VecDeque::new();
-        released.into_iter().for_each(|piece| self.repair.push(piece, &mut self.made, &mut repaired));
+        for piece in released {
+            self.repair.push(piece, &mut self.made, &mut repaired);
+        }
         for piece in repaired {
             match piece.event() {
                 Some(Event::Eof) => {
@@ -348,7 +350,6 @@ impl Response {
         }
         Ok(())
     }
-
 
     fn check_limits(&self) -> Result<(), Stopped> {
         let reached = |name: &str, limit: usize| {

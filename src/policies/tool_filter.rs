@@ -46,7 +46,11 @@ struct Lists {
 fn compile(settings: Settings) -> Built {
     let mut problems = Vec::new();
     if settings.deny.is_empty() && settings.allow.is_empty() {
-        problems.push(Problem::new("", "neither `deny` nor `allow` lists a tool", "list globs of tool names under `deny` or `allow`"));
+        problems.push(Problem::new(
+            "",
+            "neither `deny` nor `allow` lists a tool",
+            "list globs of tool names under `deny` or `allow`",
+        ));
     }
     let deny = globs("/deny", &settings.deny, &mut problems);
     let allow = globs("/allow", &settings.allow, &mut problems);

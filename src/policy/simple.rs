@@ -86,9 +86,10 @@ impl<P: SimplePolicy> Policy for Adapter<P> {
     fn on_block_start(&mut self, _cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         match block.kind {
             BlockKind::Text | BlockKind::Refusal | BlockKind::ToolCall { .. } => Watch::Whole,
-            BlockKind::Thinking | BlockKind::ServerTool { .. } | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
-                Watch::Ignore
-            }
+            BlockKind::Thinking
+            | BlockKind::ServerTool { .. }
+            | BlockKind::ServerResult { .. }
+            | BlockKind::Other(_) => Watch::Ignore,
         }
     }
 

@@ -71,7 +71,8 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
                 (None, None) => {}
             },
             (Body::Edited(Event::Close(_)), None) => {
-                content.extend(new.take().map(|(kind, text)| write::content_block(&kind, &text).to_string().into_bytes()));
+                content
+                    .extend(new.take().map(|(kind, text)| write::content_block(&kind, &text).to_string().into_bytes()));
             }
             (Body::Edited(Event::Stop(Stop { reason: Some(reason), .. })), _) => {
                 if let Some(old) = message.get("stop_reason") {
@@ -130,7 +131,8 @@ pub(crate) fn answer(request: &RequestView, id: &str, blocks: &[Block]) -> Vec<u
         encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
         encoder.write(&Event::Close(id), &mut out);
     }
-    encoder.write(&Event::Stop(Stop { choice: 0, reason: Some(reason), usage: crate::model::Usage::default() }), &mut out);
+    encoder
+        .write(&Event::Stop(Stop { choice: 0, reason: Some(reason), usage: crate::model::Usage::default() }), &mut out);
     encoder.write(&Event::End, &mut out);
     out
 }

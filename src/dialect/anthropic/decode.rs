@@ -88,12 +88,7 @@ impl StreamDecoder {
         Ok(Event::Start(start(message)))
     }
 
-    fn open_block(
-        &mut self,
-        value: Value<'_>,
-        data: &Bytes,
-        out: &mut Vec<(Event, Slot)>,
-    ) -> Result<(), Undecodable> {
+    fn open_block(&mut self, value: Value<'_>, data: &Bytes, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
         let at = index(value)?;
         let (Some(block), Ok(number)) = (value.get("content_block"), u32::try_from(at)) else {
             return Err(Undecodable("content_block_start has no content_block".to_owned()));
@@ -171,10 +166,7 @@ pub(super) fn whole_text(value: Value<'_>, document: &Bytes) -> Option<Text> {
 }
 
 fn index(value: Value<'_>) -> Result<u64, Undecodable> {
-    value
-        .get("index")
-        .and_then(Value::as_u64)
-        .ok_or_else(|| Undecodable("a block event has no index".to_owned()))
+    value.get("index").and_then(Value::as_u64).ok_or_else(|| Undecodable("a block event has no index".to_owned()))
 }
 
 fn not_open(index: u64) -> Undecodable {

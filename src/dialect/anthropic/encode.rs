@@ -40,11 +40,11 @@ struct Written {
 
 impl Encoder for StreamEncoder {
     fn in_step(&self, event: &Event) -> bool {
-        match event {
-            Event::Open(..) => self.shift == 0,
-            Event::Extra(id, Extra::Citation) => self.is_in_place(*id) && !self.is_edited(*id),
-            event => event.block().is_none_or(|id| self.is_in_place(id)),
+        if matches!(event, Event::Open(..)) {
+            return self.shift == 0;
         }
+        let is_citation = matches!(event, Event::Extra(_, Extra::Citation));
+        event.block().is_none_or(|id| self.is_in_place(id) && !(is_citation && self.is_edited(id)))
     }
 
     fn passed(&mut self, event: &Event) {
@@ -62,7 +62,13 @@ impl Encoder for StreamEncoder {
                 self.stopped = true;
             }
             Event::Usage(usage) => self.usage.update(usage),
-            Event::Name(..) | Event::Delta(..) | Event::Extra(..) | Event::Error(_) | Event::End | Event::Opaque | Event::Eof => {}
+            Event::Name(..)
+            | Event::Delta(..)
+            | Event::Extra(..)
+            | Event::Error(_)
+            | Event::End
+            | Event::Opaque
+            | Event::Eof => {}
         }
     }
 
@@ -94,7 +100,9 @@ impl Encoder for StreamEncoder {
                 write::message_delta(stop.reason.as_ref(), &self.usage)
             }
             Event::End => json!({"type": "message_stop"}),
-            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque | Event::Eof => return,
+            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque | Event::Eof => {
+                return;
+            }
         };
         write::event(&data, out);
         self.passed(event);
@@ -105,9 +113,8 @@ impl Encoder for StreamEncoder {
     }
 
     fn conclude(&mut self, text: &str, out: &mut Vec<u8>) -> bool {
-        let half_tool = self.open.iter().any(|id| {
-            self.blocks.get(id).is_some_and(|block| block.kind != BlockKind::Text)
-        });
+        let half_tool =
+            self.open.iter().any(|id| self.blocks.get(id).is_some_and(|block| block.kind != BlockKind::Text));
         if half_tool || self.stopped {
             return false;
         }
@@ -142,13 +149,9 @@ impl StreamEncoder {
     }
 
     fn open_block(&mut self, id: BlockId, head: &BlockHead) -> u32 {
-        let index = match head.index {
-            Some(came) => u32::try_from(i64::from(came) + self.shift).unwrap_or(self.next),
-            None => {
-                self.shift += 1;
-                self.next
-            }
-        };
+        self.shift += i64::from(head.index.is_none());
+        let moved = head.index.and_then(|came| u32::try_from(i64::from(came) + self.shift).ok());
+        let index = moved.unwrap_or(self.next);
         self.next = index + 1;
         self.open.push(id);
         self.blocks.insert(id, Written { came: head.index, index, kind: head.kind.clone(), edited: false });
@@ -184,17 +187,20 @@ impl StreamEncoder {
                 self.shift -= i64::from(matches!(body, Body::Gone(Event::Open(..))));
                 continue;
             };
-            match event {
-                Event::Extra(id, Extra::Citation) if self.is_edited(*id) => return,
-                Event::Stop(Stop { reason: Some(reason), .. }) if edited => {
-                    if let Some(old) = value.get("delta").and_then(|delta| delta.get("stop_reason")) {
-                        patch.replace(old.span(), quote(stop_word(reason)));
-                    }
-                }
-                Event::Delta(id, text) if edited => {
-                    behind = self.patch_text(*id, text, origin.slot == FIRST_TEXT, value, &mut patch);
-                }
-                _ => {}
+            if let Event::Extra(id, Extra::Citation) = event
+                && self.is_edited(*id)
+            {
+                return;
+            }
+            if let Event::Delta(id, text) = event
+                && edited
+            {
+                behind = self.patch_text(*id, text, origin.slot == FIRST_TEXT, value, &mut patch);
+            }
+            if let Some(reason) = event.stop().filter(|_| edited).and_then(|stop| stop.reason.as_ref())
+                && let Some(old) = value.get("delta").and_then(|delta| delta.get("stop_reason"))
+            {
+                patch.replace(old.span(), quote(stop_word(reason)));
             }
             self.passed(event);
             if let Some(block) = event.block().and_then(|id| self.blocks.get(&id))
@@ -227,7 +233,8 @@ impl StreamEncoder {
     ) -> Option<(BlockId, Text)> {
         let block = self.blocks.get_mut(&id)?;
         block.edited = true;
-        let (holder, key) = if at_start { ("content_block", text_key(&block.kind)?) } else { ("delta", delta_key(&block.kind)?) };
+        let (holder, key) =
+            if at_start { ("content_block", text_key(&block.kind)?) } else { ("delta", delta_key(&block.kind)?) };
         let old = value.get(holder)?.get(key)?;
         if at_start && key == "input" {
             patch.replace(old.span(), "{}");

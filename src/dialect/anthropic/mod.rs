@@ -14,7 +14,6 @@ use crate::{
     model::{BlockKind, StopReason},
 };
 
-
 pub(super) use body::{answer, decode_body, patch_body};
 pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     dialect::{Encoder, RequestView, Undecodable, event_of, usage},
     json::{Kind, Patch, Text, Value, quote},
-    model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Piece, Slot, Start, Stop, StopReason, Usage},
+    model::{Block, BlockHead, BlockId, BlockKind, Dialect, Event, Piece, Slot, Start, Stop, StopReason, Usage},
 };
 
 use super::{
@@ -104,25 +104,6 @@ fn added(choice: u32, pieces: &[Piece]) -> Vec<Added> {
 
 fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added], pieces: &[Piece], patch: &mut Patch) {
     let Some(message) = choice.get("message") else { return };
-    // `None`: taken out. `Some(None)`: as it came. `Some(Some(text))`: with this text.
-    let fate = |slot: Slot| -> Option<Option<String>> {
-        let mine: Vec<_> = pieces.iter().filter(|piece| piece.origin.is_some_and(|origin| origin.slot == slot)).collect();
-        if mine.iter().all(|piece| matches!(piece.body, Body::Gone(_))) {
-            return None;
-        }
-        let deltas = mine.iter().filter_map(|piece| event_of(&piece.body));
-        let mut deltas = deltas.filter_map(|(event, edited)| match event {
-            Event::Delta(_, text) => Some((text, edited)),
-            _ => None,
-        });
-        // Text for a block that had none comes as an event of our own behind its start.
-        let late = late_text(slot, pieces);
-        Some(match deltas.next() {
-            Some((_, false)) => None,
-            Some((text, true)) => Some(text.decode().into_owned()),
-            None => Some(late.unwrap_or_default()),
-        })
-    };
     let mut removed: Vec<&str> = Vec::new();
     let mut gone_items = Vec::new();
     let mut content = Content { pieces: Vec::new(), changed: false };
@@ -130,55 +111,52 @@ fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added],
     let mut added = added.iter().peekable();
     let mut take_added = |before: Slot, content: &mut Content, tools: &mut Vec<(bool, Vec<u8>)>| {
         while let Some(block) = added.next_if(|block| block.behind < before) {
-            match &block.kind {
-                BlockKind::ToolCall { id, name } => tools.push((true, tool(id, name, &block.text))),
-                _ => content.add(&block.text),
+            if let BlockKind::ToolCall { id, name } = &block.kind {
+                tools.push((true, tool(id, name, &block.text)));
+            } else {
+                content.add(&block.text);
             }
         }
     };
     for (slot, part) in parts {
         take_added(*slot, &mut content, &mut tools);
-        let fate = fate(*slot);
+        let left = Left::of(*slot, pieces);
         match part.what {
-            What::Text { field: Field::Content, value } => content.part(value, fate),
-            What::Text { field, value } => match fate {
-                None if field == Field::Thinking => removed.extend(THINKING_KEYS),
-                None => patch.replace(value.span(), "null"),
-                Some(Some(text)) => {
+            What::Text { field: Field::Content, value } => content.part(value, left),
+            What::Text { field, value } => match left {
+                Left::Gone if field == Field::Thinking => removed.extend(THINKING_KEYS),
+                Left::Gone => patch.replace(value.span(), "null"),
+                Left::Edited(text) => {
                     patch.replace(value.span(), quote(&text));
                     if field == Field::Thinking {
                         removed.push("reasoning_details");
                     }
                 }
-                Some(None) => {}
+                Left::Kept => {}
             },
-            What::Item { position, value, .. } => match fate {
-                None => gone_items.push(position),
-                Some(Some(text)) => patch.replace(value.span(), quote(&text)),
-                Some(None) => {}
+            What::Item { position, value, .. } => match left {
+                Left::Gone => gone_items.push(position),
+                Left::Edited(text) => patch.replace(value.span(), quote(&text)),
+                Left::Kept => {}
             },
-            What::Tool { entry, .. } => match fate {
-                None => tools.push((true, Vec::new())),
-                Some(None) => tools.push((false, entry.raw().to_vec())),
-                Some(Some(text)) => tools.push((true, with_arguments(entry, &text))),
+            What::Tool { entry, .. } => match left {
+                Left::Gone => tools.push((true, Vec::new())),
+                Left::Kept => tools.push((false, entry.raw().to_vec())),
+                Left::Edited(text) => tools.push((true, with_arguments(entry, &text))),
             },
-            What::Function { call } => match fate {
-                None => removed.push("function_call"),
-                Some(Some(text)) => {
+            What::Function { call } => match left {
+                Left::Gone => removed.push("function_call"),
+                Left::Edited(text) => {
                     if let Some(arguments) = call.get("arguments") {
                         patch.replace(arguments.span(), quote(&text));
                     }
                 }
-                Some(None) => {}
+                Left::Kept => {}
             },
             What::Finish { value } => {
-                let reason = pieces.iter().find_map(|piece| match &piece.body {
-                    Body::Edited(Event::Stop(Stop { choice, reason: Some(reason), .. })) if *choice == part.choice => {
-                        Some(reason)
-                    }
-                    _ => None,
-                });
-                if let Some(reason) = reason {
+                let edited = pieces.iter().filter_map(|piece| event_of(&piece.body)).filter(|(_, edited)| *edited);
+                let mut stops = edited.filter_map(|(event, _)| event.stop()).filter(|stop| stop.choice == part.choice);
+                if let Some(reason) = stops.find_map(|stop| stop.reason.as_ref()) {
                     patch.replace(value.span(), quote(stop_word(reason)));
                 }
             }
@@ -186,23 +164,43 @@ fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added],
     }
     take_added(Slot::MAX, &mut content, &mut tools);
     content.write(message, &gone_items, patch);
-    if content.changed && let Some(logprobs) = choice.some("logprobs") {
+    if content.changed
+        && let Some(logprobs) = choice.some("logprobs")
+    {
         patch.replace(logprobs.span(), "null");
     }
     write_tools(message, tools, &mut removed, patch);
     patch.remove_members(message, |member| removed.contains(&&*member.key));
 }
 
-/// The text that a policy put right behind the start of a block of the body.
-fn late_text(slot: Slot, pieces: &[Piece]) -> Option<String> {
-    let id = pieces.iter().find_map(|piece| match (&piece.body, piece.origin) {
-        (Body::Kept(Event::Open(id, _)), Some(origin)) if origin.slot == slot => Some(*id),
-        _ => None,
-    })?;
-    pieces.iter().find_map(|piece| match (&piece.body, piece.origin) {
-        (Body::Edited(Event::Delta(block, text)), None) if *block == id => Some(text.decode().into_owned()),
-        _ => None,
-    })
+/// What is left of a part of a message.
+enum Left {
+    Gone,
+    Kept,
+    Edited(String),
+}
+
+impl Left {
+    fn of(slot: Slot, pieces: &[Piece]) -> Self {
+        let mine = pieces.iter().filter(|piece| piece.origin.is_some_and(|origin| origin.slot == slot));
+        let left: Vec<_> = mine.filter_map(|piece| event_of(&piece.body)).collect();
+        if left.is_empty() {
+            return Self::Gone;
+        }
+        match left.iter().find_map(|(event, edited)| Some((event.text()?, *edited))) {
+            Some((_, false)) => Self::Kept,
+            Some((text, true)) => Self::Edited(text.decode().into_owned()),
+            // Text for a block that had none comes as an event of our own.
+            None => {
+                Self::Edited(left.iter().find_map(|(event, _)| late_text(event.block()?, pieces)).unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn late_text(id: BlockId, pieces: &[Piece]) -> Option<String> {
+    let made = pieces.iter().filter(|piece| piece.origin.is_none()).filter_map(Piece::event);
+    made.filter(|event| event.block() == Some(id)).find_map(|event| Some(event.text()?.decode().into_owned()))
 }
 
 /// The text of a message, which is one string however many blocks policies make of it.
@@ -217,10 +215,13 @@ impl Content {
         self.pieces.push(text.to_owned());
     }
 
-    fn part(&mut self, value: Value<'_>, fate: Option<Option<String>>) {
-        self.changed |= fate != Some(None);
-        let text = fate.map(|edited| edited.unwrap_or_else(|| value.as_str().unwrap_or_default().into_owned()));
-        self.pieces.extend(text);
+    fn part(&mut self, value: Value<'_>, left: Left) {
+        self.changed |= !matches!(left, Left::Kept);
+        self.pieces.extend(match left {
+            Left::Gone => None,
+            Left::Kept => value.as_str().map(std::borrow::Cow::into_owned),
+            Left::Edited(text) => Some(text),
+        });
     }
 
     fn write(&self, message: Value<'_>, gone_items: &[usize], patch: &mut Patch) {
@@ -279,17 +280,16 @@ pub(crate) fn answer(request: &RequestView, id: &str, created: u64, blocks: &[Bl
     let start = Start { id: format!("chatcmpl-{id}"), model: request.model.clone(), created, usage: Usage::default() };
     let calls: Vec<Json> = blocks
         .iter()
-        .filter_map(|block| match &block.kind {
-            BlockKind::ToolCall { id, name } => Some(tool_json(id, name, &block.text)),
-            _ => None,
+        .filter_map(|block| {
+            let BlockKind::ToolCall { id, name } = &block.kind else { return None };
+            Some(tool_json(id, name, &block.text))
         })
         .collect();
     let reason = if calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
     if request.stream {
         return stream_answer(request, start, &reason, blocks);
     }
-    let text: String =
-        blocks.iter().filter(|block| block.kind.is_prose()).map(|block| block.text.as_str()).collect();
+    let text: String = blocks.iter().filter(|block| block.kind.is_prose()).map(|block| block.text.as_str()).collect();
     let mut message = json!({
         "role": "assistant",
         "content": if text.is_empty() { Json::Null } else { Json::String(text) },

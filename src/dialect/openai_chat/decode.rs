@@ -56,7 +56,10 @@ impl Decoder for StreamDecoder {
         let named_error = frame.event() == Some(b"error");
         let value = match Value::parse(&data) {
             Ok(value) => value,
-            Err(_) if named_error => return Ok(self.error(String::from_utf8_lossy(&data).into_owned(), out)),
+            Err(_) if named_error => {
+                self.error(String::from_utf8_lossy(&data).into_owned(), out);
+                return Ok(());
+            }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
         };
         if value.kind() != Kind::Object {
@@ -64,7 +67,8 @@ impl Decoder for StreamDecoder {
         }
         if let Some(error) = value.some("error").or(named_error.then_some(value)) {
             let message = error.str_at("message").or(error.as_str()).unwrap_or_default().into_owned();
-            return Ok(self.error(message, out));
+            self.error(message, out);
+            return Ok(());
         }
         out.push((self.carrier(value), CARRIER));
         for (slot, part) in (1..).zip(parts(value, "delta")) {
@@ -120,7 +124,8 @@ impl StreamDecoder {
             What::Finish { value } => {
                 self.close(part.choice, slot, out);
                 self.choices.insert(part.choice, true);
-                let stop = Stop { choice: part.choice, reason: stop_reason(value), usage: crate::model::Usage::default() };
+                let stop =
+                    Stop { choice: part.choice, reason: stop_reason(value), usage: crate::model::Usage::default() };
                 out.push((Event::Stop(stop), slot));
             }
         }

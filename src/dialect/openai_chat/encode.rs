@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     dialect::{Encoder, Run, WireError, encode_runs, event_of, is_left},
-    json::{Patch, Text, Value, quote},
+    json::{Patch, Span, Text, Value, quote},
     model::{BlockHead, BlockId, BlockKind, Body, Event, Origin, Piece, Slot, Start, Stop, StopReason, Usage},
     wire::{Frame, write_event},
 };
@@ -66,12 +66,10 @@ impl StreamEncoder {
 
 impl Encoder for StreamEncoder {
     fn in_step(&self, event: &Event) -> bool {
-        match event {
-            Event::Open(_, head) if is_numbered(head) => {
-                self.choices.get(&head.choice).is_none_or(|choice| choice.shift == 0)
-            }
-            event => event.block().and_then(|id| self.blocks.get(&id)).is_none_or(Written::is_in_place),
+        if let Event::Open(_, head) = event {
+            return !is_numbered(head) || self.choices.get(&head.choice).is_none_or(|choice| choice.shift == 0);
         }
+        event.block().and_then(|id| self.blocks.get(&id)).is_none_or(Written::is_in_place)
     }
 
     fn passed(&mut self, event: &Event) {
@@ -99,7 +97,8 @@ impl Encoder for StreamEncoder {
     }
 
     fn patch(&mut self, frame: &Frame, pieces: &[Piece], out: &mut Vec<u8>) {
-        let slots = |pieces: &[Piece]| pieces.iter().filter_map(|piece| Some(piece.origin?.slot)).collect::<HashSet<_>>();
+        let slots =
+            |pieces: &[Piece]| pieces.iter().filter_map(|piece| Some(piece.origin?.slot)).collect::<HashSet<_>>();
         let said = slots(pieces);
         let mut runs = 0;
         encode_runs(pieces, |run| runs += usize::from(run.is_ok_and(is_left)));
@@ -209,13 +208,9 @@ impl StreamEncoder {
         let choice = self.choices.entry(head.choice).or_default();
         let mut index = 0;
         if is_numbered(head) {
-            index = match head.index {
-                Some(came) => u32::try_from(i64::from(came) + choice.shift).unwrap_or(choice.next_tool),
-                None => {
-                    choice.shift += 1;
-                    choice.next_tool
-                }
-            };
+            choice.shift += i64::from(head.index.is_none());
+            let moved = head.index.and_then(|came| u32::try_from(i64::from(came) + choice.shift).ok());
+            index = moved.unwrap_or(choice.next_tool);
             choice.next_tool = index + 1;
         }
         self.blocks.insert(id, Written { choice: head.choice, kind: head.kind.clone(), came: head.index, index });
@@ -291,12 +286,12 @@ impl StreamEncoder {
         let delta = choice.get("delta");
         let mut gone_keys: Vec<&str> = Vec::new();
         let (mut gone_tools, mut gone_items) = (HashSet::new(), HashSet::new());
-        let (mut says, mut text_changed) = (false, false);
+        let (mut is_said, mut text_changed) = (false, false);
         for (slot, part) in parts {
             let left = |(origin, body): &&(Origin, &Body)| origin.slot == *slot && event_of(body).is_some();
             let events: Vec<_> = run.iter().filter(left).collect();
             let stays = !events.is_empty() || (!share.said.contains(slot) && share.first);
-            says |= stays;
+            is_said |= stays;
             match part.what {
                 What::Text { value, field } => {
                     let changed = patch_text(value, &events, patch);
@@ -320,13 +315,13 @@ impl StreamEncoder {
                 What::Tool { entry, .. } => self.patch_tool(entry, &events, patch),
                 What::Function { .. } if !stays => gone_keys.push("function_call"),
                 What::Function { call } => {
-                    call.some("arguments").map(|arguments| patch_text(arguments, &events, patch));
+                    if let Some(arguments) = call.some("arguments") {
+                        patch_text(arguments, &events, patch);
+                    }
                 }
                 What::Finish { value } => {
-                    let reason = events.iter().find_map(|(_, body)| match body {
-                        Body::Edited(Event::Stop(stop)) => stop.reason.as_ref(),
-                        _ => None,
-                    });
+                    let mut edited = events.iter().filter_map(|(_, body)| event_of(body)).filter(|(_, edited)| *edited);
+                    let reason = edited.find_map(|(event, _)| event.stop()?.reason.as_ref());
                     if !stays {
                         patch.replace(value.span(), "null");
                     } else if let Some(reason) = reason {
@@ -345,7 +340,7 @@ impl StreamEncoder {
         }
         if let Some(delta) = delta {
             let has_part = |key: &str| PART_KEYS.contains(&key);
-            says |= share.first && delta.members().any(|member| !has_part(&member.key) && !member.value.is_null());
+            is_said |= share.first && delta.members().any(|member| !has_part(&member.key) && !member.value.is_null());
             patch.remove_members(delta, |member| {
                 gone_keys.contains(&&*member.key) || (!share.first && !has_part(&member.key))
             });
@@ -354,7 +349,7 @@ impl StreamEncoder {
         if text_changed && let Some(logprobs) = choice.some("logprobs") {
             patch.replace(logprobs.span(), "null");
         }
-        says
+        is_said
     }
 
     fn patch_tool(&self, entry: Value<'_>, events: &[&(Origin, &Body)], patch: &mut Patch) {
@@ -374,14 +369,11 @@ const PART_KEYS: [&str; 7] =
 
 /// Puts new text in the place of `value`, or empties it when its event was taken out. Returns whether it changed.
 fn patch_text(value: Value<'_>, events: &[&(Origin, &Body)], patch: &mut Patch) -> bool {
-    let delta = events.iter().filter_map(|(_, body)| event_of(body)).find_map(|(event, edited)| match event {
-        Event::Delta(_, text) => Some((text.raw().clone(), edited)),
-        _ => None,
-    });
-    let text = match delta {
+    let mut left = events.iter().filter_map(|(_, body)| event_of(body));
+    let text = match left.find_map(|(event, edited)| Some((event.text()?, edited))) {
         Some((_, false)) => return false,
-        Some((text, true)) => text,
-        None if value.string_span().is_some_and(|span| span.is_empty()) => return false,
+        Some((text, true)) => text.raw().clone(),
+        None if value.string_span().is_some_and(Span::is_empty) => return false,
         None => bytes::Bytes::new(),
     };
     patch.replace(value.span(), [b"\"", &text[..], b"\""].concat());

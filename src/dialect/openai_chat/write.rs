@@ -52,12 +52,8 @@ pub(super) fn tool_start(index: u32, id: &str, name: &str) -> Vec<u8> {
 
 /// A delta with more arguments of a tool call.
 pub(super) fn tool_arguments(index: u32, text: &Text) -> Vec<u8> {
-    [
-        format!(r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":""#).as_bytes(),
-        &text.raw()[..],
-        b"\"}}]}",
-    ]
-    .concat()
+    [format!(r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":""#).as_bytes(), &text.raw()[..], b"\"}}]}"]
+        .concat()
 }
 
 /// An error object, the same in a stream and in a body.

@@ -11,7 +11,7 @@ use std::{
     task::{Context as Wakeup, Poll},
 };
 
-use futures::{future::BoxFuture, stream::FuturesUnordered, Stream};
+use futures::{Stream, future::BoxFuture, stream::FuturesUnordered};
 
 use crate::{
     journal::Fact,
@@ -137,7 +137,8 @@ impl Stage {
     fn watch(&mut self, event: &Event) -> Result<Waits, Stopped> {
         Ok(match event {
             Event::Start(start) => {
-                let outcome = self.runner.hook(|policy, cx| policy.on_response_start(cx, start)).and_then(|inner| inner);
+                let outcome =
+                    self.runner.hook(|policy, cx| policy.on_response_start(cx, start)).and_then(|inner| inner);
                 self.settle("response", outcome)?;
                 Waits::Turn
             }
@@ -280,7 +281,9 @@ impl Stage {
                 Vec::new()
             }
         };
-        added.iter().for_each(|block| self.runner.decided(block.kind.name(), "add"));
+        for block in &added {
+            self.runner.decided(block.kind.name(), "add");
+        }
         self.end = End::Decided(added);
         Ok(())
     }
@@ -302,7 +305,8 @@ impl Stage {
 
     /// The body is over: what is still open is all there will ever be of it.
     fn cut(&mut self) -> Result<(), Stopped> {
-        let mut open: Vec<BlockId> = self.blocks.iter().filter(|(_, block)| block.is_open()).map(|(id, _)| *id).collect();
+        let mut open: Vec<BlockId> =
+            self.blocks.iter().filter(|(_, block)| block.is_open()).map(|(id, _)| *id).collect();
         open.sort_unstable();
         for id in open {
             self.complete(id, false)?;
@@ -445,4 +449,3 @@ fn survives_edit(event: &Event) -> bool {
 fn edited(piece: &Piece, event: Event) -> Piece {
     Piece { origin: piece.origin, body: Body::Edited(event) }
 }
-

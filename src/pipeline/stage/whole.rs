@@ -33,7 +33,10 @@ enum Itself {
     Kept,
     Gone,
     /// It says this instead. `said`: an event of it says so already.
-    Edited { text: String, said: bool },
+    Edited {
+        text: String,
+        said: bool,
+    },
 }
 
 impl Whole {
@@ -123,23 +126,22 @@ impl Whole {
         match &mut plan.itself {
             Itself::Kept => out.push_back(piece),
             Itself::Gone => out.extend(piece.gone()),
-            Itself::Edited { text, said } => match event {
-                Event::Delta(..) if std::mem::replace(said, true) => out.extend(piece.gone()),
-                Event::Delta(..) => out.extend(if text.is_empty() {
-                    piece.gone()
+            Itself::Edited { text, said } => {
+                // The first delta says all of the new text; where there is none, it comes by itself before the end.
+                let is_text = event.text().is_some();
+                let says = (is_text || is_close) && !std::mem::replace(said, true) && !text.is_empty();
+                let new = says.then(|| Event::Delta(id, Text::new(text)));
+                if is_text {
+                    out.extend(match new {
+                        Some(new) => Some(edited(&piece, new)),
+                        None => piece.gone(),
+                    });
                 } else {
-                    Some(edited(&piece, Event::Delta(id, Text::new(text))))
-                }),
-                // It had no text: the new one comes by itself.
-                Event::Close(_) => {
-                    if !std::mem::replace(said, true) && !text.is_empty() {
-                        out.push_back(Piece::new(Event::Delta(id, Text::new(text))));
-                    }
-                    out.push_back(piece);
+                    out.extend(new.map(Piece::new));
+                    let survives = survives_edit(event);
+                    out.extend(if survives { Some(piece) } else { piece.gone() });
                 }
-                event if survives_edit(event) => out.push_back(piece),
-                _ => out.extend(piece.gone()),
-            },
+            }
         }
         if is_close {
             for block in std::mem::take(&mut plan.behind) {

@@ -40,7 +40,10 @@ impl Matcher {
         let mut by_first = vec![Vec::new(); 256];
         let pairs: Vec<Pair> = pairs
             .into_iter()
-            .map(|(from, to)| Pair { from: from.chars().map(|char| if fold { folded(char) } else { char }).collect(), to })
+            .map(|(from, to)| Pair {
+                from: from.chars().map(|char| if fold { folded(char) } else { char }).collect(),
+                to,
+            })
             .collect();
         for (number, pair) in pairs.iter().enumerate() {
             let Some(first) = pair.from.first() else { continue };
@@ -66,7 +69,8 @@ impl Matcher {
         let mut edits = Vec::new();
         let mut at = from;
         'places: while let Some(rest) = text.get(at..) {
-            let skip = rest.bytes().position(|byte| self.by_first.get(usize::from(byte)).is_some_and(|list| !list.is_empty()));
+            let skip =
+                rest.bytes().position(|byte| self.by_first.get(usize::from(byte)).is_some_and(|list| !list.is_empty()));
             let Some(skip) = skip else { break };
             at += skip;
             let first = text.as_bytes().get(at).copied().unwrap_or_default();
@@ -120,10 +124,8 @@ fn first_bytes(first: char, fold: bool) -> Vec<u8> {
         return vec![byte(first)];
     }
     // Whatever folds to this character: itself and every character beyond ASCII, of which there may be several.
-    let mut bytes: Vec<u8> = (0..=u8::MAX)
-        .filter(|byte| *byte >= 0x80 || folded(char::from(*byte)) == first)
-        .chain([byte(first)])
-        .collect();
+    let mut bytes: Vec<u8> =
+        (0..=u8::MAX).filter(|byte| *byte >= 0x80 || folded(char::from(*byte)) == first).chain([byte(first)]).collect();
     bytes.sort_unstable();
     bytes.dedup();
     bytes

@@ -80,7 +80,11 @@ fn compile(settings: Settings) -> Built {
     };
     let mut problems = Vec::new();
     if pairs.is_empty() {
-        problems.push(Problem::new("/replacements", "there is nothing to replace", "add at least one `\"from\": \"to\"`"));
+        problems.push(Problem::new(
+            "/replacements",
+            "there is nothing to replace",
+            "add at least one `\"from\": \"to\"`",
+        ));
     }
     for (number, (from, _)) in pairs.iter().enumerate() {
         if from.is_empty() {
@@ -130,7 +134,13 @@ impl Policy for StringReplacement {
         match block.kind {
             _ if self.apply_to == ApplyTo::Request => Watch::Ignore,
             BlockKind::ToolCall { .. } if self.include_tool_calls => Watch::Whole,
-            _ => text::prose_in_deltas(block),
+            BlockKind::Text
+            | BlockKind::Thinking
+            | BlockKind::Refusal
+            | BlockKind::ToolCall { .. }
+            | BlockKind::ServerTool { .. }
+            | BlockKind::ServerResult { .. }
+            | BlockKind::Other(_) => text::prose_in_deltas(block),
         }
     }
 
