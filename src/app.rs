@@ -16,11 +16,9 @@ use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     sync::watch,
 };
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::{Server, server::Router};
 
 use crate::{
-    admin::{AdminState, Guard, probe_router, router},
+    admin::{self, AdminState, Guard, probe_router, router},
     config::{
         compile::{Context, compile},
         environment::Environment,
@@ -32,16 +30,12 @@ use crate::{
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
-    extproc::{ExtProc, Gateway, SetupError, health},
+    extproc::{self, Gateway, Listener, SetupError},
     lifecycle::{Drain, Readiness},
     policies,
     policy::Rules,
     telemetry::metrics::{Metrics, ResultLabels},
 };
-
-/// Bytes in flight towards us per call and connection. One connection of Envoy's carries every call of a worker.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
 
 /// Everything that is bound.
 pub struct App {
@@ -108,11 +102,6 @@ pub enum AppError {
         /// What it says.
         error: String,
     },
-}
-
-enum Listener {
-    Unix(UnixListener),
-    Tcp(TcpListener),
 }
 
 impl App {
@@ -202,17 +191,11 @@ impl App {
         } = self;
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
-        let server = extproc_router(Arc::clone(&gateway)).await;
-        let extproc = async {
-            match extproc {
-                Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await,
-                Listener::Tcp(listener) => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
-            }
-        };
-        let admin = axum::serve(admin, router(admin_state.clone(), guard));
+        let extproc = extproc::serve(extproc, Arc::clone(&gateway));
+        let admin = admin::serve(admin, router(admin_state.clone(), guard));
         let probe = async {
             match probe {
-                Some(listener) => axum::serve(listener, probe_router(admin_state.clone())).await,
+                Some(listener) => admin::serve(listener, probe_router(admin_state.clone())).await,
                 None => pending().await,
             }
         };
@@ -237,7 +220,7 @@ impl App {
         tokio::select! {
             () = ending => Ok(()),
             result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
-            result = async { admin.await } => ended("admin", result.map_err(|error| error.to_string())),
+            result = admin => ended("admin", result.map_err(|error| error.to_string())),
             result = probe => ended("probe", result.map_err(|error| error.to_string())),
             () = rules => ended("rules", Ok(())),
             () = count_reloads(reloads, &admin_state.metrics) => Ok(()),
@@ -260,14 +243,6 @@ async fn count_reloads(mut reloads: watch::Receiver<ReloadStatus>, metrics: &Met
     }
     // Rules that are built in never change.
     pending::<()>().await;
-}
-
-async fn extproc_router(gateway: Arc<Gateway>) -> Router {
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(health().await)
-        .add_service(ExtProc::server(gateway))
 }
 
 async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, Address), AppError> {

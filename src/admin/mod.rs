@@ -6,4 +6,4 @@ mod guard;
 mod routes;
 
 pub use guard::Guard;
-pub use routes::{AdminState, probe_router, router};
+pub use routes::{AdminState, probe_router, router, serve};

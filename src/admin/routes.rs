@@ -1,6 +1,6 @@
 //! What the admin listener answers.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{config::live::ReloadStatus, lifecycle::Readiness, telemetry::metrics::Metrics};
 
@@ -26,6 +26,11 @@ pub struct AdminState {
     pub rules: watch::Receiver<ReloadStatus>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+}
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    axum::serve(listener, router).await
 }
 
 /// The admin listener.

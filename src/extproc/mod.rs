@@ -18,4 +18,4 @@ mod routing;
 mod service;
 
 pub use gateway::{Gateway, SetupError};
-pub use service::{ExtProc, health};
+pub use service::{Listener, serve};

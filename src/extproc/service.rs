@@ -7,7 +7,9 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     external_processor_server::{ExternalProcessor, ExternalProcessorServer},
 };
 use futures::{FutureExt, Stream, stream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tonic_health::server::health_reporter;
 use tracing::error;
 
@@ -16,25 +18,40 @@ use super::{call::Call, gateway::Gateway};
 /// Envoy's messages carry whole chunks of bodies; tonic's own limit of 4 MiB would cut calls off.
 const MESSAGE_LIMIT: usize = 64 << 20;
 
-/// The external processor.
-pub struct ExtProc {
-    gateway: Arc<Gateway>,
+/// Bytes in flight towards us per call and connection. One connection of Envoy's carries every call of a worker.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// Where Envoy connects.
+#[derive(Debug)]
+pub enum Listener {
+    /// A Unix socket.
+    Unix(UnixListener),
+    /// A TCP port.
+    Tcp(TcpListener),
 }
 
-impl ExtProc {
-    /// The gRPC service of a gateway.
-    pub fn server(gateway: Arc<Gateway>) -> ExternalProcessorServer<Self> {
-        ExternalProcessorServer::new(Self { gateway })
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT)
+/// Serves the external processor, and gRPC's health service beside it.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), tonic::transport::Error> {
+    let (reporter, health) = health_reporter();
+    reporter.set_serving::<ExternalProcessorServer<ExtProc>>().await;
+    let calls = ExternalProcessorServer::new(ExtProc { gateway })
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(health)
+        .add_service(calls);
+    match listener {
+        Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await,
+        Listener::Tcp(listener) => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
     }
 }
 
-/// The gRPC health service, which says that the external processor serves.
-pub async fn health() -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
-    let (reporter, service) = health_reporter();
-    reporter.set_serving::<ExternalProcessorServer<ExtProc>>().await;
-    service
+/// The external processor.
+struct ExtProc {
+    gateway: Arc<Gateway>,
 }
 
 #[tonic::async_trait]

@@ -5,3 +5,5 @@
 mod core;
 #[cfg(test)]
 mod envoy;
+#[cfg(test)]
+mod layering;
