@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -31,11 +32,14 @@ use crate::{
     },
     envoy::{Address, SocketDir, socket_dir},
     extproc::{self, Gateway, Listener, SetupError},
-    lifecycle::{Drain, Readiness},
+    lifecycle::{Drain, Readiness, Stop},
     policies,
     policy::Rules,
     telemetry::metrics::{Metrics, ResultLabels},
 };
+
+/// How long calls may take to end once their time to drain is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Everything that is bound.
 pub struct App {
@@ -168,12 +172,9 @@ impl App {
         })
     }
 
-    /// Runs until `stop` comes to an end; then calls in flight get their time to end. `beside` runs for as long.
-    pub async fn run(
-        self,
-        stop: impl Future<Output = ()>,
-        beside: impl Future<Output = Result<(), AppError>>,
-    ) -> Result<(), AppError> {
+    /// Runs until `stop` is asked for; then calls in flight get their time to end, unless it is asked for again. `beside`
+    /// runs for as long.
+    pub async fn run(self, mut stop: Stop, beside: impl Future<Output = Result<(), AppError>>) -> Result<(), AppError> {
         let Self {
             readiness,
             settings,
@@ -206,12 +207,14 @@ impl App {
             }
         };
         let ending = async {
-            stop.await;
+            stop.requested().await;
             // Nobody new comes, and whoever is there gets the time that is configured.
             readiness.pending("process", "is shutting down").leave();
             drain.begin();
-            if tokio::time::timeout(limit, gateway.idle()).await.is_err() {
-                tracing::warn!("calls were still in flight when the time to drain was over");
+            // The calls themselves end when the time is over; they need a moment to say so.
+            tokio::select! {
+                _ = tokio::time::timeout(limit + LAST_WORDS, gateway.idle()) => {}
+                () = stop.requested() => tracing::warn!("asked to stop again: calls in flight are cut off"),
             }
         };
         let ended = |role, result: Result<(), String>| {

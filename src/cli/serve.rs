@@ -18,10 +18,10 @@ pub struct ServeArgs {
 
 /// Runs `luthien serve` until the process is asked to stop.
 pub async fn serve(args: &ServeArgs, surroundings: Surroundings<'_>) -> Result<(), Failed> {
-    let mut stop = Stop::listen()?;
+    let stop = Stop::listen()?;
     let loaded = load_settings(args.config.as_ref(), args.state_dir.as_ref(), surroundings)?;
     let app = App::bind(loaded, surroundings.environment).await?;
     tracing::info!(ext_proc = %app.extproc_address, admin = %app.admin_address, rules = app.rules_hash, "serving");
-    app.run(async { stop.requested().await }, std::future::pending()).await?;
+    app.run(stop, std::future::pending()).await?;
     Ok(())
 }

@@ -40,7 +40,7 @@ pub struct UpArgs {
 
 /// Runs `luthien up` until the process is asked to stop, or Envoy ends.
 pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Write) -> Result<(), Failed> {
-    let mut stop = Stop::listen()?;
+    let stop = Stop::listen()?;
     let loaded = load_settings(args.config.as_ref(), args.state_dir.as_ref(), surroundings)?;
     let tools = surroundings.folder.join(".tools");
     let envoy = find_envoy(surroundings.environment.get("LUTHIEN_ENVOY").map(Path::new), &tools)?;
@@ -97,7 +97,7 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
             result = demo => result.map_err(|error| AppError::Serve { role: "demo", error: error.to_string() }),
         }
     };
-    let outcome = app.run(async { stop.requested().await }, beside).await;
+    let outcome = app.run(stop, beside).await;
     if let Some(supervisor) = running
         && died.is_none()
     {

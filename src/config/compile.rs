@@ -15,7 +15,7 @@ use super::{
     load::Draft,
     phrase::{closest, or_list},
     report::{Problem, Report},
-    rules::{PolicyEntry, RulesDocument},
+    rules::{self, PolicyEntry, RulesDocument},
     schema,
     settings::{Dialect, Settings, Timeouts},
     units,
@@ -45,6 +45,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let count = document.count("/policies");
     let parts: Vec<Option<Parts<'_>>> = (0..count).map(|index| compiler.entry(&format!("/policies/{index}"))).collect();
     compiler.unique_names(count);
+    compiler.no_shadow(count);
     let read = RulesDocument::deserialize(&document.value);
     if let (true, Err(error)) = (compiler.problems.is_empty(), &read) {
         // The schema and the types say the same, so this is not expected; it must not pass all the same.
@@ -62,12 +63,10 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     Ok(Rules { hash: hash(&document.value), release: read.release.into(), entries: entries.collect() })
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of a document's content. Comments, layout and the order of keys do
-/// not change it.
+/// The first 12 hexadecimal digits of the SHA-256 of a document's content. Comments and layout do not change
+/// it; the order of keys does, because replacements are tried in their order.
 pub fn hash(value: &Value) -> String {
-    let mut text = String::new();
-    canonical(value, &mut text);
-    let digest = Sha256::digest(text.as_bytes());
+    let digest = Sha256::digest(value.to_string().as_bytes());
     digest.iter().take(6).fold(String::new(), |mut hash, byte| {
         // Writing to a string cannot fail.
         let _ = write!(hash, "{byte:02x}");
@@ -257,6 +256,17 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Rules that cannot be run as they are written are refused, not run in another way.
+    fn no_shadow(&mut self, count: usize) {
+        for index in 0..count {
+            let pointer = format!("/policies/{index}/mode");
+            if self.document.read_as::<rules::Mode>(&pointer) == Some(rules::Mode::Shadow) {
+                let message = "this version does not run policies in shadow mode";
+                self.add(&pointer, Part::Value, message, "remove `mode`, or remove the policy");
+            }
+        }
+    }
+
     fn add(&mut self, at: &str, part: Part, message: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(self.document.problem(at, part, message, remedy));
     }
@@ -267,33 +277,6 @@ fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.trim_start_matches("error: ").to_owned()
-}
-
-/// JSON with sorted keys and without white space.
-fn canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Array(items) => {
-            out.push('[');
-            for item in items {
-                canonical(item, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            out.push('{');
-            for (name, value) in fields {
-                canonical(&Value::String(name.clone()), out);
-                out.push(':');
-                canonical(value, out);
-                out.push(',');
-            }
-            out.push('}');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
-    }
 }
 
 #[cfg(test)]

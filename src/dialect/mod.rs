@@ -13,10 +13,12 @@ mod openai_chat;
 mod path;
 mod runs;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use crate::{
-    json::Patch,
+    json::{Kind, Patch, Value},
     model::{Block, Dialect, Event, Failure, Piece, Place, Refusal, Request, Slot, Usage},
     wire::Frame,
 };
@@ -126,13 +128,27 @@ pub fn request(dialect: Dialect, body: &Bytes) -> Result<(RequestView, Request),
     }
 }
 
+/// The object that a request body is. A key that stands twice is refused: who reads the first one and who the last
+/// differs, and a policy must see what the provider will.
+fn request_object(body: &Bytes) -> Result<Value<'_>, Undecodable> {
+    let value = Value::parse(body).map_err(|error| Undecodable(format!("the request body is {error}")))?;
+    if value.kind() != Kind::Object {
+        return Err(Undecodable("the request body is not a JSON object".to_owned()));
+    }
+    let mut seen = HashSet::new();
+    match value.members().find(|member| !seen.insert(member.key.clone())) {
+        Some(member) => Err(Undecodable(format!("the request body has the key `{}` twice", member.key))),
+        None => Ok(value),
+    }
+}
+
 /// The body of a request with what policies changed; the same bytes if they changed nothing.
 pub fn patch_request(body: &Bytes, request: &Request) -> Bytes {
     if !request.is_changed() {
         return body.clone();
     }
     let mut patch = Patch::default();
-    if let (Some(model), Ok(value)) = (request.new_model(), crate::json::Value::parse(body))
+    if let (Some(model), Ok(value)) = (request.new_model(), Value::parse(body))
         && let Some(old) = value.get("model")
     {
         patch.replace(old.span(), crate::json::quote(model));
@@ -162,8 +178,8 @@ pub fn refusal_answer(dialect: Dialect, refusal: &Refusal, call: &str) -> ErrorA
 }
 
 /// Token counts in a whole answer's `usage`, or in a stream's.
-fn usage(dialect: Dialect, value: crate::json::Value<'_>) -> Usage {
-    let count = |key: &str| value.get(key).and_then(crate::json::Value::as_u64);
+fn usage(dialect: Dialect, value: Value<'_>) -> Usage {
+    let count = |key: &str| value.get(key).and_then(Value::as_u64);
     match dialect {
         Dialect::AnthropicMessages => {
             let cached = count("cache_read_input_tokens");

@@ -16,6 +16,8 @@ mod fakes_alone;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod passthrough;
 #[cfg(test)]
 mod policies;

@@ -33,7 +33,7 @@ const RULES: &str = "
 policies:
   - {name: everywhere, type: noop}
   - {name: claude, type: noop, match: {model: claude-*}}
-  - {name: team, type: noop, match: {client: team-*, header: {x-team: red}}, mode: shadow}
+  - {name: team, type: noop, match: {client: team-*, header: {x-team: red}}, mode: enforce}
   - {name: shell, type: noop, match: {tool: bash}}
 ";
 

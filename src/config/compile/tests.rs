@@ -71,7 +71,7 @@ policies:
       upstream: openai
       header: { X-Team: '^red$' }
       tool: bash
-    mode: shadow
+    mode: enforce
     on_fault: open
     timeout: 3s
 ",
@@ -81,7 +81,7 @@ policies:
     let [first, second] = rules.entries.as_slice() else { panic!("two entries") };
     assert_eq!((&*first.name, first.kind, first.timeout), ("first", "noop", Duration::from_secs(10)));
     assert_eq!((first.mode, first.on_fault), (Mode::Enforce, OnFault::Closed));
-    assert_eq!((second.mode, second.on_fault, second.timeout), (Mode::Shadow, OnFault::Open, Duration::from_secs(3)));
+    assert_eq!((second.mode, second.on_fault, second.timeout), (Mode::Enforce, OnFault::Open, Duration::from_secs(3)));
     let selects = &second.selects;
     assert_eq!(selects.dialects.as_deref(), Some(&["openai_chat".to_owned()][..]));
     assert!(selects.models.as_ref().is_some_and(|globs| globs.is_match("gpt-5") && globs.is_match("o3")));
@@ -140,8 +140,14 @@ fn no_policies_must_be_said() {
 fn the_hash_is_of_the_content() {
     let hash = |text| compiled(text).unwrap_or_else(|report| panic!("{report}")).hash;
     let plain = hash("policies: [{name: a, type: noop}]\n");
-    assert_eq!(plain, hash("# a comment\npolicies:\n  - type: noop\n    name: 'a'\n"));
+    assert_eq!(plain, hash("# a comment\npolicies:\n  - name: 'a'\n    type: noop\n"));
     assert_ne!(plain, hash("policies: [{name: b, type: noop}]\n"));
     assert!(plain.len() == 12 && plain.bytes().all(|byte| byte.is_ascii_hexdigit()), "{plain}");
     assert_eq!(super::hash(&json!({})), "44136fa355b3");
+}
+
+#[test]
+fn shadow_mode_is_refused_rather_than_run_as_something_else() {
+    let report = report("policies:\n  - name: a\n    type: noop\n    mode: shadow\n");
+    assert!(report.contains("policy.yaml:4:11") && report.contains("does not run policies in shadow mode"), "{report}");
 }

@@ -3,17 +3,14 @@
 use bytes::Bytes;
 
 use crate::{
-    dialect::{RequestView, Undecodable},
+    dialect::{RequestView, Undecodable, request_object},
     json::{Kind, Text, Value},
     model::{Place, Request, RequestText, Source},
 };
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
-    let value = Value::parse(body).map_err(|error| Undecodable(format!("the request body is {error}")))?;
-    if value.kind() != Kind::Object {
-        return Err(Undecodable("the request body is not a JSON object".to_owned()));
-    }
+    let value = request_object(body)?;
     let view = RequestView {
         model: value.str_at("model").unwrap_or_default().into_owned(),
         stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    dialect::{RequestView, Undecodable},
-    json::{Kind, Value},
+    dialect::{RequestView, Undecodable, request_object},
+    json::Value,
     model::{Place, Request, RequestText, Source},
 };
 
@@ -12,10 +12,7 @@ use super::parts::tool_body;
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
-    let value = Value::parse(body).map_err(|error| Undecodable(format!("the request body is {error}")))?;
-    if value.kind() != Kind::Object {
-        return Err(Undecodable("the request body is not a JSON object".to_owned()));
-    }
+    let value = request_object(body)?;
     let include_usage = value.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
     let view = RequestView {
         model: value.str_at("model").unwrap_or_default().into_owned(),

@@ -5,6 +5,7 @@ pub(crate) mod errors;
 pub(crate) mod gateway;
 mod http1;
 mod http2;
+pub(crate) mod inside;
 mod process;
 pub(crate) mod samples;
 pub(crate) mod sdk;

@@ -1,0 +1,353 @@
+//! One call: one gRPC stream of Envoy's, driven by one loop over a closed set of wake-ups.
+//!
+//! `request` and `response` take Envoy's messages about the two directions; what is here drives them, keeps the clocks and
+//! ends the call.
+
+mod request;
+mod response;
+
+use std::{collections::VecDeque, future::pending, sync::Arc, time::SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use envoy_types::pb::envoy::service::ext_proc::v3::{
+    ProcessingRequest, ProcessingResponse, processing_request::Request as Incoming,
+};
+use futures::future::{BoxFuture, poll_fn};
+use tokio::time::{Instant, sleep_until};
+use tonic::{Status, Streaming};
+
+use crate::{
+    config::settings::Timeouts,
+    dialect::{Endpoint, RequestView},
+    model::{CallHead, Dialect, Failure, FailureKind},
+    pipeline::{
+        RequestRun, Response, Runner, Stopped,
+        clock::{Clocks, Deadline, Due, Limits},
+    },
+    policy::{Release, Rules},
+};
+
+use super::{
+    books::Books,
+    credentials::Client,
+    gateway::Gateway,
+    half::{Half, Message},
+    headers::HeaderView,
+    replies::Direction,
+    rescue::{self, Instead},
+};
+
+/// One call.
+pub(super) struct Call {
+    gateway: Arc<Gateway>,
+    inbound: Streaming<ProcessingRequest>,
+    outbox: VecDeque<ProcessingResponse>,
+    request: Half,
+    response: Half,
+    /// The client sent trailers, which have to be answered as such.
+    request_trailers: bool,
+    phase: Phase,
+    clocks: Clocks,
+    books: Books,
+    rules: Arc<Rules>,
+    /// The dialect in which errors are told, and what the client asked for.
+    dialect: Dialect,
+    view: RequestView,
+    held: usize,
+    /// The answer's headers have left. Until then, a failure is a proper HTTP error.
+    released: bool,
+    over: bool,
+}
+
+/// Where a call stands, with what exists only there.
+enum Phase {
+    /// The request's headers have not come.
+    New,
+    /// The request is held until it is whole.
+    Uploading(Box<Upload>),
+    /// The request hooks run.
+    Deciding(Box<Deciding>),
+    /// The request was sent; the answer's headers have not come.
+    Asked(Box<Asked>),
+    /// The answer is read, and what is decided of it leaves.
+    Answering(Box<Answering>),
+    /// Bodies pass unread.
+    Unread,
+    /// Nothing more is to be said.
+    Over,
+}
+
+struct Upload {
+    endpoint: Endpoint,
+    path: String,
+    headers: HeaderView,
+    client: Client,
+    body: BytesMut,
+}
+
+struct Deciding {
+    upload: Upload,
+    body: Bytes,
+    head: Arc<CallHead>,
+    run: BoxFuture<'static, RequestRun>,
+}
+
+struct Asked {
+    endpoint: Endpoint,
+    runners: Vec<Runner>,
+    release: Release,
+    timeouts: Timeouts,
+    sent: Instant,
+}
+
+struct Answering {
+    response: Response,
+    timeouts: Timeouts,
+    sent: Instant,
+    is_stream: bool,
+}
+
+/// What wakes a call up. Nothing else does.
+enum Wake {
+    Message(Box<Result<Option<ProcessingRequest>, Status>>),
+    RequestDecided(Box<RequestRun>),
+    BlockDecided(Result<(), Stopped>),
+    Due,
+    Draining,
+}
+
+impl Call {
+    pub(super) fn new(gateway: Arc<Gateway>, inbound: Streaming<ProcessingRequest>) -> Self {
+        let books = Books::open(Arc::clone(&gateway.metrics));
+        let rules = gateway.rules.current();
+        Self {
+            gateway,
+            inbound,
+            outbox: VecDeque::new(),
+            request: Half::Headers,
+            response: Half::Headers,
+            request_trailers: false,
+            phase: Phase::New,
+            clocks: Clocks::default(),
+            books,
+            rules,
+            dialect: Dialect::OpenaiChat,
+            view: RequestView::default(),
+            held: 0,
+            released: false,
+            over: false,
+        }
+    }
+
+    /// The next message to Envoy. `None`: both directions are complete, or answered in place of the provider.
+    pub(super) async fn next(&mut self) -> Option<Result<ProcessingResponse, Status>> {
+        loop {
+            if let Some(reply) = self.outbox.pop_front() {
+                return Some(Ok(reply));
+            }
+            if self.over {
+                return None;
+            }
+            let outcome = match self.wake().await {
+                Wake::Message(message) => {
+                    // The other side is gone. Whatever was going on is dropped with this call.
+                    let Ok(Some(message)) = *message else {
+                        return Some(Err(Status::cancelled("the exchange ended early")));
+                    };
+                    match self.message(message) {
+                        Ok(outcome) => outcome,
+                        Err(violation) => return Some(Err(violation)),
+                    }
+                }
+                Wake::RequestDecided(run) => self.request_decided(*run),
+                Wake::BlockDecided(outcome) => outcome,
+                Wake::Due => self.due(),
+                Wake::Draining => {
+                    let limit = self.gateway.settings.timeouts.drain.get();
+                    self.clocks.drain = Some(Deadline::new(Limits::Drain, Instant::now(), limit));
+                    Ok(())
+                }
+            };
+            let outcome = outcome.and_then(|()| self.flush()).and_then(|()| self.account());
+            if let Err(stopped) = outcome
+                && let Err(status) = self.rescue(&stopped)
+            {
+                return Some(Err(status));
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let next = self.clocks.next();
+        let Self { inbound, phase, gateway, clocks, .. } = self;
+        let decided = async {
+            match phase {
+                Phase::Deciding(deciding) => Wake::RequestDecided(Box::new((&mut deciding.run).await)),
+                Phase::Answering(answering) => {
+                    Wake::BlockDecided(poll_fn(|wakeup| answering.response.poll_decisions(wakeup)).await)
+                }
+                Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => pending().await,
+            }
+        };
+        let due = async {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        let mut draining = gateway.draining.clone();
+        let drain = async {
+            if clocks.drain.is_some() || draining.wait_for(|draining| *draining).await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            // A chunk that is here already proves that nobody stalled, so it comes before the clocks.
+            biased;
+            message = inbound.message() => Wake::Message(Box::new(message)),
+            wake = decided => wake,
+            () = due => Wake::Due,
+            () = drain => Wake::Draining,
+        }
+    }
+
+    /// Takes a message of Envoy's. `Err`: it broke the protocol.
+    fn message(&mut self, message: ProcessingRequest) -> Result<Result<(), Stopped>, Status> {
+        let Some(incoming) = message.request else { return Ok(Ok(())) };
+        let (direction, kind) = kind_of(&incoming);
+        let half = match direction {
+            Direction::Request => &mut self.request,
+            Direction::Response => &mut self.response,
+        };
+        let before = *half;
+        *half = before.after(kind).map_err(|violation| Status::internal(format!("{direction:?}: {violation}")))?;
+        if before == Half::Done {
+            return Ok(Ok(()));
+        }
+        Ok(match incoming {
+            Incoming::RequestHeaders(headers) => self.request_headers(&headers),
+            Incoming::RequestBody(body) => self.request_body(body),
+            Incoming::RequestTrailers(_) => {
+                self.request_trailers = true;
+                self.request_end(Direction::Request)
+            }
+            Incoming::ResponseHeaders(headers) => self.response_headers(&headers, &message.attributes),
+            Incoming::ResponseBody(body) => self.response_body(body),
+            Incoming::ResponseTrailers(_) => self.response_end(true),
+        })
+    }
+
+    /// A limit was reached, or a keepalive is due.
+    fn due(&mut self) -> Result<(), Stopped> {
+        let now = Instant::now();
+        let due = self.clocks.due(now);
+        match (due, &mut self.phase) {
+            (None, _) => Ok(()),
+            (Some(Due::Keepalive), Phase::Answering(answering)) => {
+                self.clocks.keepalive = None;
+                answering.response.keepalive();
+                Ok(())
+            }
+            (Some(Due::Keepalive), _) => {
+                self.clocks.keepalive = None;
+                Ok(())
+            }
+            // What is decided still leaves before the client is told.
+            (Some(Due::Failure(failure)), Phase::Answering(answering)) if failure.kind == FailureKind::Stalled => {
+                self.clocks.stall = None;
+                answering.response.cut(failure)
+            }
+            (Some(Due::Failure(failure)), _) => Err(Stopped::Failed(failure)),
+        }
+    }
+
+    /// Accounts for what is held.
+    fn account(&mut self) -> Result<(), Stopped> {
+        let now = match &self.phase {
+            Phase::Uploading(upload) => upload.body.len(),
+            Phase::Deciding(deciding) => deciding.body.len(),
+            Phase::Answering(answering) => answering.response.held(),
+            Phase::New | Phase::Asked(_) | Phase::Unread | Phase::Over => 0,
+        };
+        let fits = self.gateway.account(self.held, now);
+        self.held = now;
+        if fits {
+            return Ok(());
+        }
+        failed(
+            FailureKind::Overloaded,
+            "the gateway holds too much for all calls together (limits.held_total); try again",
+        )
+    }
+
+    /// Ends the call, in the one way that fits where it stands.
+    fn rescue(&mut self, stopped: &Stopped) -> Result<(), Status> {
+        self.books.stopped(stopped);
+        if let Phase::Answering(answering) = &mut self.phase {
+            self.books.note(answering.response.take_facts());
+            let mut out = answering.response.take_output();
+            // What was decided before a failure still reaches the client. A refusal is better told as an HTTP error.
+            let is_failure = matches!(stopped, Stopped::Failed(_));
+            if self.released || (is_failure && !out.is_empty()) {
+                match stopped {
+                    Stopped::Refused(refusal) => answering.response.refuse(refusal),
+                    Stopped::Failed(failure) => answering.response.fail(failure),
+                }
+                out.extend(answering.response.take_output());
+                self.send_body(out, true);
+                self.finish_answer("interrupted");
+                return Ok(());
+            }
+        }
+        if self.released {
+            return Err(Status::aborted("the answer that passed unread cannot go on"));
+        }
+        let (status, reply) = rescue::stopped(stopped, &self.instead());
+        self.books.status = status;
+        self.end_with(reply);
+        Ok(())
+    }
+
+    fn instead(&self) -> Instead<'_> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Instead {
+            dialect: self.dialect,
+            view: &self.view,
+            call: &self.books.id,
+            created: since.map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    fn end_with(&mut self, reply: ProcessingResponse) {
+        self.outbox.push_back(reply);
+        self.phase = Phase::Over;
+        self.over = true;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.gateway.account(self.held, 0);
+    }
+}
+
+fn kind_of(incoming: &Incoming) -> (Direction, Message) {
+    match incoming {
+        Incoming::RequestHeaders(headers) => (Direction::Request, Message::Headers { end: headers.end_of_stream }),
+        Incoming::RequestBody(body) => (Direction::Request, Message::Body { end: body.end_of_stream }),
+        Incoming::RequestTrailers(_) => (Direction::Request, Message::Trailers),
+        Incoming::ResponseHeaders(headers) => (Direction::Response, Message::Headers { end: headers.end_of_stream }),
+        Incoming::ResponseBody(body) => (Direction::Response, Message::Body { end: body.end_of_stream }),
+        Incoming::ResponseTrailers(_) => (Direction::Response, Message::Trailers),
+    }
+}
+
+/// Envoy could not get an answer from the provider. What it writes to its log stays there.
+fn unreachable(upstream: &str, details: &str) -> Failure {
+    let kind = if details.contains("timeout") { FailureKind::FirstByteTimeout } else { FailureKind::Unreachable };
+    Failure::new(kind, format!("the provider {upstream} cannot be reached, or broke off before it answered"))
+}
+
+fn failed<T>(kind: FailureKind, message: impl Into<String>) -> Result<T, Stopped> {
+    Err(Stopped::Failed(Failure::new(kind, message)))
+}

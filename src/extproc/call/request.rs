@@ -1,0 +1,225 @@
+//! The request's half of a call: held until it is whole, decided on, sent.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+use tokio::time::Instant;
+
+use crate::{
+    dialect,
+    model::{CallHead, FailureKind},
+    pipeline::{
+        RequestRun, Stopped,
+        clock::{Deadline, Limits},
+        run_request, select,
+    },
+};
+
+use super::{
+    super::{
+        credentials::Client,
+        half::Half,
+        headers::HeaderView,
+        replies::{self, Direction},
+        rescue,
+        routing::request_headers,
+    },
+    Asked, Call, Deciding, Phase, Upload, failed,
+};
+
+impl Call {
+    pub(super) fn request_headers(&mut self, message: &HttpHeaders) -> Result<(), Stopped> {
+        let headers = HeaderView::of(message);
+        let (method, path) = (headers.text(":method").to_owned(), headers.text(":path").to_owned());
+        let endpoint = dialect::endpoint(&method, &path);
+        self.dialect = endpoint.map_or_else(|| dialect::error_dialect(&path), |endpoint| endpoint.dialect);
+        path.split('?').next().unwrap_or_default().clone_into(&mut self.books.path);
+        self.books.dialect = endpoint.map(|endpoint| endpoint.dialect);
+        self.books.rules.clone_from(&self.rules.hash);
+        if *self.gateway.draining.borrow() {
+            return failed(FailureKind::ShuttingDown, "the gateway is shutting down; try again");
+        }
+        self.books.permit = self.gateway.admit();
+        if self.books.permit.is_none() {
+            let limit = self.gateway.settings.limits.calls;
+            return failed(FailureKind::Overloaded, format!("the gateway serves {limit} calls already; try again"));
+        }
+        let Some(client) = self.gateway.clients.judge(&headers) else {
+            return failed(
+                FailureKind::Unauthenticated,
+                "the gateway does not know this key; send one of its client keys",
+            );
+        };
+        if let Client::Known { name, .. } = &client {
+            self.books.client = Some(name.clone());
+        }
+        let Some(endpoint) = endpoint else { return self.unread(&method, &path, &headers, &client) };
+        if headers.is_encoded() {
+            if self.gateway.passes_unreadable() {
+                return self.send_unread(&path, &headers, &client);
+            }
+            let message = "the request body is compressed; send it without content-encoding, or set `unreadable: pass`";
+            return failed(FailureKind::BadRequest, message);
+        }
+        self.check_upload(headers.content_length().unwrap_or(0))?;
+        let limit = self.gateway.settings.timeouts.upload.get();
+        self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
+        self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body: BytesMut::new() }));
+        if self.request == Half::Done { self.request_end(Direction::Request) } else { Ok(()) }
+    }
+
+    /// A path that no dialect covers.
+    pub(super) fn unread(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &HeaderView,
+        client: &Client,
+    ) -> Result<(), Stopped> {
+        if self.gateway.unpoliced.passes(method, path) {
+            return self.send_unread(path, headers, client);
+        }
+        let shown = path.split_once('?').map_or(path, |(path, _)| path);
+        let message = format!(
+            "{method} {shown} is not covered by any policy and is refused; to let it through unread, add \
+             \"{method} {shown}\" to `unpoliced.pass` in the gateway's configuration"
+        );
+        failed(FailureKind::NotFound, message)
+    }
+
+    /// Lets both directions pass unread.
+    pub(super) fn send_unread(&mut self, path: &str, headers: &HeaderView, client: &Client) -> Result<(), Stopped> {
+        let gateway = Arc::clone(&self.gateway);
+        let (upstream, dialect) = gateway.unread_upstream(headers, path).map_err(Stopped::Failed)?;
+        self.books.upstream.clone_from(&upstream.name);
+        let changes = request_headers(upstream, dialect, client, path);
+        let now = Instant::now();
+        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, upstream.timeouts.first_byte_json.get()));
+        self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
+        let metadata = [("call_id", &*self.books.id), ("outcome", "unpoliced")];
+        self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
+        self.phase = Phase::Unread;
+        Ok(())
+    }
+
+    pub(super) fn request_body(&mut self, message: HttpBody) -> Result<(), Stopped> {
+        let end = self.request == Half::Done;
+        match &mut self.phase {
+            Phase::Uploading(upload) => {
+                upload.body.extend_from_slice(&message.body);
+                let len = upload.body.len();
+                self.check_upload(len)?;
+                if end { self.request_end(Direction::Request) } else { Ok(()) }
+            }
+            Phase::Unread => {
+                self.outbox.extend(replies::body(Direction::Request, vec![message.body.into()], end));
+                Ok(())
+            }
+            Phase::New | Phase::Deciding(_) | Phase::Asked(_) | Phase::Answering(_) | Phase::Over => Ok(()),
+        }
+    }
+
+    pub(super) fn check_upload(&self, len: usize) -> Result<(), Stopped> {
+        let limit = self.gateway.settings.limits.request_body.get();
+        if len <= limit {
+            return Ok(());
+        }
+        failed(
+            FailureKind::RequestTooLarge,
+            format!("the request body is larger than limits.request_body ({limit} bytes)"),
+        )
+    }
+
+    /// The request is whole: reads it and runs the request hooks.
+    pub(super) fn request_end(&mut self, direction: Direction) -> Result<(), Stopped> {
+        if matches!(self.phase, Phase::Unread) {
+            self.outbox.push_back(replies::trailers(direction));
+        }
+        if !matches!(self.phase, Phase::Uploading(_)) {
+            return Ok(());
+        }
+        let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Over) else { return Ok(()) };
+        self.clocks.upload = None;
+        let body = std::mem::take(&mut upload.body).freeze();
+        let (view, request) = match dialect::request(upload.endpoint.dialect, &body) {
+            Ok(read) => read,
+            Err(_) if self.gateway.passes_unreadable() => {
+                self.send_unread(&upload.path, &upload.headers, &upload.client)?;
+                self.outbox.extend(replies::body(Direction::Request, vec![body], !self.request_trailers));
+                self.answer_request_trailers();
+                return Ok(());
+            }
+            Err(error) => return failed(FailureKind::BadRequest, error.to_string()),
+        };
+        self.view = view;
+        let gateway = Arc::clone(&self.gateway);
+        let upstream = gateway.upstream(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
+        let head = Arc::new(self.head(&upload, &upstream.name));
+        self.books.model.clone_from(&head.model);
+        self.books.session.clone_from(&head.session);
+        let runners = select(&self.rules, &head);
+        let run = Box::pin(run_request(runners, request));
+        self.phase = Phase::Deciding(Box::new(Deciding { upload: *upload, body, head, run }));
+        Ok(())
+    }
+
+    pub(super) fn head(&self, upload: &Upload, upstream: &str) -> CallHead {
+        let session = ["x-claude-code-session-id", "session-id", "session_id", "x-session-id"]
+            .iter()
+            .find_map(|name| upload.headers.get(name).map(str::to_owned));
+        CallHead {
+            id: Arc::clone(&self.books.id),
+            dialect: upload.endpoint.dialect,
+            path: upload.path.split_once('?').map_or(&*upload.path, |(path, _)| path).to_owned(),
+            model: self.view.model.clone(),
+            upstream: upstream.to_owned(),
+            client: self.books.client.clone(),
+            session: session.or_else(|| self.view.session.clone()),
+            headers: upload.headers.public(),
+            stream: self.view.stream,
+        }
+    }
+
+    /// The request hooks have decided: sends the request, or answers in place of the provider.
+    pub(super) fn request_decided(&mut self, run: RequestRun) -> Result<(), Stopped> {
+        let Phase::Deciding(deciding) = std::mem::replace(&mut self.phase, Phase::Over) else { return Ok(()) };
+        self.books.note(run.facts);
+        let request = run.outcome?;
+        if let Some(blocks) = request.given_answer() {
+            let (status, reply) = rescue::blocks(blocks, None, &self.instead());
+            self.books.status = status;
+            self.books.outcome("completed");
+            self.end_with(reply);
+            return Ok(());
+        }
+        let gateway = Arc::clone(&self.gateway);
+        let Deciding { upload, body, head, .. } = *deciding;
+        let upstream = gateway.upstream(head.dialect, request.model()).map_err(Stopped::Failed)?;
+        self.books.upstream.clone_from(&upstream.name);
+        let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
+        let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
+        self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
+        let body = dialect::patch_request(&body, &request);
+        self.outbox.extend(replies::body(Direction::Request, vec![body], !self.request_trailers));
+        self.answer_request_trailers();
+        let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
+        let first_byte = if self.view.stream { timeouts.first_byte } else { timeouts.first_byte_json };
+        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, first_byte.get()));
+        self.clocks.total = Some(Deadline::new(Limits::Total, now, timeouts.total.get()));
+        self.phase = Phase::Asked(Box::new(Asked {
+            endpoint: upload.endpoint,
+            runners: run.runners,
+            release: self.rules.release,
+            timeouts,
+            sent: now,
+        }));
+        Ok(())
+    }
+
+    pub(super) fn answer_request_trailers(&mut self) {
+        if self.request_trailers {
+            self.outbox.push_back(replies::trailers(Direction::Request));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The answer's half of a call: read as it comes, sent on as it is decided.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use envoy_types::pb::{
+    envoy::service::ext_proc::v3::{HttpBody, HttpHeaders},
+    google::protobuf::Struct,
+};
+use tokio::time::Instant;
+
+use crate::{
+    model::FailureKind,
+    pipeline::{Response, Setup, Stopped, clock::TimeoutMonitor},
+};
+
+use super::{
+    super::{
+        half::Half,
+        headers::{HeaderView, attribute},
+        replies::{self, Direction, Headers},
+    },
+    Answering, Call, Phase, failed, unreachable,
+};
+
+impl Call {
+    pub(super) fn response_headers(
+        &mut self,
+        message: &HttpHeaders,
+        attributes: &HashMap<String, Struct>,
+    ) -> Result<(), Stopped> {
+        let headers = HeaderView::of(message);
+        self.books.status = headers.text(":status").parse().unwrap_or(0);
+        // Envoy answers by itself when it cannot reach the provider. Its details say so; the provider's own say this.
+        let details = attribute(attributes, "response.code_details").unwrap_or("via_upstream");
+        if details != "via_upstream" {
+            return Err(Stopped::Failed(unreachable(&self.books.upstream, details)));
+        }
+        let asked = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Asked(asked) if asked.endpoint.answers && (200..300).contains(&self.books.status) => asked,
+            // Errors of the provider pass in its own words, and so does what is not an answer.
+            Phase::Asked(_) | Phase::Unread => {
+                if !(200..300).contains(&self.books.status) {
+                    self.books.outcome("upstream_error");
+                }
+                self.answer_unread();
+                return Ok(());
+            }
+            // Headers come once, so that nothing else is going on.
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Answering(_) | Phase::Over => return Ok(()),
+        };
+        let media_type = headers.media_type();
+        let is_stream = media_type == "text/event-stream";
+        let readable = is_stream || media_type == "application/json" || media_type.ends_with("+json");
+        if headers.is_encoded() || !readable {
+            if self.gateway.passes_unreadable() {
+                self.answer_unread();
+                return Ok(());
+            }
+            let what = if readable { "is compressed" } else { "is neither JSON nor an event stream" };
+            return failed(FailureKind::BadAnswer, format!("the provider's answer {what}, and cannot be read"));
+        }
+        let setup = Setup {
+            dialect: asked.endpoint.dialect,
+            call: Arc::clone(&self.books.id),
+            include_usage: self.view.include_usage,
+            release: asked.release,
+            limits: self.gateway.response_limits(),
+        };
+        let response =
+            if is_stream { Response::stream(setup, asked.runners) } else { Response::body(setup, asked.runners) };
+        let (timeouts, sent) = (asked.timeouts, asked.sent);
+        self.phase = Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream }));
+        if self.response == Half::Done { self.response_end(false) } else { Ok(()) }
+    }
+
+    pub(super) fn response_body(&mut self, message: HttpBody) -> Result<(), Stopped> {
+        let now = Instant::now();
+        let end = self.response == Half::Done;
+        let chunk = Bytes::from(message.body);
+        match &mut self.phase {
+            Phase::Answering(answering) => {
+                if !chunk.is_empty() {
+                    let (sent, limit) = (answering.sent, answering.timeouts.stall.get());
+                    self.clocks.first_byte = None;
+                    self.clocks.stall.get_or_insert_with(|| TimeoutMonitor::new(limit, sent, now)).keepalive(now);
+                    self.books.first_byte(sent, now);
+                    answering.response.push(&chunk)?;
+                }
+                if end { self.response_end(false) } else { Ok(()) }
+            }
+            Phase::Unread => {
+                self.clocks.first_byte = None;
+                self.outbox.extend(replies::body(Direction::Response, vec![chunk], end));
+                self.end_if_complete();
+                Ok(())
+            }
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => Ok(()),
+        }
+    }
+
+    /// The provider's body came to its end; trailers of it are answered where the body passed unread.
+    pub(super) fn response_end(&mut self, trailers: bool) -> Result<(), Stopped> {
+        self.clocks.first_byte = None;
+        self.clocks.stall = None;
+        match &mut self.phase {
+            Phase::Answering(answering) => answering.response.finish(),
+            Phase::Unread => {
+                if trailers {
+                    self.outbox.push_back(replies::trailers(Direction::Response));
+                }
+                self.end_if_complete();
+                Ok(())
+            }
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => Ok(()),
+        }
+    }
+
+    /// Lets the answer pass unread.
+    pub(super) fn answer_unread(&mut self) {
+        self.phase = Phase::Unread;
+        self.release_headers();
+        self.end_if_complete();
+    }
+
+    /// Lets the answer's headers go, once.
+    pub(super) fn release_headers(&mut self) {
+        if std::mem::replace(&mut self.released, true) {
+            return;
+        }
+        let mut changes = Headers::default();
+        changes.set("x-luthien-call-id", &self.books.id);
+        if matches!(self.phase, Phase::Answering(_)) {
+            // They speak of the provider's bytes, which may change.
+            for name in ["etag", "digest", "content-md5", "repr-digest", "content-digest"] {
+                changes.remove(name);
+            }
+        }
+        self.outbox.push_back(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.id)]));
+    }
+
+    /// Both directions passed unread to their ends.
+    pub(super) fn end_if_complete(&mut self) {
+        if self.response == Half::Done {
+            self.books.outcome("completed");
+            // A request that is still on its way must not pass unread behind the end of this stream.
+            self.over = self.request == Half::Done;
+        }
+    }
+
+    /// Sends on what may leave, and sets the clocks after it.
+    pub(super) fn flush(&mut self) -> Result<(), Stopped> {
+        let Phase::Answering(answering) = &mut self.phase else { return Ok(()) };
+        let now = Instant::now();
+        self.books.note(answering.response.take_facts());
+        self.books.usage = answering.response.usage();
+        let over = answering.response.over();
+        let out = answering.response.take_output();
+        let holds = answering.is_stream && answering.response.is_holding();
+        if let Some(stall) = &mut self.clocks.stall {
+            if answering.response.is_deciding() { stall.pause() } else { stall.resume(now) }
+        }
+        let keepalive = now + answering.timeouts.keepalive.get();
+        let running = self.clocks.keepalive.filter(|_| out.is_empty());
+        self.clocks.keepalive = holds.then(|| running.unwrap_or(keepalive));
+        let done = over == Some(Ok(()));
+        if !out.is_empty() || done {
+            self.send_body(out, done);
+        }
+        match over {
+            Some(Err(failure)) => Err(Stopped::Failed(failure)),
+            Some(Ok(())) => {
+                self.finish_answer("completed");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn send_body(&mut self, out: Vec<Bytes>, end: bool) {
+        self.release_headers();
+        self.outbox.extend(replies::body(Direction::Response, out, end));
+    }
+
+    pub(super) fn finish_answer(&mut self, outcome: &'static str) {
+        if matches!(&self.phase, Phase::Answering(answering) if answering.response.provider_failed()) {
+            self.books.outcome("upstream_error");
+        }
+        self.books.outcome(outcome);
+        self.phase = Phase::Over;
+        self.over = true;
+    }
+}
