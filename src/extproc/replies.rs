@@ -1,8 +1,8 @@
 //! Messages to Envoy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
@@ -23,6 +23,59 @@ const METADATA: &str = "luthien";
 
 /// Envoy buffers what it is sent without a bound, message by message; small messages keep it fair.
 const CHUNK: usize = 64 << 10;
+
+/// Messages that wait to be sent. Body messages are made when their turn comes, so that a body waits here only once.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(VecDeque<Outgoing>);
+
+#[derive(Debug)]
+enum Outgoing {
+    Reply(Box<ProcessingResponse>),
+    Body { direction: Direction, chunks: VecDeque<Bytes>, end: bool },
+}
+
+impl Outbox {
+    /// Sends a message.
+    pub(super) fn push(&mut self, reply: ProcessingResponse) {
+        self.0.push_back(Outgoing::Reply(Box::new(reply)));
+    }
+
+    /// Lets body bytes go on, as messages of a bounded size; `end` completes the direction.
+    pub(super) fn push_body(&mut self, direction: Direction, chunks: impl IntoIterator<Item = Bytes>, end: bool) {
+        let chunks: VecDeque<Bytes> = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
+        if end || !chunks.is_empty() {
+            self.0.push_back(Outgoing::Body { direction, chunks, end });
+        }
+    }
+
+    /// The next message.
+    pub(super) fn pop(&mut self) -> Option<ProcessingResponse> {
+        match self.0.front_mut()? {
+            Outgoing::Body { direction, chunks, end } => {
+                let mut message = Vec::with_capacity(CHUNK.min(chunks.iter().map(Bytes::len).sum()));
+                while let Some(chunk) = chunks.front_mut()
+                    && message.len() < CHUNK
+                {
+                    let room = CHUNK - message.len();
+                    message.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+                    if chunk.is_empty() {
+                        chunks.pop_front();
+                    }
+                }
+                let last = chunks.is_empty();
+                let reply = body_message(*direction, message, *end && last);
+                if last {
+                    self.0.pop_front();
+                }
+                Some(reply)
+            }
+            Outgoing::Reply(_) => match self.0.pop_front()? {
+                Outgoing::Reply(reply) => Some(*reply),
+                Outgoing::Body { .. } => None,
+            },
+        }
+    }
+}
 
 /// Changes of headers.
 #[derive(Debug, Default)]
@@ -76,25 +129,6 @@ pub(super) fn headers(direction: Direction, headers: Headers, metadata: &[(&str,
         Direction::Response => Response::ResponseHeaders(inner),
     };
     ProcessingResponse { dynamic_metadata: Some(dynamic_metadata(metadata)), ..reply(response) }
-}
-
-/// Lets body bytes go on, as messages of a bounded size; `end` completes the direction.
-pub(super) fn body(direction: Direction, mut chunks: Vec<Bytes>, end: bool) -> Vec<ProcessingResponse> {
-    let mut out = Vec::new();
-    let mut message = Vec::new();
-    for chunk in &mut chunks {
-        while chunk.has_remaining() {
-            let room = CHUNK - message.len();
-            message.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
-            if message.len() == CHUNK {
-                out.push(body_message(direction, std::mem::take(&mut message), false));
-            }
-        }
-    }
-    if end || !message.is_empty() {
-        out.push(body_message(direction, message, end));
-    }
-    out
 }
 
 /// Lets trailers go on. Only ever in answer to trailers: unasked, Envoy would take it for the end of processing.

@@ -11,7 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::{
     journal::Fact,
     model::{BlockHead, CallHead, Failure, FailureKind, Refusal, seconds},
-    policy::{CallFacts, Context, Entry, Halt, OnFault, Outcome, Policy, Rules, Step, fault},
+    policy::{CallFacts, Context, Emitted, Entry, Halt, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
 /// One policy in one call.
@@ -107,12 +107,10 @@ impl Runner {
         let mut cx = Context::new(&self.call, &mut emitted);
         let policy = self.policy.as_mut();
         let outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
-        let policy = self.name();
-        self.facts.extend(emitted.into_iter().map(|emitted| Fact::Emitted {
-            policy: Arc::clone(&policy),
-            event: emitted.event,
-            fields: emitted.fields,
-        }));
+        for Emitted { event, fields } in emitted {
+            let policy = self.name();
+            self.facts.push(Fact::Emitted { policy, event, fields });
+        }
         outcome
     }
 

@@ -6,7 +6,7 @@
 mod request;
 mod response;
 
-use std::{collections::VecDeque, future::pending, sync::Arc, time::SystemTime};
+use std::{future::pending, sync::Arc, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use envoy_types::pb::envoy::service::ext_proc::v3::{
@@ -33,7 +33,7 @@ use super::{
     gateway::Gateway,
     half::{Half, Message},
     headers::HeaderView,
-    replies::Direction,
+    replies::{Direction, Outbox},
     rescue::{self, Instead},
 };
 
@@ -41,7 +41,7 @@ use super::{
 pub(super) struct Call {
     gateway: Arc<Gateway>,
     inbound: Streaming<ProcessingRequest>,
-    outbox: VecDeque<ProcessingResponse>,
+    outbox: Outbox,
     request: Half,
     response: Half,
     /// The client sent trailers, which have to be answered as such.
@@ -123,7 +123,7 @@ impl Call {
         Self {
             gateway,
             inbound,
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             request: Half::Headers,
             response: Half::Headers,
             request_trailers: false,
@@ -142,7 +142,7 @@ impl Call {
     /// The next message to Envoy. `None`: both directions are complete, or answered in place of the provider.
     pub(super) async fn next(&mut self) -> Option<Result<ProcessingResponse, Status>> {
         loop {
-            if let Some(reply) = self.outbox.pop_front() {
+            if let Some(reply) = self.outbox.pop() {
                 return Some(Ok(reply));
             }
             if self.over {
@@ -319,7 +319,7 @@ impl Call {
     }
 
     fn end_with(&mut self, reply: ProcessingResponse) {
-        self.outbox.push_back(reply);
+        self.outbox.push(reply);
         self.phase = Phase::Over;
         self.over = true;
     }

@@ -28,6 +28,9 @@ use super::{
     Asked, Call, Deciding, Phase, Upload, failed,
 };
 
+/// Room that is made for a request before any of it is here, in bytes.
+const FIRST_ROOM: usize = 1 << 20;
+
 impl Call {
     pub(super) fn request_headers(&mut self, message: &HttpHeaders) -> Result<(), Stopped> {
         let headers = HeaderView::of(message);
@@ -62,10 +65,13 @@ impl Call {
             let message = "the request body is compressed; send it without content-encoding, or set `unreadable: pass`";
             return failed(FailureKind::BadRequest, message);
         }
-        self.check_upload(headers.content_length().unwrap_or(0))?;
+        let announced = headers.content_length().unwrap_or(0);
+        self.check_upload(announced)?;
+        // What is announced need not come.
+        let body = BytesMut::with_capacity(announced.min(FIRST_ROOM));
         let limit = self.gateway.settings.timeouts.upload.get();
         self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
-        self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body: BytesMut::new() }));
+        self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body }));
         if self.request == Half::Done { self.request_end(Direction::Request) } else { Ok(()) }
     }
 
@@ -98,7 +104,7 @@ impl Call {
         self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, upstream.timeouts.first_byte_json.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
         let metadata = [("call_id", &*self.books.id), ("outcome", "unpoliced")];
-        self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
+        self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
         self.phase = Phase::Unread;
         Ok(())
     }
@@ -113,7 +119,7 @@ impl Call {
                 if end { self.request_end(Direction::Request) } else { Ok(()) }
             }
             Phase::Unread => {
-                self.outbox.extend(replies::body(Direction::Request, vec![message.body.into()], end));
+                self.outbox.push_body(Direction::Request, [message.body.into()], end);
                 Ok(())
             }
             Phase::New | Phase::Deciding(_) | Phase::Asked(_) | Phase::Answering(_) | Phase::Over => Ok(()),
@@ -134,7 +140,7 @@ impl Call {
     /// The request is whole: reads it and runs the request hooks.
     pub(super) fn request_end(&mut self, direction: Direction) -> Result<(), Stopped> {
         if matches!(self.phase, Phase::Unread) {
-            self.outbox.push_back(replies::trailers(direction));
+            self.outbox.push(replies::trailers(direction));
         }
         if !matches!(self.phase, Phase::Uploading(_)) {
             return Ok(());
@@ -146,7 +152,7 @@ impl Call {
             Ok(read) => read,
             Err(_) if self.gateway.passes_unreadable() => {
                 self.send_unread(&upload.path, &upload.headers, &upload.client)?;
-                self.outbox.extend(replies::body(Direction::Request, vec![body], !self.request_trailers));
+                self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
                 self.answer_request_trailers();
                 return Ok(());
             }
@@ -199,9 +205,9 @@ impl Call {
         self.books.upstream.clone_from(&upstream.name);
         let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
-        self.outbox.push_back(replies::headers(Direction::Request, changes, &metadata));
+        self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
         let body = dialect::patch_request(&body, &request);
-        self.outbox.extend(replies::body(Direction::Request, vec![body], !self.request_trailers));
+        self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
         self.answer_request_trailers();
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
         let first_byte = if self.view.stream { timeouts.first_byte } else { timeouts.first_byte_json };
@@ -219,7 +225,7 @@ impl Call {
 
     pub(super) fn answer_request_trailers(&mut self) {
         if self.request_trailers {
-            self.outbox.push_back(replies::trailers(Direction::Request));
+            self.outbox.push(replies::trailers(Direction::Request));
         }
     }
 }

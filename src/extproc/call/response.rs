@@ -91,7 +91,7 @@ impl Call {
             }
             Phase::Unread => {
                 self.clocks.first_byte = None;
-                self.outbox.extend(replies::body(Direction::Response, vec![chunk], end));
+                self.outbox.push_body(Direction::Response, [chunk], end);
                 self.end_if_complete();
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl Call {
             Phase::Answering(answering) => answering.response.finish(),
             Phase::Unread => {
                 if trailers {
-                    self.outbox.push_back(replies::trailers(Direction::Response));
+                    self.outbox.push(replies::trailers(Direction::Response));
                 }
                 self.end_if_complete();
                 Ok(())
@@ -136,7 +136,7 @@ impl Call {
                 changes.remove(name);
             }
         }
-        self.outbox.push_back(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.id)]));
+        self.outbox.push(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.id)]));
     }
 
     /// Both directions passed unread to their ends.
@@ -179,7 +179,7 @@ impl Call {
 
     pub(super) fn send_body(&mut self, out: Vec<Bytes>, end: bool) {
         self.release_headers();
-        self.outbox.extend(replies::body(Direction::Response, out, end));
+        self.outbox.push_body(Direction::Response, out, end);
     }
 
     pub(super) fn finish_answer(&mut self, outcome: &'static str) {

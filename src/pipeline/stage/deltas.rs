@@ -119,6 +119,10 @@ impl Deltas {
             .collect();
         let passed = self.edits.iter().take_while(|edit| touches(edit, &delta, end, last) || edit.range.start < end);
         self.written = self.written.max(passed.count());
+        // What lies wholly behind is done with.
+        let done = self.edits.iter().take(self.written).take_while(|edit| edit.range.end <= end).count();
+        self.edits.drain(..done);
+        self.written -= done;
         let (Body::Kept(Event::Delta(_, text)) | Body::Edited(Event::Delta(_, text))) = &piece.body else {
             return Some(piece);
         };
