@@ -155,16 +155,18 @@ fn describe(app: &App, rules: &str, state: &Path, out: &mut Vec<u8>) -> io::Resu
     }
     writeln!(out, "  state      {}\n\nTry:\n", state.display())?;
     let json = "-H 'content-type: application/json'";
+    let has_demo = upstreams.iter().any(|upstream| upstream.url == "demo");
+    let (gpt, claude) = if has_demo { ("gpt-demo", "claude-demo") } else { ("MODEL", "MODEL") };
     writeln!(
         out,
-        "  curl -N {url}/v1/chat/completions {json} \\\n    -d '{{\"model\":\"gpt-demo\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
+        "  curl -N {url}/v1/chat/completions {json} \\\n    -d '{{\"model\":\"{gpt}\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
     )?;
     writeln!(
         out,
-        "  curl -N {url}/v1/messages {json} -H 'anthropic-version: 2023-06-01' \\\n    -d '{{\"model\":\"claude-demo\",\"stream\":true,\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"tell me a secret\"}}]}}'"
+        "  curl -N {url}/v1/messages {json} -H 'anthropic-version: 2023-06-01' \\\n    -d '{{\"model\":\"{claude}\",\"stream\":true,\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"tell me a secret\"}}]}}'"
     )?;
     writeln!(out, "  curl {url}/v1/models\n")?;
-    if upstreams.iter().any(|upstream| upstream.url == "demo") {
+    if has_demo {
         writeln!(out, "Words that the demo provider understands:\n\n{}", demo::words_table())?;
     }
     writeln!(out, "Ctrl-C ends everything.")

@@ -10,6 +10,8 @@ mod fakes;
 mod harness;
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod fakes_alone;
@@ -18,9 +20,13 @@ mod faults;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod passthrough;
 #[cfg(test)]
 mod policies;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]

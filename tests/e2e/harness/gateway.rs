@@ -83,6 +83,42 @@ impl Gateway {
         self.send(version, request).await.finish().await
     }
 
+    /// Asks the admin listener.
+    pub(crate) async fn admin(&self, request: Request) -> Answer {
+        client::send(Version::Http1, self.admin, request).await.finish().await
+    }
+
+    /// Waits until the admin listener's answer to `/readyz` fits.
+    pub(crate) async fn readyz(&self, what: &str, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let fitting = async {
+            loop {
+                let state = self.admin(Request::new("GET", "/readyz")).await.json();
+                if fits(&state) {
+                    return state;
+                }
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(Duration::from_secs(30), what, fitting).await
+    }
+
+    /// The rules document that it watches.
+    pub(crate) fn rules(&self) -> std::path::PathBuf {
+        self.directory.path().join("policy.yaml")
+    }
+
+    /// Everything that it wrote into its state folder.
+    pub(crate) fn state(&self) -> String {
+        let files = fs::read_dir(self.directory.path().join("state")).into_iter().flatten().flatten();
+        let bytes: Vec<u8> = files.filter_map(|file| fs::read(file.path()).ok()).flatten().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Asks it to stop, without waiting.
+    pub(crate) fn terminate(&self) {
+        self.main.signal(Signal::TERM);
+    }
+
     /// Asks it to stop, waits, and checks that it ended well and left nothing running.
     pub(crate) async fn stop(mut self) {
         self.family = self.main.descendants();

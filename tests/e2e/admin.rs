@@ -1,0 +1,84 @@
+//! The admin and probe listeners.
+
+use std::net::TcpListener;
+
+use crate::{
+    common::streams::Dialect,
+    fakes::{provider::Provider, script::Script},
+    harness::{
+        client::{self, Request, Version},
+        gateway::Gateway,
+        samples,
+    },
+};
+
+#[tokio::test]
+async fn health_readiness_version_and_metrics() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).policy("policies: [{ name: upper, type: uppercase }]").start().await;
+    let get = |path: &str| Request::new("GET", path);
+    assert_eq!(gateway.admin(get("/healthz")).await.text(), "ok\n");
+    let ready = gateway.admin(get("/readyz")).await;
+    assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
+    assert_eq!(ready.json()["rules"]["last_error"], serde_json::Value::Null);
+    let version = gateway.admin(get("/version")).await.json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(version["rules"], ready.json()["rules"]["hash"]);
+    assert_eq!(gateway.admin(get("/nothing")).await.status, 404);
+
+    for dialect in Dialect::FIRST {
+        provider.expect(Script::sse(samples::text(dialect, &["Hello", " you"])));
+        assert!(gateway.call(Version::Http1, Request::stream(dialect)).await.text().contains("HELLO"));
+        provider.expect(Script::stream().reset());
+        gateway.call(Version::Http1, Request::stream(dialect)).await;
+    }
+    let metrics = gateway.admin(get("/metrics")).await;
+    assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
+    let text = metrics.text();
+    for line in [
+        "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",outcome=\"completed\"} 1",
+        "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",outcome=\"completed\"} 1",
+        "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\"} ",
+        "luthien_calls_in_flight 0",
+        "luthien_held_bytes 0",
+        "luthien_time_to_first_byte_seconds_count 2",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_learns_nothing() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).start().await;
+    let get = || Request::new("GET", "/metrics");
+    assert_eq!(gateway.admin(get().header("host", "rebound.example")).await.status, 403);
+    assert_eq!(gateway.admin(get().header("origin", "https://evil.example")).await.status, 403);
+    assert_eq!(gateway.admin(get().header("host", "localhost:1")).await.status, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_and_the_probe_listener_needs_none() {
+    let provider = Provider::start().await;
+    let probe = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::with(&provider)
+        .settings(&format!("probe: {{ listen: \"{probe}\" }}"))
+        .env("LUTHIEN_ADMIN_TOKEN", "{ env: TOKEN }")
+        .env("TOKEN", "open-sesame")
+        .start()
+        .await;
+    let get = |path: &str| Request::new("GET", path);
+    assert_eq!(gateway.admin(get("/readyz")).await.status, 200);
+    assert_eq!(gateway.admin(get("/metrics")).await.status, 401);
+    assert_eq!(gateway.admin(get("/metrics").header("authorization", "Bearer wrong")).await.status, 401);
+    assert_eq!(gateway.admin(get("/metrics").header("authorization", "Bearer open-sesame")).await.status, 200);
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/version", 404)] {
+        let answer = client::send(Version::Http1, probe, get(path)).await.finish().await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    assert!(!gateway.output().contains("open-sesame") && !gateway.state().contains("open-sesame"));
+    gateway.stop().await;
+}
