@@ -6,9 +6,10 @@ use crate::{
     common::streams::Dialect,
     fakes::{provider::Provider, script::Script},
     harness::{
+        SOON,
         client::{self, Request, Version},
         gateway::Gateway,
-        samples,
+        samples, within,
     },
 };
 
@@ -32,14 +33,22 @@ async fn health_readiness_version_and_metrics() {
         provider.expect(Script::stream().reset());
         gateway.call(Version::Http1, Request::stream(dialect)).await;
     }
-    let metrics = gateway.admin(get("/metrics")).await;
+    // A call is closed a moment after its client has the end of its answer.
+    let closed = async {
+        loop {
+            let metrics = gateway.admin(get("/metrics")).await;
+            if metrics.text().contains("luthien_calls_in_flight 0") {
+                return metrics;
+            }
+        }
+    };
+    let metrics = within(SOON, "the end of every call", closed).await;
     assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
     let text = metrics.text();
     for line in [
         "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\"} ",
-        "luthien_calls_in_flight 0",
         "luthien_held_bytes 0",
         "luthien_time_to_first_byte_seconds_count 2",
         "# EOF",

@@ -126,7 +126,7 @@ impl Body {
 fn request_head(address: SocketAddr, request: &Request) -> String {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
     if !request.headers.iter().any(|(name, _)| name == "host") {
-        head += &format!("host: {address}\r\n");
+        head.extend(["host: ", &address.to_string(), "\r\n"]);
     }
     for (name, value) in &request.headers {
         head.push_str(name);
