@@ -101,6 +101,7 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     if let Some(supervisor) = running
         && died.is_none()
     {
+        supervisor.settle(ENVOY_GRACE).await;
         supervisor.stop(ENVOY_GRACE).await;
     }
     match died {

@@ -1,6 +1,6 @@
 //! The few questions that Luthien asks Envoy's admin interface.
 //!
-//! One request for each connection and only the status is read, so that no HTTP client is needed over a Unix socket.
+//! One request for each connection, which ends with the answer, so that no HTTP client is needed over a Unix socket.
 
 use std::io;
 use std::time::Duration;
@@ -12,6 +12,10 @@ use super::address::Address;
 
 /// Envoy answers from its main thread, at once unless it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// What is asked for here is short.
+const LONGEST_ANSWER: u64 = 64 << 10;
+/// The listener's `stat_prefix` is `clients`.
+const ACTIVE_REQUESTS: &str = "GET /stats?filter=^http.clients.downstream_rq_active$";
 
 /// Speaks to Envoy's admin interface.
 #[derive(Debug, Clone)]
@@ -50,24 +54,31 @@ impl AdminClient {
 
     /// Succeeds when Envoy listens: it answers 503 while it still loads certificates or waits for DNS.
     pub async fn ready(&self) -> Result<(), AdminError> {
-        self.ask("GET /ready").await
+        self.ask("GET /ready").await.map(drop)
     }
 
     /// Lets calls in flight end and no new connection begin, as the first step of a stop.
     pub async fn drain(&self) -> Result<(), AdminError> {
-        self.ask("POST /drain_listeners?graceful").await
+        self.ask("POST /drain_listeners?graceful").await.map(drop)
     }
 
-    async fn ask(&self, what: &'static str) -> Result<(), AdminError> {
+    /// How many requests of clients are not answered completely.
+    pub async fn active_requests(&self) -> Result<u64, AdminError> {
+        let answer = self.ask(ACTIVE_REQUESTS).await?;
+        // `http.clients.downstream_rq_active: 3`; a statistic that nothing has touched is not listed.
+        Ok(answer.split_once(": ").and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0))
+    }
+
+    async fn ask(&self, what: &'static str) -> Result<String, AdminError> {
         let silent = |error| AdminError::Silent { address: self.address.clone(), error };
-        let status = match tokio::time::timeout(ANSWER_WITHIN, self.exchange(what)).await {
+        let (status, body) = match tokio::time::timeout(ANSWER_WITHIN, self.exchange(what)).await {
             Ok(result) => result.map_err(silent)?,
             Err(_) => return Err(silent(io::ErrorKind::TimedOut.into())),
         };
-        if status == 200 { Ok(()) } else { Err(AdminError::Status { address: self.address.clone(), what, status }) }
+        if status == 200 { Ok(body) } else { Err(AdminError::Status { address: self.address.clone(), what, status }) }
     }
 
-    async fn exchange(&self, what: &str) -> io::Result<u16> {
+    async fn exchange(&self, what: &str) -> io::Result<(u16, String)> {
         match &self.address {
             Address::Pipe(path) => ask(UnixStream::connect(path).await?, what).await,
             Address::Socket { host, port } => ask(TcpStream::connect((host.as_str(), *port)).await?, what).await,
@@ -75,16 +86,16 @@ impl AdminClient {
     }
 }
 
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<u16> {
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<(u16, String)> {
     let request = format!("{what} HTTP/1.1\r\nhost: envoy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    // `HTTP/1.1 200`: twelve bytes that stand at the same place in every answer.
-    let mut line = [0; 12];
-    stream.read_exact(&mut line).await?;
-    std::str::from_utf8(&line)
-        .ok()
-        .and_then(|line| line.strip_prefix("HTTP/1.1 "))
-        .and_then(|status| status.parse().ok())
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    head.strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3)?.parse().ok())
+        .map(|status| (status, body.to_owned()))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is not HTTP"))
 }
 
