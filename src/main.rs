@@ -63,7 +63,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
         Command::Explain(args) => Ok(explain(&args, policies::all(), surroundings, out)?),
         Command::EnvoyConfig(args) => {
             let loaded = cli::settings(args.config.as_ref(), &[], surroundings)?.finish(environment)?;
-            envoy_config::run(&args, &loaded.settings, out)?;
+            envoy_config::run(&args, &loaded.settings, &loaded.state, out)?;
             Ok(0)
         }
         Command::Up(args) => {

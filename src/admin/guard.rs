@@ -22,18 +22,28 @@ pub enum Guard {
 }
 
 /// Lets a request through, or answers it.
-pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match refusal(&guard, &request) {
-        Some((status, remedy)) => (status, axum::Json(serde_json::json!({ "error": remedy }))).into_response(),
-        None => next.run(request).await,
+pub(super) async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let refusal = refusal(&guard, &request);
+    // Probes have no token, and learn whether but not why.
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    match refusal {
+        Some((status, remedy)) if !is_probe => {
+            (status, axum::Json(serde_json::json!({ "error": remedy }))).into_response()
+        }
+        refusal => {
+            request.extensions_mut().insert(Trusted(refusal.is_none()));
+            next.run(request).await
+        }
     }
 }
+
+/// Whether whoever asks may see details.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trusted(pub(super) bool);
 
 fn refusal(guard: &Guard, request: &Request) -> Option<(StatusCode, &'static str)> {
     let header = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     match guard {
-        // Health says nothing worth a token, and probes have none.
-        _ if matches!(request.uri().path(), "/healthz" | "/readyz") => None,
         Guard::Token(token) => {
             let sent = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
             let fits = sent.is_some_and(|sent| token.matches(sent.as_bytes()));

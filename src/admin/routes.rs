@@ -3,11 +3,11 @@
 use std::{io, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     http::{StatusCode, header},
     middleware,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{config::live::ReloadStatus, lifecycle::Readiness, telemetry::metrics::Metrics};
 
-use super::guard::{Guard, check};
+use super::guard::{Guard, Trusted, check};
 
 /// What the answers are read from.
 #[derive(Clone)]
@@ -62,7 +62,10 @@ fn status(state: &AdminState) -> StatusCode {
     if state.readiness.missing().is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Value>) {
+async fn readyz(State(state): State<AdminState>, Extension(trusted): Extension<Trusted>) -> Response {
+    if !trusted.0 {
+        return status(&state).into_response();
+    }
     let missing: serde_json::Map<String, Value> =
         state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into())).collect();
     let rules = state.rules.borrow().clone();
@@ -76,7 +79,7 @@ async fn readyz(State(state): State<AdminState>) -> (StatusCode, Json<Value>) {
             "reloads_failed": rules.reloads_failed,
         },
     });
-    (status(&state), Json(body))
+    (status(&state), Json(body)).into_response()
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {

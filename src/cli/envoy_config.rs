@@ -1,7 +1,7 @@
 //! `luthien envoy-config`: prints Envoy's complete configuration, for an Envoy that Luthien does not start itself.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -22,9 +22,9 @@ pub struct EnvoyConfigArgs {
     /// Where the demo provider listens, for upstreams with `url: demo`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub demo: Option<Address>,
-    /// The directory of sockets and logs of an Envoy on this machine.
-    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR", default_value = ".luthien", conflicts_with = "sidecar")]
-    pub state_dir: PathBuf,
+    /// The directory of sockets and logs of an Envoy on this machine [default: `.luthien` beside the settings file].
+    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR", conflicts_with = "sidecar")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Why nothing was printed.
@@ -41,10 +41,22 @@ pub enum EnvoyConfigError {
     Write(#[from] io::Error),
 }
 
-/// Prints the configuration for `settings`, which were loaded from `args.config`.
-pub fn run(args: &EnvoyConfigArgs, settings: &Settings, out: &mut dyn Write) -> Result<(), EnvoyConfigError> {
-    let mut placement =
-        if args.sidecar { Placement::sidecar(settings)? } else { Placement::local(&args.state_dir, &args.state_dir) };
+/// Prints the configuration for `settings`, which were loaded from `args.config` and keep their state in `state` unless
+/// the arguments say otherwise.
+pub fn run(
+    args: &EnvoyConfigArgs,
+    settings: &Settings,
+    state: &Path,
+    out: &mut dyn Write,
+) -> Result<(), EnvoyConfigError> {
+    let state = args.state_dir.as_deref().unwrap_or(state);
+    let mut placement = if args.sidecar { Placement::sidecar(settings)? } else { Placement::local(state, state) };
+    if let (false, Some(listen)) = (args.sidecar, &settings.extproc.listen) {
+        placement.extproc = match listen.strip_prefix("unix:") {
+            Some(path) => Address::Pipe(state.join(path)),
+            None => listen.parse().map_err(|_| BootstrapError::Extproc { value: listen.clone() })?,
+        };
+    }
     placement.demo.clone_from(&args.demo);
     let text = document(settings, &placement, args.sidecar)?;
     Ok(out.write_all(text.as_bytes())?)
@@ -66,14 +78,10 @@ mod tests {
 
     fn print(sidecar: bool, demo: Option<&str>) -> Result<String, EnvoyConfigError> {
         let settings = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
-        let args = EnvoyConfigArgs {
-            config: None,
-            sidecar,
-            demo: demo.map(|text| text.parse().unwrap()),
-            state_dir: "/state".into(),
-        };
+        let args =
+            EnvoyConfigArgs { config: None, sidecar, demo: demo.map(|text| text.parse().unwrap()), state_dir: None };
         let mut out = Vec::new();
-        run(&args, &serde_json::from_str(settings).unwrap(), &mut out)?;
+        run(&args, &serde_json::from_str(settings).unwrap(), Path::new("/state"), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

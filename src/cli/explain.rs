@@ -15,6 +15,7 @@ use crate::{
         routes::{Choice, Routes},
         settings::{Dialect, Otherwise, Settings},
     },
+    dialect::endpoint,
     policies::PolicyType,
     policy::{CallFacts, Entry, Mode, Rules},
 };
@@ -63,7 +64,7 @@ pub fn explain(
         Ok(loaded) => loaded,
         Err(report) => return refused(&report, surroundings, out),
     };
-    let Some(dialect) = Dialect::of_path(&args.path).filter(|_| args.method == "POST") else {
+    let Some(dialect) = endpoint(&args.method, &args.path).map(|endpoint| Dialect::from(endpoint.dialect)) else {
         writeln!(out, "dialect:  none covers {} {}", args.method, args.path)?;
         writeln!(out, "result:   {}", unpoliced(&settings, &args.method, &args.path))?;
         return Ok(0);

@@ -17,7 +17,9 @@ use crate::{
     app::{App, AppError},
     config::{load::Loaded, load::RulesSource, settings::Settings},
     demo,
-    envoy::{Launch, Placement, Supervisor, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml},
+    envoy::{
+        Launch, Placement, Supervisor, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml, tool_folders,
+    },
     lifecycle::Stop,
 };
 
@@ -42,7 +44,7 @@ pub struct UpArgs {
 pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Write) -> Result<(), Failed> {
     let stop = Stop::listen()?;
     let loaded = load_settings(args.config.as_ref(), args.state_dir.as_ref(), surroundings)?;
-    let tools = surroundings.folder.join(".tools");
+    let tools = tool_folders(surroundings.folder, std::env::current_exe().ok().as_deref());
     let envoy = find_envoy(surroundings.environment.get("LUTHIEN_ENVOY").map(Path::new), &tools)?;
     let listen = address(&loaded.settings.listen)?;
     ensure_free(listen, "clients", "LUTHIEN_PORT")?;

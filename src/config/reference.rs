@@ -11,7 +11,8 @@ use super::{
 
 /// What stands above the variables.
 const HEAD: &str = "\
-# Environment variables of Luthien. Copy this file to `.env` and remove the `#` before what you set.
+# Environment variables of Luthien. Copy this file to `.env`, remove the `#` before what you set, and let the shell read
+# it before the start: `set -a; . ./.env; set +a`.
 #
 # Each sets one key of luthien.yaml and is stronger than the file; arguments of the program are stronger still. An empty
 # variable counts as absent. Lists and mappings are written as inline YAML. Relative paths start from the folder of

@@ -30,7 +30,7 @@ pub use address::{Address, AddressError};
 pub use admin::{AdminClient, AdminError};
 pub use bootstrap::{AccessLog, BootstrapError, Mode, Placement, bootstrap, system_ca};
 pub use exec::{ExecError, ExecPlan, exec_envoy};
-pub use find::{FindError, find_envoy};
+pub use find::{FindError, find_envoy, tool_folders};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
 pub use tls::tls_secret;

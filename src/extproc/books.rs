@@ -105,7 +105,7 @@ impl Books {
             }
             Stopped::Failed(failure) => {
                 warn!(call_id = %self.id, error = failure.message, "call failed");
-                if let Some(limit) = limit(failure.kind) {
+                if let Some(limit) = failure.limit {
                     self.metrics.limit_reached(limit);
                 }
                 self.outcome(outcome(failure.kind));
@@ -160,31 +160,11 @@ fn outcome(kind: FailureKind) -> &'static str {
         | FailureKind::RequestTooLarge
         | FailureKind::Overloaded => "rejected",
         FailureKind::UploadTimeout | FailureKind::FirstByteTimeout | FailureKind::TotalTimeout => "timed_out",
-        FailureKind::Unreachable | FailureKind::BadAnswer | FailureKind::LimitReached => "upstream_error",
+        FailureKind::Unreachable | FailureKind::BadAnswer => "upstream_error",
+        FailureKind::LimitReached => "limited",
         FailureKind::Truncated => "truncated",
         FailureKind::Stalled => "stalled",
         FailureKind::PolicyFault => "policy_fault",
         FailureKind::ShuttingDown => "interrupted",
-    }
-}
-
-/// The limit that a failure stands for, by its name in the configuration.
-fn limit(kind: FailureKind) -> Option<&'static str> {
-    match kind {
-        FailureKind::RequestTooLarge => Some("limits.request_body"),
-        FailureKind::UploadTimeout => Some("timeouts.upload"),
-        FailureKind::Overloaded => Some("limits.calls"),
-        FailureKind::FirstByteTimeout => Some("timeouts.first_byte"),
-        FailureKind::Stalled => Some("timeouts.stall"),
-        FailureKind::TotalTimeout => Some("timeouts.total"),
-        FailureKind::LimitReached => Some("limits.held"),
-        FailureKind::BadRequest
-        | FailureKind::Unauthenticated
-        | FailureKind::NotFound
-        | FailureKind::Unreachable
-        | FailureKind::BadAnswer
-        | FailureKind::Truncated
-        | FailureKind::PolicyFault
-        | FailureKind::ShuttingDown => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of a call before its answer comes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// One of the protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub struct CallHead {
     pub headers: Vec<(String, String)>,
     /// Whether the client asked for a stream.
     pub stream: bool,
+    /// When the whole call has to be over, as far as that is limited.
+    pub deadline: Option<Instant>,
 }
 
 impl Dialect {

@@ -11,7 +11,7 @@ pub enum Event {
     Start(Start),
     /// A block begins.
     Open(BlockId, BlockHead),
-    /// A tool call's name, when it comes after its block began; several put together are the name.
+    /// A tool call's name, when it comes after its block began.
     Name(BlockId, String),
     /// More of a block's text.
     Delta(BlockId, Text),

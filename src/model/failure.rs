@@ -30,6 +30,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What the client is told. No secrets, no internals.
     pub message: String,
+    /// The limit that was reached, by its name in the configuration.
+    pub limit: Option<&'static str>,
 }
 
 /// What failed. Decides the status, the error type and the outcome in the record.
@@ -77,7 +79,13 @@ impl Refusal {
 impl Failure {
     /// A failure with its message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), limit: None }
+    }
+
+    /// The same failure, by this limit.
+    #[must_use]
+    pub fn by_limit(self, limit: &'static str) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// The provider fell silent.
@@ -91,6 +99,7 @@ impl Failure {
                 seconds(elapsed),
             ),
         )
+        .by_limit("timeouts.stall")
     }
 }
 

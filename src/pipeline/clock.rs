@@ -95,12 +95,27 @@ pub struct Deadline {
 pub enum Limits {
     /// The client's sending of its request.
     Upload,
-    /// The wait for the provider's first byte.
+    /// The wait for the first byte of a stream.
     FirstByte,
+    /// The wait for the first byte of an answer that is not streamed.
+    FirstByteJson,
     /// The whole answer.
     Total,
     /// The time that is left when the process is asked to stop.
     Drain,
+}
+
+impl Limits {
+    /// Its name in the configuration.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Upload => "timeouts.upload",
+            Self::FirstByte => "timeouts.first_byte",
+            Self::FirstByteJson => "timeouts.first_byte_json",
+            Self::Total => "timeouts.total",
+            Self::Drain => "timeouts.drain",
+        }
+    }
 }
 
 impl Deadline {
@@ -116,25 +131,26 @@ impl Deadline {
 
     /// What the client is told once it is due.
     pub fn failure(&self, now: Instant) -> Failure {
+        let setting = self.limits.setting();
         let (limit, elapsed) = (seconds(self.limit), seconds(now.duration_since(self.since)));
         let (kind, message) = match self.limits {
             Limits::Upload => (
                 FailureKind::UploadTimeout,
-                format!("the request was not complete within {limit} (timeouts.upload); {elapsed} since it began"),
+                format!("the request was not complete within {limit} ({setting}); {elapsed} since it began"),
             ),
-            Limits::FirstByte => (
+            Limits::FirstByte | Limits::FirstByteJson => (
                 FailureKind::FirstByteTimeout,
-                format!("the provider sent nothing within {limit} (timeouts.first_byte); {elapsed} since the request"),
+                format!("the provider sent nothing within {limit} ({setting}); {elapsed} since the request"),
             ),
             Limits::Total => (
                 FailureKind::TotalTimeout,
-                format!("the answer was not complete within {limit} (timeouts.total); {elapsed} since the request"),
+                format!("the answer was not complete within {limit} ({setting}); {elapsed} since the request"),
             ),
             Limits::Drain => {
                 (FailureKind::ShuttingDown, format!("the gateway is shutting down and waited for {limit}; try again"))
             }
         };
-        Failure::new(kind, message)
+        Failure::new(kind, message).by_limit(setting)
     }
 }
 

@@ -124,7 +124,7 @@ impl Response {
             Source::Body { whole } => {
                 if whole.len() + chunk.len() > self.setup.limits.body {
                     let limit = self.setup.limits.body;
-                    return Err(bad_answer(format!("the answer is larger than limits.response_body ({limit} bytes)")));
+                    return Err(limited("limits.response_body", limit));
                 }
                 whole.extend_from_slice(chunk);
             }
@@ -133,7 +133,7 @@ impl Response {
         for frame in frames {
             self.frame(frame)?;
         }
-        outcome.map_err(|error| bad_answer(error.to_string()))?;
+        outcome.map_err(|error| limited("limits.event", error.limit))?;
         self.check_limits()
     }
 
@@ -352,15 +352,11 @@ impl Response {
     }
 
     fn check_limits(&self) -> Result<(), Stopped> {
-        let reached = |name: &str, limit: usize| {
-            let message = format!("the answer reached {name} ({limit} bytes)");
-            Err(Stopped::Failed(Failure::new(FailureKind::LimitReached, message)))
-        };
         if matches!(self.source, Source::Stream { .. }) && self.held() > self.setup.limits.held {
-            return reached("limits.held", self.setup.limits.held);
+            return Err(limited("limits.held", self.setup.limits.held));
         }
         if self.weaver.synthetic() > self.setup.limits.synthetic {
-            return reached("limits.synthetic", self.setup.limits.synthetic);
+            return Err(limited("limits.synthetic", self.setup.limits.synthetic));
         }
         Ok(())
     }
@@ -368,6 +364,11 @@ impl Response {
     fn enforces(&self) -> bool {
         self.stages.iter().any(Stage::enforces)
     }
+}
+
+fn limited(limit: &'static str, bytes: usize) -> Stopped {
+    let message = format!("the answer is larger than the gateway handles ({limit}, {bytes} bytes)");
+    Stopped::Failed(Failure::new(FailureKind::LimitReached, message).by_limit(limit))
 }
 
 fn bad_answer(message: String) -> Stopped {

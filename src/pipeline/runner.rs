@@ -4,6 +4,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -68,6 +69,11 @@ impl Runner {
         self.rules.entries.get(self.entry)
     }
 
+    /// The limit of one hook.
+    fn timeout(&self) -> Duration {
+        self.entry().map_or(Duration::ZERO, |entry| entry.timeout)
+    }
+
     /// The policy's name.
     pub fn name(&self) -> Arc<str> {
         self.entry().map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.name))
@@ -103,10 +109,16 @@ impl Runner {
 
     /// Runs a hook that answers at once.
     pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
+        let limit = self.timeout();
         let mut emitted = Vec::new();
         let mut cx = Context::new(&self.call, &mut emitted);
         let policy = self.policy.as_mut();
-        let outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
+        let began = Instant::now();
+        let mut outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
+        // A hook that blocks cannot be interrupted, but what it came to is worth nothing any more.
+        if began.elapsed() > limit {
+            outcome = Err(too_slow(limit));
+        }
         for Emitted { event, fields } in emitted {
             let policy = self.name();
             self.facts.push(Fact::Emitted { policy, event, fields });
@@ -119,7 +131,7 @@ impl Runner {
         &mut self,
         hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> Step<T>,
     ) -> Now<T> {
-        let limit = self.entry().map_or(std::time::Duration::ZERO, |entry| entry.timeout);
+        let limit = self.timeout();
         match self.hook(hook) {
             Err(halt) => Now::Ready(Err(halt)),
             Ok(Step::Ready(outcome)) => Now::Ready(outcome),
@@ -129,7 +141,7 @@ impl Runner {
                     match tokio::time::timeout(limit, guarded).await {
                         Ok(Ok(outcome)) => outcome,
                         Ok(Err(panic)) => Err(panicked(&*panic)),
-                        Err(_) => Err(fault(format!("the hook took longer than its limit of {}", seconds(limit)))),
+                        Err(_) => Err(too_slow(limit)),
                     }
                 }
                 .boxed(),
@@ -166,6 +178,10 @@ impl Runner {
         let message = format!("the policy {policy} failed and is set to fail closed");
         Err(Stopped::Failed(Failure::new(FailureKind::PolicyFault, message)))
     }
+}
+
+fn too_slow(limit: Duration) -> Halt {
+    fault(format!("the hook took longer than its limit of {}", seconds(limit)))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Halt {

@@ -1,5 +1,7 @@
 //! What a hook knows of its call, and how it tells the operator something.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::model::CallHead;
@@ -28,6 +30,11 @@ impl<'a> Context<'a> {
     /// The call: its id, session, client, model, upstream, headers.
     pub fn call(&self) -> &CallHead {
         self.call
+    }
+
+    /// The time that is left for the whole call. `None`: it is not limited.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.call.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Tells the operator: the live page, the record and the trace show it. `fields` is a JSON object without secrets.

@@ -116,10 +116,10 @@ impl StreamDecoder {
             What::Tool { entry, .. } => {
                 let index = self.tool_index(part.choice, entry)?;
                 let (body, key) = tool_body(entry).unzip();
-                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out);
+                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out)?;
             }
             What::Function { call } => {
-                self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out);
+                self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out)?;
             }
             What::Finish { value } => {
                 self.close(part.choice, slot, out);
@@ -143,7 +143,7 @@ impl StreamDecoder {
         slot: Slot,
         data: &Bytes,
         out: &mut Vec<(Event, Slot)>,
-    ) {
+    ) -> Result<(), Undecodable> {
         let name = body.and_then(|body| body.str_at("name")).unwrap_or_default().into_owned();
         let known = self.find(choice, key);
         let block = self.open_block(
@@ -155,12 +155,15 @@ impl StreamDecoder {
         );
         let said = self.names.entry(block).or_default();
         let mut said_anything = known.is_none();
-        if said.as_str() != name && !name.is_empty() {
-            said.push_str(&name);
+        if said.is_empty() && !name.is_empty() {
+            said.clone_from(&name);
             if known.is_some() {
                 said_anything = true;
                 out.push((Event::Name(block, name), slot));
             }
+        } else if !name.is_empty() && *said != name {
+            // Some readers put names together and some take the last: what the client will call cannot be told.
+            return Err(Undecodable(format!("a tool call is named `{said}` and then `{name}`")));
         }
         let text = body.zip(arguments).and_then(|(body, key)| body.get(key)?.text_in(data));
         match text.filter(|text| !text.is_empty()) {
@@ -168,6 +171,7 @@ impl StreamDecoder {
             None if said_anything => {}
             None => out.push((Event::Extra(block, Extra::Other), slot)),
         }
+        Ok(())
     }
 
     /// The number of a tool call. Servers that leave it out are understood by the id: a new one is a new call.

@@ -8,7 +8,7 @@ use super::*;
 use crate::cli::envoy_config::document;
 use crate::envoy::find_envoy;
 
-/// The shape of the shipped `config/luthien.yaml`.
+/// Two providers.
 const EXAMPLE: &str = r#"{
     "version": 1,
     "upstreams": [
@@ -49,7 +49,7 @@ fn manager(value: &Value) -> &Value {
 fn this_envoy() -> std::path::PathBuf {
     let named = std::env::var_os("LUTHIEN_ENVOY").map(PathBuf::from);
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
-    find_envoy(named.as_deref(), &tools).unwrap_or_else(|error| panic!("{error}"))
+    find_envoy(named.as_deref(), &[tools]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs the real Envoy's own check. Files that the configuration names must exist.
@@ -68,12 +68,19 @@ fn accepted(settings: &Settings, placement: &Placement) {
     assert!(!said.contains("deprecated"), "{said}");
 }
 
+/// The example configuration that ships.
+fn shipped() -> Settings {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/luthien.yaml");
+    let environment = std::iter::empty::<(&str, &str)>().collect();
+    crate::config::load::load(&path, &[], &environment).unwrap_or_else(|report| panic!("{report}")).settings
+}
+
 #[test]
 fn deploy_is_current() {
-    let mut sidecar = example();
+    let mut sidecar = shipped();
     "0.0.0.0:8080".clone_into(&mut sidecar.listen);
     let cases = [
-        ("envoy.yaml", document(&example(), &local(), false)),
+        ("envoy.yaml", document(&shipped(), &local(), false)),
         ("envoy.sidecar.yaml", document(&sidecar, &Placement::sidecar(&sidecar).unwrap(), true)),
     ];
     for (name, document) in cases {

@@ -274,9 +274,10 @@ impl Call {
         if fits {
             return Ok(());
         }
-        failed(
+        limited(
             FailureKind::Overloaded,
-            "the gateway holds too much for all calls together (limits.held_total); try again",
+            "limits.held_total",
+            "the gateway holds too much for all calls together; try again",
         )
     }
 
@@ -344,8 +345,14 @@ fn kind_of(incoming: &Incoming) -> (Direction, Message) {
 
 /// Envoy could not get an answer from the provider. What it writes to its log stays there.
 fn unreachable(upstream: &str, details: &str) -> Failure {
-    let kind = if details.contains("timeout") { FailureKind::FirstByteTimeout } else { FailureKind::Unreachable };
+    // A connection that could not be made in time is no slow answer.
+    let slow = details.contains("timeout") && !details.starts_with("upstream_reset");
+    let kind = if slow { FailureKind::FirstByteTimeout } else { FailureKind::Unreachable };
     Failure::new(kind, format!("the provider {upstream} cannot be reached, or broke off before it answered"))
+}
+
+fn limited<T>(kind: FailureKind, limit: &'static str, message: impl Into<String>) -> Result<T, Stopped> {
+    Err(Stopped::Failed(Failure::new(kind, message).by_limit(limit)))
 }
 
 fn failed<T>(kind: FailureKind, message: impl Into<String>) -> Result<T, Stopped> {

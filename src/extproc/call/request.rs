@@ -19,13 +19,14 @@ use crate::{
 use super::{
     super::{
         credentials::Client,
+        gateway::Upstream,
         half::Half,
         headers::HeaderView,
         replies::{self, Direction},
         rescue,
         routing::request_headers,
     },
-    Asked, Call, Deciding, Phase, Upload, failed,
+    Asked, Call, Deciding, Phase, Upload, failed, limited,
 };
 
 /// Room that is made for a request before any of it is here, in bytes.
@@ -46,7 +47,8 @@ impl Call {
         self.books.permit = self.gateway.admit();
         if self.books.permit.is_none() {
             let limit = self.gateway.settings.limits.calls;
-            return failed(FailureKind::Overloaded, format!("the gateway serves {limit} calls already; try again"));
+            let message = format!("the gateway serves {limit} calls already (limits.calls); try again");
+            return limited(FailureKind::Overloaded, "limits.calls", message);
         }
         let Some(client) = self.gateway.clients.judge(&headers) else {
             return failed(
@@ -101,7 +103,8 @@ impl Call {
         self.books.upstream.clone_from(&upstream.name);
         let changes = request_headers(upstream, dialect, client, path);
         let now = Instant::now();
-        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, upstream.timeouts.first_byte_json.get()));
+        self.clocks.first_byte =
+            Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
         let metadata = [("call_id", &*self.books.id), ("outcome", "unpoliced")];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
@@ -131,10 +134,8 @@ impl Call {
         if len <= limit {
             return Ok(());
         }
-        failed(
-            FailureKind::RequestTooLarge,
-            format!("the request body is larger than limits.request_body ({limit} bytes)"),
-        )
+        let message = format!("the request body is larger than limits.request_body ({limit} bytes)");
+        limited(FailureKind::RequestTooLarge, "limits.request_body", message)
     }
 
     /// The request is whole: reads it and runs the request hooks.
@@ -161,7 +162,7 @@ impl Call {
         self.view = view;
         let gateway = Arc::clone(&self.gateway);
         let upstream = gateway.upstream(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
-        let head = Arc::new(self.head(&upload, &upstream.name));
+        let head = Arc::new(self.head(&upload, upstream));
         self.books.model.clone_from(&head.model);
         self.books.session.clone_from(&head.session);
         let runners = select(&self.rules, &head);
@@ -170,7 +171,8 @@ impl Call {
         Ok(())
     }
 
-    pub(super) fn head(&self, upload: &Upload, upstream: &str) -> CallHead {
+    pub(super) fn head(&self, upload: &Upload, upstream: &Upstream) -> CallHead {
+        let total = upstream.timeouts.total.get();
         let session = ["x-claude-code-session-id", "session-id", "session_id", "x-session-id"]
             .iter()
             .find_map(|name| upload.headers.get(name).map(str::to_owned));
@@ -179,11 +181,12 @@ impl Call {
             dialect: upload.endpoint.dialect,
             path: upload.path.split_once('?').map_or(&*upload.path, |(path, _)| path).to_owned(),
             model: self.view.model.clone(),
-            upstream: upstream.to_owned(),
+            upstream: upstream.name.clone(),
             client: self.books.client.clone(),
             session: session.or_else(|| self.view.session.clone()),
             headers: upload.headers.public(),
             stream: self.view.stream,
+            deadline: Some(self.books.started().into_std() + total),
         }
     }
 
@@ -210,8 +213,12 @@ impl Call {
         self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
         self.answer_request_trailers();
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
-        let first_byte = if self.view.stream { timeouts.first_byte } else { timeouts.first_byte_json };
-        self.clocks.first_byte = Some(Deadline::new(Limits::FirstByte, now, first_byte.get()));
+        let (limits, first_byte) = if self.view.stream {
+            (Limits::FirstByte, timeouts.first_byte)
+        } else {
+            (Limits::FirstByteJson, timeouts.first_byte_json)
+        };
+        self.clocks.first_byte = Some(Deadline::new(limits, now, first_byte.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, timeouts.total.get()));
         self.phase = Phase::Asked(Box::new(Asked {
             endpoint: upload.endpoint,

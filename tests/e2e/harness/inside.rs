@@ -95,7 +95,7 @@ impl Inside {
         let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
         let launch = Launch {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
-            envoy: find_envoy(named.as_deref(), &tools).unwrap_or_else(|error| panic!("{error}")),
+            envoy: find_envoy(named.as_deref(), &[tools]).unwrap_or_else(|error| panic!("{error}")),
             config,
             admin: placement.admin,
             concurrency: 1,

@@ -59,6 +59,7 @@ pub fn call(dialect: Dialect) -> Arc<CallHead> {
         session: None,
         headers: Vec::new(),
         stream: true,
+        deadline: None,
     })
 }
 

@@ -78,7 +78,7 @@ impl Gateway {
 pub(super) fn envoy() -> PathBuf {
     let named = std::env::var_os("LUTHIEN_ENVOY").map(PathBuf::from);
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
-    find_envoy(named.as_deref(), &tools).unwrap_or_else(|error| panic!("{error}"))
+    find_envoy(named.as_deref(), &[tools]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A placement's demo provider at `listener`.
