@@ -1,6 +1,6 @@
 //! Time limits, each its own clock.
 //!
-//! Exact deadlines, not polling: [`Clocks::next`] says when the next limit is due, and the driver sleeps until then.
+//! Exact deadlines, not polling: [`Clocks`] says when the next limit is due, and the driver sleeps until then.
 
 use std::time::Duration;
 
@@ -181,24 +181,35 @@ pub enum Due {
 }
 
 impl Clocks {
-    /// When something is due next.
-    pub fn next(&self) -> Option<Instant> {
-        let stall = self.stall.as_ref().and_then(TimeoutMonitor::deadline);
-        let limits =
-            [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten().map(|deadline| deadline.at());
-        limits.chain(stall).chain(self.keepalive).min()
+    /// When something is due that no chunk of the provider's can put off.
+    pub fn next_fixed(&self) -> Option<Instant> {
+        self.fixed().map(|deadline| deadline.at()).chain(self.keepalive).min()
     }
 
-    /// What is due now.
+    /// When the provider will have been silent for too long. A chunk that is here already comes before this.
+    pub fn next_silence(&self) -> Option<Instant> {
+        let stall = self.stall.as_ref().and_then(TimeoutMonitor::deadline);
+        self.first_byte.map(|deadline| deadline.at()).into_iter().chain(stall).min()
+    }
+
+    /// What of [`Clocks::next_fixed`] is due now.
     pub fn due(&self, now: Instant) -> Option<Due> {
-        let limits = [self.upload, self.first_byte, self.total, self.drain].into_iter().flatten();
-        if let Some(deadline) = limits.into_iter().find(|deadline| deadline.at() <= now) {
+        if let Some(deadline) = self.fixed().find(|deadline| deadline.at() <= now) {
             return Some(Due::Failure(deadline.failure(now)));
         }
-        if let Some(Err(stalled)) = self.stall.as_ref().map(|stall| stall.check(now)) {
-            return Some(Due::Failure(stalled.into()));
-        }
         self.keepalive.filter(|at| *at <= now).map(|_| Due::Keepalive)
+    }
+
+    /// What of [`Clocks::next_silence`] is due now.
+    pub fn silence(&self, now: Instant) -> Option<Failure> {
+        let first_byte = self.first_byte.filter(|deadline| deadline.at() <= now);
+        first_byte
+            .map(|deadline| deadline.failure(now))
+            .or_else(|| self.stall.as_ref()?.check(now).err().map(Failure::from))
+    }
+
+    fn fixed(&self) -> impl Iterator<Item = Deadline> {
+        [self.upload, self.total, self.drain].into_iter().flatten()
     }
 }
 
@@ -254,13 +265,14 @@ mod tests {
             keepalive: Some(now + 5 * SECOND),
             ..Clocks::default()
         };
-        assert_eq!(clocks.next(), Some(now + 5 * SECOND));
+        assert_eq!((clocks.next_fixed(), clocks.next_silence()), (Some(now + 5 * SECOND), Some(now + 10 * SECOND)));
         advance(5 * SECOND).await;
         assert_eq!(clocks.due(Instant::now()), Some(Due::Keepalive));
         clocks.keepalive = None;
-        assert_eq!(clocks.next(), Some(now + 10 * SECOND));
+        assert_eq!(clocks.next_fixed(), Some(now + 60 * SECOND));
         advance(5 * SECOND).await;
-        let Some(Due::Failure(failure)) = clocks.due(Instant::now()) else { panic!("nothing is due") };
+        assert_eq!(clocks.due(Instant::now()), None);
+        let failure = clocks.silence(Instant::now()).unwrap();
         assert_eq!(failure.kind, FailureKind::Stalled);
         assert!(failure.message.contains("10s (limit 10s"), "{}", failure.message);
     }

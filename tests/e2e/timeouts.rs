@@ -106,6 +106,25 @@ async fn the_whole_answer_has_a_limit_too() {
 }
 
 #[tokio::test]
+async fn a_provider_that_never_pauses_cannot_put_off_the_limit() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).settings("timeouts: { total: 1s }").start().await;
+    for dialect in Dialect::FIRST {
+        // Far more than goes through in a second, and sent as fast as it is taken.
+        let piece = samples::text_delta(dialect, &"again ".repeat(2000)).repeat(80);
+        let flood = (0..1000)
+            .fold(Script::sse(samples::open_text(dialect, &["Hello"])), |script, _| script.then(piece.clone()));
+        provider.expect(flood);
+        let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
+        assert!(answer.body.len() < 900 * piece.len(), "the flood was over before the limit");
+        let tail = answer.body.slice(answer.body.len().saturating_sub(2000)..);
+        let tail = String::from_utf8_lossy(&tail);
+        assert!(tail.contains("timeouts.total") && answer.end == End::Clean, "{tail}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn gaps_below_the_limits_never_fire() {
     let provider = Provider::start().await;
     let settings = "timeouts: { first_byte: 5s, stall: 5s, total: 60s }";

@@ -113,6 +113,7 @@ enum Wake {
     RequestDecided(Box<RequestRun>),
     BlockDecided(Result<(), Stopped>),
     Due,
+    Silence,
     Draining,
 }
 
@@ -162,6 +163,7 @@ impl Call {
                 Wake::RequestDecided(run) => self.request_decided(*run),
                 Wake::BlockDecided(outcome) => outcome,
                 Wake::Due => self.due(),
+                Wake::Silence => self.silence(),
                 Wake::Draining => {
                     let limit = self.gateway.settings.timeouts.drain.get();
                     self.clocks.drain = Some(Deadline::new(Limits::Drain, Instant::now(), limit));
@@ -178,7 +180,7 @@ impl Call {
     }
 
     async fn wake(&mut self) -> Wake {
-        let next = self.clocks.next();
+        let (fixed, silence) = (self.clocks.next_fixed(), self.clocks.next_silence());
         let Self { inbound, phase, gateway, clocks, .. } = self;
         let decided = async {
             match phase {
@@ -189,11 +191,9 @@ impl Call {
                 Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => pending().await,
             }
         };
-        let due = async {
-            match next {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
+        let at = async |due: Option<Instant>| match due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
         };
         let mut draining = gateway.draining.clone();
         let drain = async {
@@ -202,11 +202,13 @@ impl Call {
             }
         };
         tokio::select! {
-            // A chunk that is here already proves that nobody stalled, so it comes before the clocks.
+            // A provider that always has more to say keeps nothing else waiting; but a chunk that is here already proves that
+            // it is not silent.
             biased;
-            message = inbound.message() => Wake::Message(Box::new(message)),
             wake = decided => wake,
-            () = due => Wake::Due,
+            () = at(fixed) => Wake::Due,
+            message = inbound.message() => Wake::Message(Box::new(message)),
+            () = at(silence) => Wake::Silence,
             () = drain => Wake::Draining,
         }
     }
@@ -239,25 +241,30 @@ impl Call {
 
     /// A limit was reached, or a keepalive is due.
     fn due(&mut self) -> Result<(), Stopped> {
-        let now = Instant::now();
-        let due = self.clocks.due(now);
-        match (due, &mut self.phase) {
-            (None, _) => Ok(()),
-            (Some(Due::Keepalive), Phase::Answering(answering)) => {
+        match self.clocks.due(Instant::now()) {
+            None => {}
+            Some(Due::Keepalive) => {
                 self.clocks.keepalive = None;
-                answering.response.keepalive();
-                Ok(())
+                if let Phase::Answering(answering) = &mut self.phase {
+                    answering.response.keepalive();
+                }
             }
-            (Some(Due::Keepalive), _) => {
-                self.clocks.keepalive = None;
-                Ok(())
-            }
+            Some(Due::Failure(failure)) => return Err(Stopped::Failed(failure)),
+        }
+        Ok(())
+    }
+
+    /// The provider was silent for too long.
+    fn silence(&mut self) -> Result<(), Stopped> {
+        let Some(failure) = self.clocks.silence(Instant::now()) else { return Ok(()) };
+        self.clocks.first_byte = None;
+        self.clocks.stall = None;
+        match &mut self.phase {
             // What is decided still leaves before the client is told.
-            (Some(Due::Failure(failure)), Phase::Answering(answering)) if failure.kind == FailureKind::Stalled => {
-                self.clocks.stall = None;
-                answering.response.cut(failure)
+            Phase::Answering(answering) => answering.response.cut(failure),
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {
+                Err(Stopped::Failed(failure))
             }
-            (Some(Due::Failure(failure)), _) => Err(Stopped::Failed(failure)),
         }
     }
 
