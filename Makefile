@@ -40,7 +40,7 @@ test: tools ## Run all tests that need no account anywhere
 	@scripts/test.sh
 
 graph: ## Draw which module uses which (text, and target/graph.dot)
-	@scripts/graph.sh
+	@python3 scripts/graph.py
 
 envoy-config: ## Write deploy/envoy anew from the generator
 	UPDATE=1 cargo test --quiet --lib envoy::bootstrap::tests::deploy_is_current

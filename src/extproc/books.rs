@@ -104,11 +104,17 @@ impl Books {
                 self.outcome("refused");
             }
             Stopped::Failed(failure) => {
-                warn!(call_id = %self.id, error = failure.message, "call failed");
+                // What clients do wrong is no trouble of the operator's.
+                let outcome = outcome(failure.kind);
+                if outcome == "rejected" {
+                    info!(call_id = %self.id, error = failure.message, "call rejected");
+                } else {
+                    warn!(call_id = %self.id, error = failure.message, "call failed");
+                }
                 if let Some(limit) = failure.limit {
                     self.metrics.limit_reached(limit);
                 }
-                self.outcome(outcome(failure.kind));
+                self.outcome(outcome);
             }
         }
     }
