@@ -6,4 +6,6 @@ mod core;
 #[cfg(test)]
 mod envoy;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod layering;
