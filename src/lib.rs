@@ -17,3 +17,8 @@ pub mod policies;
 pub mod policy;
 pub mod telemetry;
 pub mod wire;
+
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
