@@ -1,4 +1,6 @@
 //! The pipeline over streams, from bytes to bytes.
 
 mod golden;
+mod reader;
 mod support;
+mod validator;
