@@ -290,7 +290,15 @@ impl StreamEncoder {
         for (slot, part) in parts {
             let left = |(origin, body): &&(Origin, &Body)| origin.slot == *slot && event_of(body).is_some();
             let events: Vec<_> = run.iter().filter(left).collect();
-            let stays = !events.is_empty() || (!share.said.contains(slot) && share.first);
+            let stays = match part.what {
+                // Blocks close in the name of the reason too; the reason itself is said where the choice stops.
+                What::Finish { .. } => {
+                    events.iter().any(|(_, body)| event_of(body).is_some_and(|(event, _)| event.stop().is_some()))
+                }
+                What::Text { .. } | What::Item { .. } | What::Tool { .. } | What::Function { .. } => {
+                    !events.is_empty() || (!share.said.contains(slot) && share.first)
+                }
+            };
             is_said |= stays;
             match part.what {
                 What::Text { value, field } => {

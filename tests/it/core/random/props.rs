@@ -1,0 +1,109 @@
+//! Whatever policies decide: clients get a legal answer, and the one that the decisions add up to.
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use luthien::{
+    model::Dialect,
+    policy::{Factory, OnFault, Release, Rules},
+};
+use proptest::prelude::*;
+
+use super::{
+    super::{
+        reader,
+        support::{Run, Stream, rules_with, streams},
+        validator,
+    },
+    Lots, Script, lot, model::Model,
+};
+
+/// Streams that a client reads to their end.
+static WHOLE: LazyLock<Vec<Stream>> = LazyLock::new(|| {
+    let mut streams = streams();
+    streams.retain(|stream| stream.is_good() && reader::stream(stream.dialect, &stream.body).is_whole());
+    assert!(streams.len() > 30);
+    streams
+});
+
+#[derive(Debug, Clone)]
+struct Case {
+    stream: usize,
+    seeds: Vec<u64>,
+    release: Release,
+    /// How the body is cut, and when later answers come: twice.
+    runs: [u64; 2],
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let seeds = proptest::collection::vec(0_u64..1000, 1..4);
+    let release = prop_oneof![Just(Release::Block), Just(Release::Turn)];
+    (any::<prop::sample::Index>(), seeds, release, any::<[u64; 2]>()).prop_map(|(stream, seeds, release, runs)| Case {
+        stream: stream.index(WHOLE.len()),
+        seeds,
+        release,
+        runs,
+    })
+}
+
+fn scripts(dialect: Dialect, seeds: &[u64]) -> Vec<Script> {
+    let appends = dialect == Dialect::AnthropicMessages;
+    seeds.iter().map(|seed| Script { seed: *seed, appends }).collect()
+}
+
+fn lots(scripts: &[Script], patience: u64, release: Release) -> Arc<Rules> {
+    let factory = |script: &Script| -> Arc<dyn Factory> { Arc::new(Lots { script: *script, patience }) };
+    rules_with(scripts.iter().map(factory).collect(), release, OnFault::Closed)
+}
+
+/// Runs a stream in chunks of lengths by lot.
+pub fn run_cut(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, cut: u64) -> Run {
+    let mut run = Run::stream(dialect, rules);
+    let most = [3, 40, 400, 4000][usize::try_from(cut % 4).unwrap()].max(body.len() / 200);
+    let mut rest = body.clone();
+    while !rest.is_empty() {
+        let len = 1 + usize::try_from(lot((cut, rest.len()))).unwrap_or(usize::MAX) % most;
+        run.push(&rest.split_to(len.min(rest.len())));
+    }
+    run.finish();
+    run
+}
+
+fn check(case: &Case) {
+    let stream = &WHOLE[case.stream];
+    let dialect = stream.dialect;
+    let scripts = scripts(dialect, &case.seeds);
+    let what = format!("{} {:?}", stream.name, case.seeds);
+    let [first, second] = case.runs.map(|run| run_cut(dialect, &lots(&scripts, run, case.release), &stream.body, run));
+    let out = first.out.concat();
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        String::from_utf8_lossy(&second.out.concat()),
+        "{what}: depends on how it comes"
+    );
+    let before = validator::problems(dialect, &stream.body);
+    let problems: Vec<_> =
+        validator::problems(dialect, &out).into_iter().filter(|problem| !before.contains(problem)).collect();
+    assert!(problems.is_empty(), "{what}: {problems:?}\n{}", String::from_utf8_lossy(&out));
+
+    let mut model = Model::new(dialect, &reader::stream(dialect, &stream.body));
+    for script in &scripts {
+        model.apply(script);
+    }
+    let (expected, changed) = model.finish();
+    let found = reader::stream(dialect, &out);
+    let [found, expected] = [found, expected].map(|answer| format!("{:#}", answer.normal(dialect)));
+    assert_eq!(found, expected, "{what}\n{}", String::from_utf8_lossy(&out));
+    assert!(changed || out == stream.body, "{what}: nothing changed, and bytes did");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_decisions_make_a_legal_answer_that_says_what_they_add_up_to(case in cases()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let _guard = runtime.enter();
+        check(&case);
+    }
+}

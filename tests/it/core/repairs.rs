@@ -1,0 +1,62 @@
+//! Small streams in which one decision once made an answer that clients refuse.
+
+use std::sync::Arc;
+
+use luthien::{
+    model::{Block, BlockHead, CallHead, Dialect},
+    policy::{Context, Ending, Factory, Fate, Policy, Step, Watch},
+};
+
+use super::{
+    reader,
+    support::{rules, run, stream_of},
+    validator,
+};
+
+/// Watches everything whole, decides by the kind of a block, and adds blocks at the end.
+#[derive(Clone)]
+pub struct By {
+    pub fate: fn(&Block) -> Fate,
+    pub added: Vec<Block>,
+}
+
+impl Factory for By {
+    fn begin(&self, _: &CallHead) -> Box<dyn Policy> {
+        Box::new(self.clone())
+    }
+}
+
+impl Policy for By {
+    fn on_block_start(&mut self, _: &mut Context<'_>, _: &BlockHead) -> Watch {
+        Watch::Whole
+    }
+
+    fn on_block(&mut self, _: &mut Context<'_>, block: Block) -> Step<Fate> {
+        Step::ready((self.fate)(&block))
+    }
+
+    fn on_response_end(&mut self, _: &mut Context<'_>, mut ending: Ending) -> Step<Ending> {
+        self.added.iter().cloned().for_each(|block| ending.push(block));
+        Step::ready(ending)
+    }
+}
+
+/// What a client makes of the stream once the policy has been over it. It must be legal.
+fn client_reads(dialect: Dialect, data: &[&str], policy: By) -> serde_json::Value {
+    let out = run(dialect, &rules(vec![Arc::new(policy)]), &stream_of(dialect, data), 7).out.concat();
+    validator::assert_legal(dialect, &out, "after the policy");
+    reader::stream(dialect, &out).normal(dialect)
+}
+
+const CHAT_TEXT: [&str; 3] = [
+    r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}]}"#,
+    r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+    "[DONE]",
+];
+
+#[test]
+fn text_added_at_the_end_of_a_chat_stands_before_the_one_finish_reason() {
+    let policy = By { fate: |_| Fate::Keep, added: vec![Block::text(" the end")] };
+    let read = client_reads(Dialect::OpenaiChat, &CHAT_TEXT, policy);
+    assert_eq!(read["messages"]["0"]["text"], "a the end");
+}
