@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     FUNCTION,
-    parts::{Field, Part, THINKING_KEYS, What, parts, tool_body},
+    parts::{Field, Part, THINKING_KEYS, What, choice_number, parts, tool_body},
     stop_word, write,
 };
 
@@ -93,6 +93,13 @@ impl Encoder for StreamEncoder {
             | Event::End
             | Event::Opaque
             | Event::Eof => {}
+        }
+    }
+
+    fn passed_frame(&mut self, frame: &Frame) {
+        let data = frame.data().unwrap_or_default();
+        if let Ok(value) = Value::parse(&data) {
+            self.note_choices(value);
         }
     }
 
@@ -200,6 +207,13 @@ impl StreamEncoder {
         }
     }
 
+    /// A choice has begun, and its role is said, with the first chunk that names it.
+    fn note_choices(&mut self, value: Value<'_>) {
+        for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
+            self.choices.entry(choice_number(choice, position)).or_default();
+        }
+    }
+
     fn chunk(&self, choice: u32, delta: &[u8], finish: Option<&StopReason>, out: &mut Vec<u8>) {
         write::chunk(self.start.as_ref().unwrap_or(&Start::default()), choice, delta, finish, out);
     }
@@ -256,6 +270,7 @@ impl StreamEncoder {
             }
             return;
         };
+        self.note_choices(value);
         let mut patch = Patch::default();
         let mut says = value.get("choices").is_none();
         let parts = parts(value, "delta");

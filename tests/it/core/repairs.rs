@@ -60,3 +60,17 @@ fn text_added_at_the_end_of_a_chat_stands_before_the_one_finish_reason() {
     let read = client_reads(Dialect::OpenaiChat, &CHAT_TEXT, policy);
     assert_eq!(read["messages"]["0"]["text"], "a the end");
 }
+
+#[test]
+fn the_role_of_a_second_choice_is_said_once() {
+    let data = [
+        r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}]}"#,
+        r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":1,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+        r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ];
+    let policy = By { fate: |_| Fate::Keep, added: vec![Block { choice: 1, ..Block::text("the end") }] };
+    let read = client_reads(Dialect::OpenaiChat, &data, policy);
+    assert_eq!(read["messages"]["1"]["text"], "the end");
+}
