@@ -123,7 +123,8 @@ impl Model {
                     let text = joined(&self.fragments(*block).concat(), false);
                     let fate = script.fate((head.kind.name(), head.choice, *count), &text);
                     *count += 1;
-                    plans.insert(*block, Plan::Whole { parts: fate, text, said: false });
+                    let parts = fate.map(|parts| itself_first(parts, &head.kind, &text));
+                    plans.insert(*block, Plan::Whole { parts, text, said: false });
                 }
                 _ => {}
             }
@@ -292,10 +293,28 @@ impl Model {
     }
 }
 
+/// The first block of the same kind is the block itself; another one behind it is new.
+fn itself_first(mut parts: Vec<Part>, kind: &Kind, text: &str) -> Vec<Part> {
+    let is_text = |part: &Part| matches!(part, Part::Text(_)) && *kind == Kind::Text;
+    let Some(at) = parts.iter().position(|part| matches!(part, Part::Itself(_)) || is_text(part)) else { return parts };
+    if let Part::Text(text) = &parts[at] {
+        parts[at] = Part::Itself(Some(text.clone()));
+    }
+    for part in &mut parts[at + 1..] {
+        if let Part::Itself(new) = part {
+            *part = Part::Text(new.take().unwrap_or_else(|| text.to_owned()));
+        }
+    }
+    parts
+}
+
 impl Edited {
     fn new(edits: Vec<(usize, usize, String)>, fragments: &[String]) -> Self {
-        let flat: Vec<(usize, char)> =
-            fragments.iter().enumerate().flat_map(|(number, text)| text.chars().map(move |char| (number, char))).collect();
+        let flat: Vec<(usize, char)> = fragments
+            .iter()
+            .enumerate()
+            .flat_map(|(number, text)| text.chars().map(move |char| (number, char)))
+            .collect();
         let mut placed = VecDeque::from(vec![Vec::new(); fragments.len()]);
         let (mut start, mut end, mut second) = (0, 0, false);
         for (position, (number, char)) in flat.iter().enumerate() {

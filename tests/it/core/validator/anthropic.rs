@@ -99,7 +99,6 @@ impl Checker {
         self.expect(self.open.is_none(), "a block starts while another is open");
         self.expect(index == self.next, "a gap in the indices of blocks");
         self.expect(self.reason.is_none(), "a block starts behind the stop reason");
-        self.expect(!self.cut, "a block behind a tool call that was cut");
         self.next = index + 1;
         let kind = block["type"].as_str().unwrap_or_default().to_owned();
         let text = match &*kind {

@@ -13,7 +13,10 @@ use super::{
 struct Checker {
     problems: Vec<String>,
     choices: BTreeMap<u64, Choice>,
+    /// Whether the last chunk says token counts.
     usage: bool,
+    /// Whether an earlier one did and the last does not.
+    usage_lost: bool,
     ended: bool,
     failed: bool,
 }
@@ -67,8 +70,9 @@ impl Checker {
         let Some(choices) = data["choices"].as_array() else {
             return self.expect(false, "choices is not an array");
         };
-        self.expect(!self.usage || !data["usage"].is_null(), "usage is not last");
-        self.usage |= !data["usage"].is_null();
+        let usage = !data["usage"].is_null();
+        self.usage_lost = (self.usage || self.usage_lost) && !usage;
+        self.usage = usage;
         let chunk = data["object"] == "chat.completion.chunk";
         self.expect(chunk || choices.iter().all(|choice| choice["delta"].is_null()), "a chunk is not called one");
         for choice in choices {
@@ -88,6 +92,7 @@ impl Checker {
 
     fn end(&mut self) {
         let finished = !self.choices.is_empty() && self.choices.values().all(|choice| choice.finish.is_some());
+        self.expect(self.failed || !self.usage_lost, "usage is not last");
         self.expect(self.failed || finished, "a choice has no finish_reason");
     }
 }
