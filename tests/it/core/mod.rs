@@ -1,8 +1,10 @@
 //! The pipeline over streams, from bytes to bytes.
 
+mod corpus;
 mod golden;
 mod random;
 mod reader;
 mod repairs;
+mod replacing;
 mod support;
 mod validator;

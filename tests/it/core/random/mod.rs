@@ -4,7 +4,7 @@ mod model;
 mod policy;
 mod props;
 
-pub use policy::Lots;
+use policy::Lots;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,8 +1,7 @@
 //! Whatever policies decide: clients get a legal answer, and the one that the decisions add up to.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use luthien::{
     model::Dialect,
     policy::{Factory, OnFault, Release, Rules},
@@ -11,21 +10,14 @@ use proptest::prelude::*;
 
 use super::{
     super::{
+        corpus::{WHOLE, assert_same, run_cut},
         reader,
-        support::{Run, Stream, rules_with, streams},
+        support::rules_with,
         validator,
     },
-    Lots, Script, lot,
+    Lots, Script,
     model::Model,
 };
-
-/// Streams that a client reads to their end.
-static WHOLE: LazyLock<Vec<Stream>> = LazyLock::new(|| {
-    let mut streams = streams();
-    streams.retain(|stream| stream.is_good() && reader::stream(stream.dialect, &stream.body).is_whole());
-    assert!(streams.len() > 30);
-    streams
-});
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -37,7 +29,7 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let seeds = proptest::collection::vec(0_u64..1000, 1..4);
+    let seeds = proptest::collection::vec(0_u64..1_000_000, 1..4);
     let release = prop_oneof![Just(Release::Block), Just(Release::Turn)];
     (any::<prop::sample::Index>(), seeds, release, any::<[u64; 2]>()).prop_map(|(stream, seeds, release, runs)| Case {
         stream: stream.index(WHOLE.len()),
@@ -56,19 +48,6 @@ fn scripts(dialect: Dialect, seeds: &[u64]) -> Vec<Script> {
 fn lots(scripts: &[Script], patience: u64, release: Release) -> Arc<Rules> {
     let factory = |script: &Script| -> Arc<dyn Factory> { Arc::new(Lots { script: *script, patience }) };
     rules_with(scripts.iter().map(factory).collect(), release, OnFault::Closed)
-}
-
-/// Runs a stream in chunks of lengths by lot.
-pub fn run_cut(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, cut: u64) -> Run {
-    let mut run = Run::stream(dialect, rules);
-    let most = [3, 40, 400, 4000][usize::try_from(cut % 4).unwrap()].max(body.len() / 200);
-    let mut rest = body.clone();
-    while !rest.is_empty() {
-        let len = 1 + usize::try_from(lot((cut, rest.len()))).unwrap_or(usize::MAX) % most;
-        run.push(&rest.split_to(len.min(rest.len())));
-    }
-    run.finish();
-    run
 }
 
 fn check(case: &Case) {
@@ -100,16 +79,8 @@ fn check(case: &Case) {
     assert!(changed || out == stream.body, "{what}: nothing changed, and bytes did");
 }
 
-/// Compares two texts line by line, and shows where they part.
-#[track_caller]
-pub fn assert_same(found: &str, expected: &str, what: &str) {
-    let same = found.lines().zip(expected.lines()).take_while(|(found, expected)| found == expected).count();
-    let from = |text: &str| text.lines().skip(same.saturating_sub(4)).take(12).collect::<Vec<_>>().join("\n");
-    assert!(found == expected, "{what}: line {same}\nfound:\n{}\nexpected:\n{}", from(found), from(expected));
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_decisions_make_a_legal_answer_that_says_what_they_add_up_to(case in cases()) {
