@@ -1,5 +1,6 @@
 //! The pipeline over streams, from bytes to bytes.
 
+mod blocked;
 mod corpus;
 mod golden;
 mod random;
