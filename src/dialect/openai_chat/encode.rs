@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     FUNCTION,
-    parts::{Field, Part, THINKING_KEYS, What, choice_number, parts, tool_body},
+    parts::{Field, Part, THINKING_KEYS, What, choice_number, parts, repeats, tool_body},
     stop_word, write,
 };
 
@@ -321,7 +321,9 @@ impl StreamEncoder {
                     text_changed |= changed && field == Field::Content;
                     match field {
                         Field::Thinking if !stays => gone_keys.extend(THINKING_KEYS),
-                        Field::Thinking if changed => gone_keys.push("reasoning_details"),
+                        Field::Thinking if changed => {
+                            gone_keys.extend(delta.into_iter().flat_map(|delta| repeats(delta, value)))
+                        }
                         Field::Content | Field::Refusal if !stays => gone_keys.push(field.key()),
                         Field::Thinking | Field::Content | Field::Refusal => {}
                     }

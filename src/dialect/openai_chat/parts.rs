@@ -64,6 +64,12 @@ impl Field {
 /// The keys under which compatible servers repeat the thinking that another key says.
 pub(super) const THINKING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
 
+/// The keys of `holder` that repeat the thinking that `said` says.
+pub(super) fn repeats(holder: Value<'_>, said: Value<'_>) -> impl Iterator<Item = &'static str> {
+    let span = said.span();
+    THINKING_KEYS.into_iter().filter(move |key| holder.get(key).is_some_and(|value| value.span() != span))
+}
+
 /// The parts of a chunk (`holder` is `delta`) or of a completion (`holder` is `message`). The slot of `parts[n]` is n + 1.
 pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
     let mut out = Vec::new();

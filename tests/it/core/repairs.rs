@@ -74,3 +74,32 @@ fn the_role_of_a_second_choice_is_said_once() {
     let read = client_reads(Dialect::OpenaiChat, &data, policy);
     assert_eq!(read["messages"]["1"]["text"], "the end");
 }
+
+#[test]
+fn an_edited_thinking_is_not_repeated_under_another_key() {
+    let edit = |block: &Block| match block.kind {
+        luthien::model::BlockKind::Thinking => Fate::Replace(vec![Block { text: "edited".into(), ..block.clone() }]),
+        _ => Fate::Keep,
+    };
+    let rules = rules(vec![Arc::new(By { fate: edit, added: Vec::new() })]);
+    for keys in [["reasoning_content", "reasoning"], ["reasoning", "reasoning_content"]] {
+        let thinking = format!(
+            r#""{}":"the secret","{}":"the secret","reasoning_details":[{{"text":"the secret"}}]"#,
+            keys[0], keys[1]
+        );
+        let chunk = format!(
+            r#"{{"id":"c","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{{"role":"assistant",{thinking}}},"finish_reason":null}}]}}"#
+        );
+        let stream = stream_of(Dialect::OpenaiChat, &[&chunk, CHAT_TEXT[1], CHAT_TEXT[2]]);
+        let body = format!(
+            r#"{{"id":"c","object":"chat.completion","choices":[{{"index":0,"message":{{"role":"assistant","content":"a",{thinking}}},"finish_reason":"stop"}}]}}"#
+        );
+        for out in [
+            run(Dialect::OpenaiChat, &rules, &stream, 7).out.concat(),
+            super::support::run_body(Dialect::OpenaiChat, &rules, &body.into()).to_vec(),
+        ] {
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains("edited") && !out.contains("secret"), "{out}");
+        }
+    }
+}
