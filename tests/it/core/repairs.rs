@@ -103,3 +103,11 @@ fn an_edited_thinking_is_not_repeated_under_another_key() {
         }
     }
 }
+
+#[test]
+fn a_text_of_which_nothing_is_left_is_empty_in_a_body_too() {
+    let replace = super::support::built_in("string_replacement", &serde_json::json!({"replacements": {"secret": ""}}));
+    let body = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"secret"},{"type":"text","text":"b"}],"stop_reason":"end_turn","usage":{}}"#;
+    let out = super::support::run_body(Dialect::AnthropicMessages, &rules(vec![replace]), &body.into());
+    assert_eq!(String::from_utf8_lossy(&out), body.replace("secret", ""));
+}
