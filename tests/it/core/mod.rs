@@ -1,6 +1,7 @@
 //! The pipeline over streams, from bytes to bytes.
 
 mod blocked;
+mod bodies;
 mod corpus;
 mod golden;
 mod random;

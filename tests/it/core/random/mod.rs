@@ -4,7 +4,8 @@ mod model;
 mod policy;
 mod props;
 
-use policy::Lots;
+pub use model::Model;
+pub use policy::Lots;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -101,13 +101,21 @@ fn open(block: &Value, input: Option<&str>, out: &mut Answer) -> usize {
     id
 }
 
+/// The inputs of the tool calls of a whole message.
+#[derive(serde::Deserialize)]
+struct Inputs<'a> {
+    #[serde(borrow)]
+    content: Vec<Input<'a>>,
+}
+
 /// A whole message.
-pub fn body(message: &Value) -> Answer {
+pub fn body(text: &str) -> Answer {
+    let message: Value = serde_json::from_str(text).expect("a body is JSON");
+    let inputs: Inputs<'_> = serde_json::from_str(text).expect("a message has content");
     let mut out = Answer::default();
     out.items.push(Item::Usage(message["usage"].clone()));
-    for block in message["content"].as_array().expect("content") {
-        let input = (!block["input"].is_null()).then(|| block["input"].to_string());
-        let id = open(block, input.as_deref(), &mut out);
+    for (block, input) in message["content"].as_array().into_iter().flatten().zip(inputs.content) {
+        let id = open(block, input.input.map(RawValue::get), &mut out);
         out.items.push(Item::Close(id));
     }
     out.items.push(Item::Stop(0, message["stop_reason"].as_str().map(str::to_owned)));

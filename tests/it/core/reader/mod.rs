@@ -91,10 +91,10 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Answer {
 
 /// Reads a body that is not streamed.
 pub fn body(dialect: Dialect, body: &[u8]) -> Answer {
-    let value = sse::json(std::str::from_utf8(body).unwrap()).expect("a body is JSON");
+    let text = sse::with_halves(std::str::from_utf8(body).unwrap());
     match dialect {
-        Dialect::AnthropicMessages => anthropic::body(&value),
-        Dialect::OpenaiChat => openai_chat::body(&value),
+        Dialect::AnthropicMessages => anthropic::body(&text),
+        Dialect::OpenaiChat => openai_chat::body(&serde_json::from_str(&text).expect("a body is JSON")),
     }
 }
 
@@ -188,6 +188,8 @@ impl Answer {
                 _ => {}
             }
         }
+        // The deprecated `function_call`, which has no id, stands beside the list.
+        tools.values_mut().for_each(|tools| tools.sort_by_key(|tool| tool[0] == ""));
         for text in out.values_mut().flat_map(BTreeMap::values_mut) {
             *text = sse::joined(text, false);
         }

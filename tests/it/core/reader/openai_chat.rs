@@ -44,7 +44,7 @@ impl State {
         }
         for choice in data["choices"].as_array().into_iter().flatten() {
             let index = choice["index"].as_u64().unwrap_or(0);
-            self.says(index, &choice["delta"], out);
+            self.says(index, &choice["delta"], &mut false, out);
             if let Some(reason) = choice["finish_reason"].as_str() {
                 self.close(index, out);
                 out.items.push(Item::Stop(u32::try_from(index).unwrap(), Some(reason.to_owned())));
@@ -55,16 +55,16 @@ impl State {
         }
     }
 
-    /// What a delta, or a whole message, says, in the order in which it says it.
-    fn says(&mut self, choice: u64, delta: &Value, out: &mut Answer) {
-        let mut thought = false;
+    /// What a delta, or a whole message, says, in the order in which it says it. Servers repeat the `thought` under
+    /// other keys.
+    fn says(&mut self, choice: u64, delta: &Value, thought: &mut bool, out: &mut Answer) {
         for (key, value) in delta.as_object().into_iter().flatten() {
             match key.as_str() {
                 "content" if value.is_array() => self.content(choice, value, out),
                 "content" => self.field(choice, "content", Kind::Text, value, out),
                 "refusal" => self.field(choice, "refusal", Kind::Refusal, value, out),
-                "reasoning_content" | "reasoning" if !thought => {
-                    thought = value.is_string();
+                "reasoning_content" | "reasoning" if !*thought => {
+                    *thought = value.is_string();
                     self.field(choice, "thinking", Kind::Thinking, value, out);
                 }
                 "tool_calls" => {
@@ -142,6 +142,7 @@ pub fn body(completion: &Value) -> Answer {
     for choice in completion["choices"].as_array().expect("choices") {
         let index = choice["index"].as_u64().unwrap_or(0);
         let mut state = State::default();
+        let mut thought = false;
         for (key, value) in choice["message"].as_object().into_iter().flatten() {
             let parts: Vec<Value> = match value {
                 Value::Array(items) => items.iter().map(|item| Value::Array(vec![item.clone()])).collect(),
@@ -149,7 +150,7 @@ pub fn body(completion: &Value) -> Answer {
             };
             for part in parts {
                 let message = serde_json::json!({ key: part });
-                state.says(index, &message, &mut out);
+                state.says(index, &message, &mut thought, &mut out);
                 state.close(index, &mut out);
             }
         }
