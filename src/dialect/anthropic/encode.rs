@@ -128,7 +128,9 @@ impl Encoder for StreamEncoder {
         self.write(&Event::Open(note, BlockHead { kind: BlockKind::Text, choice: 0, index: None }), out);
         self.write(&Event::Delta(note, Text::new(text)), out);
         self.write(&Event::Close(note), out);
-        let reason = Some(StopReason::EndTurn);
+        // A call that has left whole is run whatever comes behind it.
+        let calls = self.blocks.values().any(|block| block.kind.tool_name().is_some());
+        let reason = Some(if calls { StopReason::ToolUse } else { StopReason::EndTurn });
         self.write(&Event::Stop(Stop { choice: 0, reason, usage: Usage::default() }), out);
         self.write(&Event::End, out);
         true

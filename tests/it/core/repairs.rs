@@ -111,3 +111,23 @@ fn a_text_of_which_nothing_is_left_is_empty_in_a_body_too() {
     let out = super::support::run_body(Dialect::AnthropicMessages, &rules(vec![replace]), &body.into());
     assert_eq!(String::from_utf8_lossy(&out), body.replace("secret", ""));
 }
+
+#[test]
+fn a_polite_end_behind_a_call_that_left_says_that_the_call_is_to_be_run() {
+    let refusal = luthien::model::Refusal {
+        form: luthien::model::RefusalForm::Message,
+        ..luthien::model::Refusal::new("p", "no more")
+    };
+    let data = [
+        r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"ls","input":{}}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+    ];
+    let mut run = super::support::Run::stream(Dialect::AnthropicMessages, &rules(Vec::new()));
+    run.push(&stream_of(Dialect::AnthropicMessages, &data));
+    run.response.refuse(&refusal);
+    run.out.extend(run.response.take_output());
+    let out = run.out.concat();
+    validator::assert_legal(Dialect::AnthropicMessages, &out, "refused");
+    assert!(String::from_utf8(out).unwrap().contains(r#""stop_reason":"tool_use""#));
+}
