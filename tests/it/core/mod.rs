@@ -3,10 +3,13 @@
 mod blocked;
 mod bodies;
 mod corpus;
+mod endings;
+mod faults;
 mod golden;
 mod random;
 mod reader;
 mod repairs;
 mod replacing;
 mod support;
+mod transforms;
 mod validator;
