@@ -12,4 +12,5 @@ mod repairs;
 mod replacing;
 mod support;
 mod transforms;
+mod unreadable;
 mod validator;
