@@ -187,6 +187,12 @@ impl StreamEncoder {
         for (origin, body) in run {
             let Some((event, edited)) = event_of(body) else {
                 self.shift -= i64::from(matches!(body, Body::Gone(Event::Open(..))));
+                // What citations behind it name is there no more.
+                if let Body::Gone(Event::Delta(id, _)) = body
+                    && let Some(block) = self.blocks.get_mut(id)
+                {
+                    block.edited = true;
+                }
                 continue;
             };
             if let Event::Extra(id, Extra::Citation) = event

@@ -131,3 +131,28 @@ fn a_polite_end_behind_a_call_that_left_says_that_the_call_is_to_be_run() {
     validator::assert_legal(Dialect::AnthropicMessages, &out, "refused");
     assert!(String::from_utf8(out).unwrap().contains(r#""stop_reason":"tool_use""#));
 }
+
+const MESSAGE_START: &str = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#;
+const MESSAGE_END: [&str; 2] = [
+    r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#,
+    r#"{"type":"message_stop"}"#,
+];
+
+#[test]
+fn a_citation_of_a_text_that_was_taken_out_goes_with_it() {
+    let data = [
+        MESSAGE_START,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"secret"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"the secret"}}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"rest"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        MESSAGE_END[0],
+        MESSAGE_END[1],
+    ];
+    let replace = super::support::built_in("string_replacement", &serde_json::json!({"replacements": {"secret": ""}}));
+    let dialect = Dialect::AnthropicMessages;
+    let out = run(dialect, &rules(vec![replace]), &stream_of(dialect, &data), 7).out.concat();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("rest") && !out.contains("secret"), "{out}");
+}
