@@ -83,8 +83,10 @@ impl Encoder for StreamEncoder {
         let data = match event {
             Event::Start(start) => write::message_start(start),
             Event::Open(id, head) => {
-                let index = self.open_block(*id, head);
-                let content = write::content_block(&head.kind, "");
+                // Of our own there are calls and texts: see `write::content_block`.
+                let kind = if head.kind.tool_name().is_some() { head.kind.clone() } else { BlockKind::Text };
+                let content = write::content_block(&kind, "");
+                let index = self.open_block(*id, &BlockHead { kind, ..head.clone() });
                 return write::event(
                     &json!({"type": "content_block_start", "index": index, "content_block": content}),
                     out,
@@ -165,9 +167,9 @@ impl StreamEncoder {
         let (kind, key) = match block.kind {
             BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => ("input_json_delta", "partial_json"),
             BlockKind::Thinking => ("thinking_delta", "thinking"),
-            BlockKind::Text | BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
-                ("text_delta", "text")
-            }
+            BlockKind::Text => ("text_delta", "text"),
+            // A block of these has no text that could be changed.
+            BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => return,
         };
         // Written by hand, because the text is escaped already and must stay as it is.
         let mut data =

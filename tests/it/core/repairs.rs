@@ -156,3 +156,25 @@ fn a_citation_of_a_text_that_was_taken_out_goes_with_it() {
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains("rest") && !out.contains("secret"), "{out}");
 }
+
+#[test]
+fn a_block_of_a_policys_own_is_text_to_anthropic_whatever_it_is_called() {
+    let data = [
+        MESSAGE_START,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"web_search_tool_result","tool_use_id":"s","content":[]}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        MESSAGE_END[0],
+        MESSAGE_END[1],
+    ];
+    let data = [
+        &data[..1],
+        &[r#"{"type":"content_block_start","index":0,"content_block":{"type":"container_upload","file_id":"f"}}"#],
+        &data[2..],
+    ]
+    .concat();
+    let edit = |block: &Block| Fate::Replace(vec![Block { text: "not its text".into(), ..block.clone() }]);
+    let added = vec![Block { kind: luthien::model::BlockKind::Thinking, ..Block::text("thought") }];
+    let read = client_reads(Dialect::AnthropicMessages, &data, By { fate: edit, added });
+    assert_eq!(read["blocks"][0][1], "", "a block that has no text keeps none");
+    assert_eq!((&read["blocks"][1][0], &read["blocks"][1][1]), (&"Text".into(), &"thought".into()));
+}
