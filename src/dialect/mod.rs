@@ -45,6 +45,9 @@ pub trait Encoder: Send {
     /// These bytes left as they came: takes note of what they said.
     fn passed(&mut self, event: &Event);
 
+    /// A frame that says nothing of any block left as it came: takes note of what it begins.
+    fn passed_frame(&mut self, _frame: &Frame) {}
+
     /// Writes a frame that was changed. `pieces` are all its events, in order, with what policies put between them.
     fn patch(&mut self, frame: &Frame, pieces: &[Piece], out: &mut Vec<u8>);
 

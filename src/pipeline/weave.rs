@@ -158,6 +158,9 @@ impl Weaver {
                 let events = || whole.pieces.iter().filter_map(Piece::event);
                 if untouched && events().all(|event| encoder.in_step(event)) {
                     events().for_each(|event| encoder.passed(event));
+                    if events().all(|event| event.block().is_none() && event.stop().is_none()) {
+                        encoder.passed_frame(&whole.frame);
+                    }
                     return self.out.push_raw(&whole.frame);
                 }
                 let mut out = Vec::new();

@@ -50,6 +50,8 @@ pub(crate) struct Recorded {
     pub(crate) dialect: Dialect,
     /// Comma-separated features, as `text,tool,usage`.
     pub(crate) features: String,
+    /// Whether the official Python SDK accepts it.
+    pub(crate) accepted: bool,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -150,7 +152,8 @@ pub(crate) fn recorded(dialect: Dialect) -> Option<Vec<Recorded>> {
     let column = |name: &str| {
         header.iter().position(|title| *title == name).unwrap_or_else(|| panic!("MANIFEST.tsv has no column `{name}`"))
     };
-    let (file, folder, features) = (column("file"), column("dialect"), column("features"));
+    let (file, folder, features, verdict) =
+        (column("file"), column("dialect"), column("features"), column("sdk_verdict"));
     let streams: Vec<Recorded> = rows
         .map(|row| row.split('\t').collect::<Vec<_>>())
         .filter(|row| row[folder] == dialect.folder())
@@ -158,6 +161,7 @@ pub(crate) fn recorded(dialect: Dialect) -> Option<Vec<Recorded>> {
             name: row[file].to_owned(),
             dialect,
             features: row[features].to_owned(),
+            accepted: row[verdict] == "ok",
             bytes: read(&root.join(row[file])),
         })
         .collect();
@@ -197,10 +201,12 @@ mod tests {
     #[test]
     fn recorded_streams_are_all_there() {
         for dialect in [Dialect::Anthropic, Dialect::OpenaiChat, Dialect::OpenaiResponses] {
-            for stream in recorded(dialect).unwrap_or_default() {
+            let streams = recorded(dialect).unwrap_or_default();
+            for stream in &streams {
                 assert!(!stream.bytes.is_empty() && !stream.features.is_empty(), "{}", stream.name);
                 assert_eq!(stream.dialect, dialect);
             }
+            assert!(streams.is_empty() || streams.iter().any(|stream| stream.accepted));
         }
     }
 }

@@ -2,6 +2,10 @@
 
 // `cfg(test)` always holds here; it tells clippy that helpers are test code as well.
 #[cfg(test)]
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its own share")]
+mod common;
+#[cfg(test)]
 mod core;
 #[cfg(test)]
 mod envoy;

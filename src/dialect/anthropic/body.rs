@@ -49,10 +49,20 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
     let mut patch = Patch::default();
     let mut content: Vec<Vec<u8>> = Vec::new();
     let mut new: Option<(BlockKind, String)> = None;
+    let mut stays = None;
     for piece in pieces {
         let came = piece.origin.and_then(|origin| blocks.get((origin.slot as usize).checked_sub(1)?));
         match (&piece.body, came) {
-            (Body::Kept(Event::Open(..)), Some(block)) => content.push(block.raw().to_vec()),
+            (Body::Kept(Event::Open(id, _)), Some(block)) => {
+                content.push(block.raw().to_vec());
+                stays = Some(*id);
+            }
+            // Nothing is left of the text of a block that stays.
+            (Body::Gone(Event::Delta(id, _)), Some(block)) if stays == Some(*id) => {
+                if let Some(last) = content.last_mut() {
+                    *last = with_text(*block, &Text::default());
+                }
+            }
             (Body::Edited(Event::Delta(_, text)), Some(block)) => {
                 if let Some(last) = content.last_mut() {
                     *last = with_text(*block, text);
@@ -95,7 +105,13 @@ fn with_text(block: Value<'_>, text: &Text) -> Vec<u8> {
     let new = match kind {
         BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => {
             let input = text.decode();
-            if Value::parse(input.as_bytes()).is_ok() { input.into_owned().into_bytes() } else { quote(&input) }
+            if input.is_empty() {
+                b"{}".to_vec()
+            } else if Value::parse(input.as_bytes()).is_ok() {
+                input.into_owned().into_bytes()
+            } else {
+                quote(&input)
+            }
         }
         BlockKind::Text
         | BlockKind::Thinking

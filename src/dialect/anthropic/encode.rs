@@ -83,8 +83,10 @@ impl Encoder for StreamEncoder {
         let data = match event {
             Event::Start(start) => write::message_start(start),
             Event::Open(id, head) => {
-                let index = self.open_block(*id, head);
-                let content = write::content_block(&head.kind, "");
+                // Of our own there are calls and texts: see `write::content_block`.
+                let kind = if head.kind.tool_name().is_some() { head.kind.clone() } else { BlockKind::Text };
+                let content = write::content_block(&kind, "");
+                let index = self.open_block(*id, &BlockHead { kind, ..head.clone() });
                 return write::event(
                     &json!({"type": "content_block_start", "index": index, "content_block": content}),
                     out,
@@ -128,7 +130,9 @@ impl Encoder for StreamEncoder {
         self.write(&Event::Open(note, BlockHead { kind: BlockKind::Text, choice: 0, index: None }), out);
         self.write(&Event::Delta(note, Text::new(text)), out);
         self.write(&Event::Close(note), out);
-        let reason = Some(StopReason::EndTurn);
+        // A call that has left whole is run whatever comes behind it.
+        let calls = self.blocks.values().any(|block| block.kind.tool_name().is_some());
+        let reason = Some(if calls { StopReason::ToolUse } else { StopReason::EndTurn });
         self.write(&Event::Stop(Stop { choice: 0, reason, usage: Usage::default() }), out);
         self.write(&Event::End, out);
         true
@@ -163,9 +167,9 @@ impl StreamEncoder {
         let (kind, key) = match block.kind {
             BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => ("input_json_delta", "partial_json"),
             BlockKind::Thinking => ("thinking_delta", "thinking"),
-            BlockKind::Text | BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
-                ("text_delta", "text")
-            }
+            BlockKind::Text => ("text_delta", "text"),
+            // A block of these has no text that could be changed.
+            BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => return,
         };
         // Written by hand, because the text is escaped already and must stay as it is.
         let mut data =
@@ -185,6 +189,12 @@ impl StreamEncoder {
         for (origin, body) in run {
             let Some((event, edited)) = event_of(body) else {
                 self.shift -= i64::from(matches!(body, Body::Gone(Event::Open(..))));
+                // What citations behind it name is there no more.
+                if let Body::Gone(Event::Delta(id, _)) = body
+                    && let Some(block) = self.blocks.get_mut(id)
+                {
+                    block.edited = true;
+                }
                 continue;
             };
             if let Event::Extra(id, Extra::Citation) = event

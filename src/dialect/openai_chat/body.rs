@@ -12,7 +12,7 @@ use crate::{
 use super::{
     FUNCTION, StreamEncoder,
     decode::start,
-    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, tool_body},
+    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, repeats, tool_body},
     stop_reason, stop_word, write,
 };
 
@@ -129,7 +129,7 @@ fn patch_choice(choice: Value<'_>, parts: &[(Slot, &Part<'_>)], added: &[Added],
                 Left::Edited(text) => {
                     patch.replace(value.span(), quote(&text));
                     if field == Field::Thinking {
-                        removed.push("reasoning_details");
+                        removed.extend(repeats(message, value));
                     }
                 }
                 Left::Kept => {}

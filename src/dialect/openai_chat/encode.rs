@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     FUNCTION,
-    parts::{Field, Part, THINKING_KEYS, What, parts, tool_body},
+    parts::{Field, Part, THINKING_KEYS, What, choice_number, parts, repeats, tool_body},
     stop_word, write,
 };
 
@@ -93,6 +93,13 @@ impl Encoder for StreamEncoder {
             | Event::End
             | Event::Opaque
             | Event::Eof => {}
+        }
+    }
+
+    fn passed_frame(&mut self, frame: &Frame) {
+        let data = frame.data().unwrap_or_default();
+        if let Ok(value) = Value::parse(&data) {
+            self.note_choices(value);
         }
     }
 
@@ -200,6 +207,13 @@ impl StreamEncoder {
         }
     }
 
+    /// A choice has begun, and its role is said, with the first chunk that names it.
+    fn note_choices(&mut self, value: Value<'_>) {
+        for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
+            self.choices.entry(choice_number(choice, position)).or_default();
+        }
+    }
+
     fn chunk(&self, choice: u32, delta: &[u8], finish: Option<&StopReason>, out: &mut Vec<u8>) {
         write::chunk(self.start.as_ref().unwrap_or(&Start::default()), choice, delta, finish, out);
     }
@@ -256,6 +270,7 @@ impl StreamEncoder {
             }
             return;
         };
+        self.note_choices(value);
         let mut patch = Patch::default();
         let mut says = value.get("choices").is_none();
         let parts = parts(value, "delta");
@@ -290,7 +305,15 @@ impl StreamEncoder {
         for (slot, part) in parts {
             let left = |(origin, body): &&(Origin, &Body)| origin.slot == *slot && event_of(body).is_some();
             let events: Vec<_> = run.iter().filter(left).collect();
-            let stays = !events.is_empty() || (!share.said.contains(slot) && share.first);
+            let stays = match part.what {
+                // Blocks close in the name of the reason too; the reason itself is said where the choice stops.
+                What::Finish { .. } => {
+                    events.iter().any(|(_, body)| event_of(body).is_some_and(|(event, _)| event.stop().is_some()))
+                }
+                What::Text { .. } | What::Item { .. } | What::Tool { .. } | What::Function { .. } => {
+                    !events.is_empty() || (!share.said.contains(slot) && share.first)
+                }
+            };
             is_said |= stays;
             match part.what {
                 What::Text { value, field } => {
@@ -298,7 +321,9 @@ impl StreamEncoder {
                     text_changed |= changed && field == Field::Content;
                     match field {
                         Field::Thinking if !stays => gone_keys.extend(THINKING_KEYS),
-                        Field::Thinking if changed => gone_keys.push("reasoning_details"),
+                        Field::Thinking if changed => {
+                            gone_keys.extend(delta.into_iter().flat_map(|delta| repeats(delta, value)))
+                        }
                         Field::Content | Field::Refusal if !stays => gone_keys.push(field.key()),
                         Field::Thinking | Field::Content | Field::Refusal => {}
                     }

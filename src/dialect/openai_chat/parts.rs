@@ -64,12 +64,17 @@ impl Field {
 /// The keys under which compatible servers repeat the thinking that another key says.
 pub(super) const THINKING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
 
+/// The keys of `holder` that repeat the thinking that `said` says.
+pub(super) fn repeats(holder: Value<'_>, said: Value<'_>) -> impl Iterator<Item = &'static str> {
+    let span = said.span();
+    THINKING_KEYS.into_iter().filter(move |key| holder.get(key).is_some_and(|value| value.span() != span))
+}
+
 /// The parts of a chunk (`holder` is `delta`) or of a completion (`holder` is `message`). The slot of `parts[n]` is n + 1.
 pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
     let mut out = Vec::new();
     for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
-        let index = choice.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
-        let index = index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX));
+        let index = choice_number(choice, position);
         let mut push = |what| out.push(Part { choice: index, position, what });
         let mut thinking_said = false;
         for member in choice.get(holder).into_iter().flat_map(Value::members) {
@@ -94,6 +99,12 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
         }
     }
     out
+}
+
+/// The number of a choice: its `index`, or its place where a server leaves that out.
+pub(super) fn choice_number(choice: Value<'_>, position: usize) -> u32 {
+    let index = choice.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
+    index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX))
 }
 
 fn text<'a>(field: Field, value: Value<'a>, push: &mut impl FnMut(What<'a>)) {

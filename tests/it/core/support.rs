@@ -1,51 +1,86 @@
-//! Runs bodies through the pipeline with given policies.
+//! Streams to run, policies to run over them, and the loop that runs them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context as Wakeup, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use luthien::{
     dialect::WireError,
+    journal::Fact,
     model::{BlockHead, CallHead, Dialect, Failure, FailureKind},
     pipeline::{Response, ResponseLimits, Runner, Setup, Stopped, select},
     policies,
     policy::{Context, Entry, Factory, Mode, OnFault, Policy, Release, Rules, Selector, Watch},
 };
 
+use crate::common::streams::{self, Class};
+
 /// A stream of the vectors or of the recordings.
 pub struct Stream {
     pub name: String,
-    pub class: String,
+    /// `None`: a recording.
+    pub class: Option<Class>,
+    /// A recording that the official SDK accepts.
+    pub accepted: bool,
     pub dialect: Dialect,
     pub body: Bytes,
 }
 
-pub fn streams_dir() -> Option<PathBuf> {
-    std::env::var_os("LUTHIEN_STREAMS_DIR").map(PathBuf::from)
+impl Stream {
+    /// Whether a provider may send it and a client reads it without complaint.
+    pub fn is_good(&self) -> bool {
+        self.class.map_or(self.accepted, |class| matches!(class, Class::Legal | Class::Rewrite))
+    }
 }
 
-/// Every vector and every recording in the two dialects.
+const DIALECTS: [(streams::Dialect, Dialect); 2] =
+    [(streams::Dialect::Anthropic, Dialect::AnthropicMessages), (streams::Dialect::OpenaiChat, Dialect::OpenaiChat)];
+
+/// Every vector in the two dialects, and every recording where there are any.
 pub fn streams() -> Vec<Stream> {
+    DIALECTS
+        .into_iter()
+        .flat_map(|(folder, dialect)| vectors(folder, dialect).chain(recorded(folder, dialect)))
+        .collect()
+}
+
+fn vectors(folder: streams::Dialect, dialect: Dialect) -> impl Iterator<Item = Stream> {
+    streams::vectors(folder).into_iter().map(move |vector| Stream {
+        name: vector.name,
+        class: Some(vector.class),
+        accepted: false,
+        dialect,
+        body: vector.bytes.into(),
+    })
+}
+
+fn recorded(folder: streams::Dialect, dialect: Dialect) -> impl Iterator<Item = Stream> {
+    streams::recorded(folder).unwrap_or_default().into_iter().map(move |stream| Stream {
+        name: stream.name,
+        class: None,
+        accepted: stream.accepted,
+        dialect,
+        body: stream.bytes.into(),
+    })
+}
+
+/// The vector of that name.
+pub fn vector(name: &str) -> Stream {
+    streams().into_iter().find(|stream| stream.name == name).unwrap_or_else(|| panic!("there is no stream `{name}`"))
+}
+
+/// A stream of the dialect from the data of its events.
+pub fn stream_of(dialect: Dialect, data: &[&str]) -> Bytes {
     let mut out = Vec::new();
-    let Some(dir) = streams_dir() else { return out };
-    let expected: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(dir.join("vectors/expected.json")).unwrap()).unwrap();
-    for (folder, dialect) in [("anthropic", Dialect::AnthropicMessages), ("openai-chat", Dialect::OpenaiChat)] {
-        for kind in ["vectors", "recorded"] {
-            let mut files: Vec<_> = std::fs::read_dir(dir.join(kind).join(folder))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .filter(|path| path.extension().is_some_and(|ext| ext == "sse"))
-                .collect();
-            files.sort();
-            for file in files {
-                let name = format!("{folder}/{}", file.file_stem().unwrap().to_string_lossy());
-                let class = expected[&name]["class"].as_str().unwrap_or("recorded").to_owned();
-                out.push(Stream { name, class, dialect, body: std::fs::read(file).unwrap().into() });
-            }
-        }
+    for data in data {
+        let name = serde_json::from_str::<serde_json::Value>(data).ok();
+        let name = name.as_ref().and_then(|data| data["type"].as_str());
+        luthien::wire::write_event(name.filter(|_| dialect == Dialect::AnthropicMessages), data.as_bytes(), &mut out);
     }
-    assert!(out.len() > 100);
-    out
+    out.into()
 }
 
 pub fn call(dialect: Dialect) -> Arc<CallHead> {
@@ -64,6 +99,10 @@ pub fn call(dialect: Dialect) -> Arc<CallHead> {
 }
 
 pub fn rules(factories: Vec<Arc<dyn Factory>>) -> Arc<Rules> {
+    rules_with(factories, Release::Block, OnFault::Closed)
+}
+
+pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: OnFault) -> Arc<Rules> {
     let entries = factories
         .into_iter()
         .enumerate()
@@ -73,17 +112,17 @@ pub fn rules(factories: Vec<Arc<dyn Factory>>) -> Arc<Rules> {
             factory,
             selects: Selector::default(),
             mode: Mode::Enforce,
-            on_fault: OnFault::Closed,
+            on_fault,
             timeout: Duration::from_secs(5),
         })
         .collect();
-    Arc::new(Rules { hash: "test".into(), release: Release::Block, entries })
+    Arc::new(Rules { hash: "test".into(), release, entries })
 }
 
 /// A built-in policy from its config.
-pub fn built_in(name: &str, config: serde_json::Value) -> Arc<dyn Factory> {
+pub fn built_in(name: &str, config: &serde_json::Value) -> Arc<dyn Factory> {
     let kind = policies::all().iter().find(|kind| kind.name == name).unwrap();
-    (kind.build)(&config).unwrap_or_else(|problems| panic!("{problems:?}"))
+    (kind.build)(config).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// Watches everything and keeps everything.
@@ -104,50 +143,101 @@ impl Policy for WatchAll {
 pub const LIMITS: ResponseLimits =
     ResponseLimits { event: 16 << 20, body: 32 << 20, held: 32 << 20, synthetic: 1 << 20 };
 
-pub fn response(dialect: Dialect, rules: &Arc<Rules>) -> Response {
+fn setup(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> (Setup, Vec<Runner>) {
     let call = call(dialect);
-    let runners: Vec<Runner> = select(rules, &call);
-    let setup = Setup { dialect, call: call.id.clone(), include_usage: false, release: rules.release, limits: LIMITS };
+    let runners = select(rules, &call);
+    (Setup { dialect, call: call.id.clone(), include_usage: false, release: rules.release, limits }, runners)
+}
+
+pub fn response(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> Response {
+    let (setup, runners) = setup(dialect, rules, limits);
     Response::stream(setup, runners)
 }
 
-/// Runs a stream as the driver does: every stop becomes the dialect's error event.
-pub fn run(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, size: usize) -> Vec<Bytes> {
-    let mut response = response(dialect, rules);
-    let mut out = Vec::new();
-    let mut wakeup = std::task::Context::from_waker(futures::task::noop_waker_ref());
-    let mut step = |response: &mut Response, outcome: Result<(), Stopped>| {
-        if let Err(stopped) = outcome {
-            stop(response, stopped);
-        }
-        while let std::task::Poll::Ready(outcome) = response.poll_decisions(&mut wakeup) {
-            if let Err(stopped) = outcome {
-                stop(response, stopped);
-            }
-        }
-        if let Some(Err(failure)) = response.over() {
-            response.fail(&failure);
-        }
-        out.extend(response.take_output());
-    };
-    for chunk in body.chunks(size.max(1)) {
-        let outcome = response.push(&body.slice_ref(chunk));
-        step(&mut response, outcome);
-        if response.is_done() {
-            return out;
-        }
-    }
-    let outcome = response.finish();
-    step(&mut response, outcome);
-    assert!(response.is_done(), "nothing may be left undecided");
-    out
+/// One answer on its way, driven as the gateway drives it: every stop becomes the dialect's last words.
+pub struct Run {
+    pub response: Response,
+    pub facts: Vec<Fact>,
+    /// What left, piece by piece.
+    pub out: Vec<Bytes>,
 }
 
-fn stop(response: &mut Response, stopped: Stopped) {
-    match stopped {
-        Stopped::Refused(refusal) => response.refuse(&refusal),
-        Stopped::Failed(failure) => response.fail(&failure),
+impl Run {
+    pub fn stream(dialect: Dialect, rules: &Arc<Rules>) -> Self {
+        Self::new(response(dialect, rules, LIMITS))
     }
+
+    pub fn body(dialect: Dialect, rules: &Arc<Rules>) -> Self {
+        let (setup, runners) = setup(dialect, rules, LIMITS);
+        Self::new(Response::body(setup, runners))
+    }
+
+    pub fn new(response: Response) -> Self {
+        Self { response, facts: Vec::new(), out: Vec::new() }
+    }
+
+    /// Takes a chunk, and looks once whether later decisions have come.
+    pub fn push(&mut self, chunk: &Bytes) {
+        if !self.response.is_done() {
+            let outcome = self.response.push(chunk);
+            self.step(outcome);
+            self.poll();
+        }
+    }
+
+    /// The body is over: waits for every decision.
+    pub fn finish(&mut self) {
+        if self.response.is_done() {
+            return;
+        }
+        let outcome = self.response.finish();
+        self.step(outcome);
+        for _ in 0..10_000 {
+            if self.response.is_done() {
+                return;
+            }
+            self.poll();
+        }
+        panic!("nothing may be left undecided");
+    }
+
+    fn poll(&mut self) {
+        let mut wakeup = Wakeup::from_waker(futures::task::noop_waker_ref());
+        if let Poll::Ready(outcome) = self.response.poll_decisions(&mut wakeup) {
+            self.step(outcome);
+        }
+    }
+
+    fn step(&mut self, outcome: Result<(), Stopped>) {
+        match outcome {
+            Ok(()) => {}
+            Err(Stopped::Refused(refusal)) => self.response.refuse(&refusal),
+            Err(Stopped::Failed(failure)) => self.response.fail(&failure),
+        }
+        if let Some(Err(failure)) = self.response.over() {
+            self.response.fail(&failure);
+        }
+        self.out.extend(self.response.take_output());
+        self.facts.extend(self.response.take_facts());
+    }
+}
+
+/// Runs a stream in chunks of one size.
+pub fn run(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes, size: usize) -> Run {
+    let mut run = Run::stream(dialect, rules);
+    for chunk in body.chunks(size.max(1)) {
+        run.push(&body.slice_ref(chunk));
+    }
+    run.finish();
+    run
+}
+
+/// Runs a body that is not streamed.
+pub fn run_body(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes) -> Bytes {
+    let mut run = Run::body(dialect, rules);
+    run.push(body);
+    run.finish();
+    run.out.concat().into()
 }
 
 pub fn error_event(dialect: Dialect, failure: &Failure) -> Vec<u8> {
