@@ -12,6 +12,7 @@ mod errors;
 mod openai_chat;
 mod path;
 mod runs;
+mod shape;
 
 use std::collections::HashSet;
 
@@ -32,6 +33,9 @@ pub use path::{Endpoint, endpoint, error_dialect};
 pub trait Decoder: Send {
     /// Adds what `frame` says to `out`, each event with the slot of the frame that says it. At least one.
     fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable>;
+
+    /// Whether a policy can judge what `frame` says: readers must not differ in what they make of it.
+    fn check(&self, frame: &Frame) -> Result<(), Undecodable>;
 
     /// Whether the body may end here: the dialect's end, or an error, was said.
     fn is_complete(&self) -> bool;
@@ -65,6 +69,9 @@ pub trait Encoder: Send {
     fn keepalive(&self, out: &mut Vec<u8>);
 }
 
+/// More blocks than any answer has; what goes beyond is an attack on whoever keeps account of them.
+const MOST_BLOCKS: usize = 10_000;
+
 /// What a frame or a body says cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -91,6 +98,16 @@ pub fn decode_body(dialect: Dialect, body: &Bytes) -> Result<Vec<(Event, Slot)>,
     match dialect {
         Dialect::AnthropicMessages => anthropic::decode_body(body),
         Dialect::OpenaiChat => openai_chat::decode_body(body),
+    }
+}
+
+/// Whether a policy can judge what a whole answer says: readers must not differ in what they make of it.
+pub fn check_body(dialect: Dialect, body: &Bytes) -> Result<(), Undecodable> {
+    // What is no JSON is told when it is read.
+    let Ok(value) = Value::parse(body) else { return Ok(()) };
+    match dialect {
+        Dialect::AnthropicMessages => anthropic::check_body(value),
+        Dialect::OpenaiChat => openai_chat::check_body(value),
     }
 }
 
@@ -187,8 +204,9 @@ fn usage(dialect: Dialect, value: Value<'_>) -> Usage {
         Dialect::AnthropicMessages => {
             let cached = count("cache_read_input_tokens");
             let uncached = count("input_tokens");
-            let input =
-                uncached.map(|tokens| tokens + cached.unwrap_or(0) + count("cache_creation_input_tokens").unwrap_or(0));
+            let also = [cached, count("cache_creation_input_tokens")];
+            let input = uncached
+                .map(|tokens| also.into_iter().flatten().fold(tokens, |sum: u64, more| sum.saturating_add(more)));
             Usage { input, cached, output: count("output_tokens") }
         }
         Dialect::OpenaiChat => Usage {

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, Decoder, WireError},
+    dialect::{self, Decoder, Undecodable, WireError},
     journal::Fact,
     model::{Dialect, Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     policy::Release,
@@ -64,6 +64,8 @@ pub struct Response {
     facts: Vec<Fact>,
     usage: Usage,
     provider_failed: bool,
+    /// No frame has come.
+    is_first: bool,
     state: State,
 }
 
@@ -110,6 +112,7 @@ impl Response {
             facts: Vec::new(),
             usage: Usage::default(),
             provider_failed: false,
+            is_first: true,
             state: State::Running,
             setup,
         }
@@ -263,35 +266,54 @@ impl Response {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
-        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(()) };
-        let mut events = Vec::new();
-        match decoder.decode(&frame, &mut events) {
-            Ok(()) => self.events(frame, events),
-            Err(error) if self.enforces() => Err(bad_answer(format!("the provider's answer cannot be read: {error}"))),
-            Err(_) => self.events(frame, vec![(Event::Opaque, 0)]),
+        match self.read(&frame) {
+            Ok(events) => self.events(frame, events),
+            Err(error) => self.unreadable(frame, &error),
         }
     }
 
     /// A last frame without its blank line passes if it can be read and is withheld if not.
     fn last_frame(&mut self, frame: Option<Frame>) -> Result<(), Stopped> {
-        let (Some(frame), Source::Stream { decoder, .. }) = (frame, &mut self.source) else { return Ok(()) };
-        let mut events = Vec::new();
-        match decoder.decode(&frame, &mut events) {
-            Ok(()) => self.events(frame, events),
-            Err(error) if frame.is_ended() && self.enforces() => {
-                Err(bad_answer(format!("the provider's answer cannot be read: {error}")))
-            }
-            Err(_) if frame.is_ended() => self.events(frame, vec![(Event::Opaque, 0)]),
+        let Some(frame) = frame else { return Ok(()) };
+        match self.read(&frame) {
+            Ok(events) => self.events(frame, events),
+            Err(error) if frame.is_ended() => self.unreadable(frame, &error),
             Err(_) => Ok(()),
         }
     }
 
     fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
-        match dialect::decode_body(self.setup.dialect, &body) {
-            Ok(events) => self.events(Frame::new(body, true), events),
-            Err(error) if self.enforces() => Err(bad_answer(format!("the provider's answer cannot be read: {error}"))),
-            Err(_) => self.events(Frame::new(body, true), vec![(Event::Opaque, 0)]),
+        let checked = if self.enforces() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
+        let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));
+        let frame = Frame::new(body, true);
+        match decoded {
+            Ok(events) => self.events(frame, events),
+            Err(error) => self.unreadable(frame, &error),
         }
+    }
+
+    /// What a frame says. While a policy enforces, it must also say it to every reader alike.
+    fn read(&mut self, frame: &Frame) -> Result<Vec<(Event, Slot)>, Undecodable> {
+        let enforces = self.enforces();
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(Vec::new()) };
+        if enforces {
+            if frame.has_stray_mark(is_first) {
+                return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
+            }
+            decoder.check(frame)?;
+        }
+        let mut events = Vec::new();
+        decoder.decode(frame, &mut events)?;
+        Ok(events)
+    }
+
+    /// What cannot be read passes as it is where nobody enforces, and otherwise ends the answer.
+    fn unreadable(&mut self, frame: Frame, error: &Undecodable) -> Result<(), Stopped> {
+        if self.enforces() {
+            return Err(bad_answer(format!("the provider's answer cannot be read: {error}")));
+        }
+        self.events(frame, vec![(Event::Opaque, 0)])
     }
 
     fn truncated(&self) -> Option<Failure> {
@@ -367,7 +389,7 @@ impl Response {
 }
 
 fn limited(limit: &'static str, bytes: usize) -> Stopped {
-    let message = format!("the answer is larger than the gateway handles ({limit}, {bytes} bytes)");
+    let message = format!("the answer is larger than the gateway handles: {limit} ({bytes} bytes)");
     Stopped::Failed(Failure::new(FailureKind::LimitReached, message).by_limit(limit))
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
@@ -58,6 +58,13 @@ impl Frame {
             joined.extend_from_slice(self.raw.get(line).unwrap_or_default());
         }
         Some(joined.freeze())
+    }
+
+    /// Whether a line begins with a byte order mark, which some readers remove and others take for a part of the name of the
+    /// field. One may stand before the first line of a stream.
+    pub fn has_stray_mark(&self, is_first: bool) -> bool {
+        let at_start = |at: usize| at == 0 || matches!(self.raw.get(at - 1), Some(b'\n' | b'\r'));
+        memmem::find_iter(&self.raw, BOM).any(|at| at_start(at) && !(is_first && at == 0))
     }
 
     /// The same frame with other data: every other line stays, the data stands where the first `data:` line stood.

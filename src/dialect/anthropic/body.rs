@@ -21,6 +21,9 @@ const MESSAGE: Slot = 0;
 /// Reads a whole message as a short stream.
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let message = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
+    if message.str_at("type").as_deref() == Some("error") {
+        return Ok(vec![(Event::Error(String::new()), MESSAGE)]);
+    }
     if message.str_at("type").as_deref() != Some("message") {
         return Err(Undecodable("the answer is not a message object".to_owned()));
     }

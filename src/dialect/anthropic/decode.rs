@@ -1,17 +1,17 @@
 //! Frames of a Messages stream, read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
 use crate::{
-    dialect::{Decoder, Undecodable, usage},
+    dialect::{Decoder, MOST_BLOCKS, Undecodable, usage},
     json::{Kind, Text, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
     wire::Frame,
 };
 
-use super::{block_kind, stop_reason, text_key};
+use super::{block_kind, shape, stop_reason, text_key};
 
 /// Slot of a block's first text, where it stands in the frame that opens the block.
 pub(super) const FIRST_TEXT: Slot = 1;
@@ -20,6 +20,8 @@ pub(super) const FIRST_TEXT: Slot = 1;
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
     open: HashMap<u64, (BlockId, BlockKind)>,
+    /// Every number that a block has had: readers put what comes under a number again into the old block.
+    seen: HashSet<u64>,
     blocks: u32,
     started: bool,
     complete: bool,
@@ -72,6 +74,14 @@ impl Decoder for StreamDecoder {
         Ok(())
     }
 
+    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
+        match frame.data().as_deref().map(Value::parse) {
+            Some(Ok(value)) => shape::check_event(value, frame.event()),
+            // What is no JSON is told when it is read.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.complete
     }
@@ -100,9 +110,13 @@ impl StreamDecoder {
         self.blocks += 1;
         let kind = block_kind(block);
         let first = text_key(&kind).and_then(|key| whole_text(block.get(key)?, data));
-        if self.open.insert(at, (id, kind.clone())).is_some() {
-            return Err(Undecodable(format!("block {at} starts while it is open")));
+        if !self.seen.insert(at) {
+            return Err(Undecodable(format!("block {at} starts twice")));
         }
+        if self.seen.len() > MOST_BLOCKS {
+            return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} blocks")));
+        }
+        self.open.insert(at, (id, kind.clone()));
         out.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), 0));
         out.extend(first.map(|text| (Event::Delta(id, text), FIRST_TEXT)));
         Ok(())

@@ -7,6 +7,7 @@ mod body;
 mod decode;
 mod encode;
 mod request;
+mod shape;
 mod write;
 
 use crate::{
@@ -19,6 +20,11 @@ pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;
 pub(super) use request::request;
 pub(super) use write::error_json;
+
+/// Whether a policy can judge a message.
+pub(super) fn check_body(value: Value<'_>) -> Result<(), super::Undecodable> {
+    shape::check_message(value)
+}
 
 /// What a content block is.
 fn block_kind(block: Value<'_>) -> BlockKind {

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     FUNCTION, StreamEncoder,
-    decode::start,
+    decode::{says_error, start},
     parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, repeats, tool_body},
     stop_reason, stop_word, write,
 };
@@ -19,6 +19,9 @@ use super::{
 /// Reads a whole completion as a short stream.
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let value = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
+    if says_error(value) && value.some("choices").is_none() {
+        return Ok(vec![(Event::Error(String::new()), CARRIER)]);
+    }
     if value.get("choices").is_none_or(|choices| choices.kind() != Kind::Array) {
         return Err(Undecodable("the answer is not a completion: it has no choices".to_owned()));
     }

@@ -1,11 +1,12 @@
 //! Frames of a Chat Completions stream, read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 
 use crate::{
-    dialect::{Decoder, Undecodable, usage},
+    dialect::{Decoder, MOST_BLOCKS, Undecodable, usage},
     json::{Kind, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
     wire::Frame,
@@ -14,13 +15,14 @@ use crate::{
 use super::{
     FUNCTION,
     parts::{CARRIER, Field, Part, What, parts, tool_body},
-    stop_reason,
+    shape, stop_reason,
 };
 
 /// Reads the frames of one Chat Completions stream.
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
-    open: BTreeMap<u32, Vec<(Key, BlockId)>>,
+    open: BTreeMap<u32, IndexMap<Key, BlockId>>,
+    closed: HashSet<(u32, Key)>,
     names: HashMap<BlockId, String>,
     /// The last tool call of each choice, for servers that leave out `index`.
     last_tool: HashMap<u32, (u32, String)>,
@@ -32,7 +34,7 @@ pub(crate) struct StreamDecoder {
 }
 
 /// What identifies a block of a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Text(Field),
     Tool(u32),
@@ -65,7 +67,7 @@ impl Decoder for StreamDecoder {
         if value.kind() != Kind::Object {
             return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
         }
-        if let Some(error) = value.some("error").or(named_error.then_some(value)) {
+        if let Some(error) = value.some("error").filter(|_| says_error(value)).or(named_error.then_some(value)) {
             let message = error.str_at("message").or(error.as_str()).unwrap_or_default().into_owned();
             self.error(message, out);
             return Ok(());
@@ -75,6 +77,16 @@ impl Decoder for StreamDecoder {
             self.part(part, slot, &data, out)?;
         }
         Ok(())
+    }
+
+    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
+        let data = frame.data();
+        // What is no JSON is told when it is read.
+        let Some(Ok(value)) = data.as_deref().map(Value::parse) else { return Ok(()) };
+        if frame.event() == Some(b"error") && value.some("choices").is_some() {
+            return Err(Undecodable("an error event has an answer in it".to_owned()));
+        }
+        shape::check(value, "delta")
     }
 
     fn is_complete(&self) -> bool {
@@ -107,9 +119,12 @@ impl StreamDecoder {
         out: &mut Vec<(Event, Slot)>,
     ) -> Result<(), Undecodable> {
         self.choices.entry(part.choice).or_default();
+        if self.blocks as usize > MOST_BLOCKS {
+            return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} blocks")));
+        }
         match part.what {
             What::Text { field, value } | What::Item { field, value, .. } => {
-                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out);
+                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out)?;
                 let text = value.text_in(data).unwrap_or_default();
                 out.push((Event::Delta(id, text), slot));
             }
@@ -152,7 +167,7 @@ impl StreamDecoder {
             slot,
             || BlockKind::ToolCall { id: id.unwrap_or_default().into_owned(), name: name.clone() },
             out,
-        );
+        )?;
         let said = self.names.entry(block).or_default();
         let mut said_anything = known.is_none();
         if said.is_empty() && !name.is_empty() {
@@ -161,7 +176,7 @@ impl StreamDecoder {
                 said_anything = true;
                 out.push((Event::Name(block, name), slot));
             }
-        } else if !name.is_empty() && *said != name {
+        } else if !name.is_empty() && known.is_some() {
             // Some readers put names together and some take the last: what the client will call cannot be told.
             return Err(Undecodable(format!("a tool call is named `{said}` and then `{name}`")));
         }
@@ -186,7 +201,10 @@ impl StreamDecoder {
                 .ok_or_else(|| Undecodable(format!("a tool call has the index {}", index.raw_str())))?,
             (None, None) => 0,
             (None, Some((last, last_id))) if id.is_empty() || id == last_id.as_str() => *last,
-            (None, Some((last, _))) => last + 1,
+            (None, Some((last, _))) => last
+                .checked_add(1)
+                .filter(|index| *index != FUNCTION)
+                .ok_or_else(|| Undecodable("there are too many tool calls".to_owned()))?,
         };
         let id = if id.is_empty() { last.map(|(_, id)| id.clone()).unwrap_or_default() } else { id.into_owned() };
         self.last_tool.insert(choice, (index, id));
@@ -194,7 +212,7 @@ impl StreamDecoder {
     }
 
     fn find(&self, choice: u32, key: Key) -> Option<BlockId> {
-        self.open.get(&choice)?.iter().find(|(open, _)| *open == key).map(|(_, id)| *id)
+        self.open.get(&choice)?.get(&key).copied()
     }
 
     fn open_block(
@@ -204,28 +222,45 @@ impl StreamDecoder {
         slot: Slot,
         kind: impl FnOnce() -> BlockKind,
         out: &mut Vec<(Event, Slot)>,
-    ) -> BlockId {
+    ) -> Result<BlockId, Undecodable> {
         if let Some(id) = self.find(choice, key) {
-            return id;
+            return Ok(id);
+        }
+        // Some servers finish a choice with each of its calls. But what had an end and goes on is one text for clients, and
+        // none for whoever judged it; only behind the end of the stream they read nothing more.
+        if self.closed.contains(&(choice, key)) && !self.ended {
+            return Err(Undecodable(format!("choice {choice} goes on with what it had finished")));
         }
         let id = BlockId(self.blocks);
         self.blocks += 1;
-        self.open.entry(choice).or_default().push((key, id));
+        self.open.entry(choice).or_default().insert(key, id);
         let index = match key {
             Key::Tool(index) => index,
             Key::Text(_) => 0,
         };
         out.push((Event::Open(id, BlockHead { kind: kind(), choice, index: Some(index) }), slot));
-        id
+        Ok(id)
     }
 
     /// Everything of a choice is complete when the choice is: text may go on behind tool calls, and fragments of several
     /// calls may interleave.
     fn close(&mut self, choice: u32, slot: Slot, out: &mut Vec<(Event, Slot)>) {
-        for (_, id) in self.open.remove(&choice).unwrap_or_default() {
+        for (key, id) in self.open.remove(&choice).unwrap_or_default() {
+            self.closed.insert((choice, key));
             out.push((Event::Close(id), slot));
         }
     }
+}
+
+/// Whether an object says an error: an empty one, as some servers add to every chunk, does not.
+pub(super) fn says_error(value: Value<'_>) -> bool {
+    value.some("error").is_some_and(|error| match error.kind() {
+        Kind::Object => error.members().next().is_some(),
+        Kind::String => error.string_span().is_some_and(|span| !span.is_empty()),
+        Kind::Bool => error.as_bool() == Some(true),
+        Kind::Array | Kind::Number => true,
+        Kind::Null => false,
+    })
 }
 
 /// The head of a chunk or of a completion.

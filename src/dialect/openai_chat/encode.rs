@@ -370,6 +370,8 @@ impl StreamEncoder {
                 gone_keys.contains(&&*member.key) || (!share.first && !has_part(&member.key))
             });
         }
+        // What repeats the old text in keys that nobody reads.
+        patch.remove_members(choice, |member| ["message", "text"].contains(&&*member.key));
         // Log probabilities name the tokens of the old text.
         if text_changed && let Some(logprobs) = choice.some("logprobs") {
             patch.replace(logprobs.span(), "null");

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod parts;
 mod request;
+mod shape;
 mod write;
 
 use crate::{json::Value, model::StopReason};
@@ -18,6 +19,11 @@ pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;
 pub(super) use request::request;
 pub(super) use write::error_json;
+
+/// Whether a policy can judge a completion.
+pub(super) fn check_body(value: Value<'_>) -> Result<(), super::Undecodable> {
+    shape::check(value, "message")
+}
 
 /// The number of the block of the deprecated `function_call`, which has none on the wire.
 const FUNCTION: u32 = u32::MAX;

@@ -1,7 +1,7 @@
 //! What a chunk, or a whole completion, says: its parts in a fixed order.
 
 use crate::{
-    json::{Kind, Value},
+    json::Value,
     model::{BlockKind, Slot},
 };
 
@@ -82,7 +82,7 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
                 "content" => content(member.value, &mut push),
                 "refusal" => text(Field::Refusal, member.value, &mut push),
                 "reasoning_content" | "reasoning" if !thinking_said => {
-                    thinking_said = member.value.kind() == Kind::String;
+                    thinking_said = member.value.string_span().is_some_and(|span| !span.is_empty());
                     text(Field::Thinking, member.value, &mut push);
                 }
                 "tool_calls" => {
@@ -116,14 +116,16 @@ fn text<'a>(field: Field, value: Value<'a>, push: &mut impl FnMut(What<'a>)) {
 fn content<'a>(value: Value<'a>, push: &mut impl FnMut(What<'a>)) {
     text(Field::Content, value, push);
     for (position, item) in value.items().enumerate() {
-        let nested = item.get("thinking").map(|thinking| thinking.items().find_map(|item| item.some("text")));
-        let (field, value) = match nested {
-            Some(nested) => (Field::Thinking, nested.or(item.get("thinking"))),
-            None => (Field::Content, item.get("text")),
+        let mut said = |field, value: Option<Value<'a>>| {
+            if let Some(value) = value.filter(|value| value.string_span().is_some_and(|span| !span.is_empty())) {
+                push(What::Item { field, position, value });
+            }
         };
-        if let Some(value) = value.filter(|value| value.string_span().is_some_and(|span| !span.is_empty())) {
-            push(What::Item { field, position, value });
+        if let Some(thinking) = item.some("thinking") {
+            said(Field::Thinking, Some(thinking));
+            thinking.items().for_each(|inner| said(Field::Thinking, inner.get("text")));
         }
+        said(Field::Content, item.get("text"));
     }
 }
 

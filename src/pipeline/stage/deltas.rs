@@ -119,8 +119,9 @@ impl Deltas {
             .collect();
         let passed = self.edits.iter().take_while(|edit| touches(edit, &delta, end, last) || edit.range.start < end);
         self.written = self.written.max(passed.count());
-        // What lies wholly behind is done with.
-        let done = self.edits.iter().take(self.written).take_while(|edit| edit.range.end <= end).count();
+        // What lies wholly behind is done with; a character that was cut in two stands in the next delta as well.
+        let behind = self.held.front().map_or(end, |next| next.start.min(end));
+        let done = self.edits.iter().take(self.written).take_while(|edit| edit.range.end <= behind).count();
         self.edits.drain(..done);
         self.written -= done;
         let (Body::Kept(Event::Delta(_, text)) | Body::Edited(Event::Delta(_, text))) = &piece.body else {

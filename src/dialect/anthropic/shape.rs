@@ -1,0 +1,59 @@
+//! What an event or a message must look like for a policy to judge it.
+
+use crate::{
+    dialect::{
+        Undecodable,
+        shape::{member, object, unique},
+    },
+    json::{Kind, Value},
+};
+
+/// Checks an event of a stream. `name` is what its `event:` line says.
+pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
+    object(event, "an event of the stream")?;
+    unique(event, &["type", "index", "message", "content_block", "delta"])?;
+    let kind = member(event, "type", &[Kind::String])?.and_then(Value::as_str);
+    if let (Some(kind), Some(name)) = (&kind, name)
+        && kind.as_bytes() != name
+    {
+        let name = String::from_utf8_lossy(name);
+        return Err(Undecodable(format!("an event is named `{name}` and says that it is `{kind}`")));
+    }
+    if let Some(message) = member(event, "message", &[Kind::Object])? {
+        unique(message, &["content"])?;
+        let content = member(message, "content", &[Kind::Array])?;
+        if content.is_some_and(|content| content.items().next().is_some()) {
+            return Err(Undecodable("message_start has content, which belongs into blocks".to_owned()));
+        }
+    }
+    if let Some(content) = member(event, "content_block", &[Kind::Object])? {
+        block(content)?;
+    }
+    if let Some(delta) = member(event, "delta", &[Kind::Object])? {
+        unique(delta, &["type", "text", "thinking", "partial_json", "stop_reason"])?;
+    }
+    Ok(())
+}
+
+/// Checks a whole message.
+pub(super) fn check_message(message: Value<'_>) -> Result<(), Undecodable> {
+    object(message, "the answer")?;
+    unique(message, &["type", "content", "stop_reason"])?;
+    member(message, "content", &[Kind::Array])?.into_iter().flat_map(Value::items).try_for_each(block)
+}
+
+fn block(block: Value<'_>) -> Result<(), Undecodable> {
+    object(block, "a content block")?;
+    unique(block, &["type", "text", "thinking", "id", "name", "input", "tool_use_id"])?;
+    let Some(kind) = member(block, "type", &[Kind::String])?.and_then(Value::as_str) else {
+        return Err(Undecodable("a content block has no type".to_owned()));
+    };
+    // Some readers look at the type without its case, or not at all.
+    if kind.chars().any(|char| !(char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')) {
+        return Err(Undecodable(format!("a content block is of the type `{kind}`")));
+    }
+    for key in ["text", "thinking", "id", "name"] {
+        member(block, key, &[Kind::String])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What the codecs hold a provider's JSON to while a policy enforces.
+//!
+//! Readers differ in what they make of a key that stands twice, of a number where a string belongs, of an error beside an
+//! answer. What one client would show and another would not, no policy can judge: it counts as unreadable. Without an
+//! enforcing policy nothing of this is asked, and the bytes pass as they are.
+
+use crate::json::{Kind, Value};
+
+use super::Undecodable;
+
+/// Fails if one of `keys` stands twice in an object.
+pub(super) fn unique(object: Value<'_>, keys: &[&str]) -> Result<(), Undecodable> {
+    let mut seen = 0_u64;
+    for member in object.members() {
+        let Some(number) = keys.iter().position(|key| *key == member.key) else { continue };
+        let bit = 1 << (number % 64);
+        if seen & bit != 0 {
+            return Err(Undecodable(format!("the key `{}` stands twice in one object", member.key)));
+        }
+        seen |= bit;
+    }
+    Ok(())
+}
+
+/// A member, which must be of one of these kinds if it is there and not `null`.
+pub(super) fn member<'a>(object: Value<'a>, key: &str, kinds: &[Kind]) -> Result<Option<Value<'a>>, Undecodable> {
+    let value = object.some(key);
+    match value {
+        Some(value) if !kinds.contains(&value.kind()) => {
+            Err(Undecodable(format!("`{key}` is {}", named(value.kind()))))
+        }
+        value => Ok(value),
+    }
+}
+
+/// A member that must not be there, or be `null`.
+pub(super) fn absent(object: Value<'_>, key: &str) -> Result<(), Undecodable> {
+    member(object, key, &[]).map(drop)
+}
+
+/// Something that must be an object.
+pub(super) fn object(value: Value<'_>, what: &str) -> Result<(), Undecodable> {
+    if value.kind() == Kind::Object {
+        return Ok(());
+    }
+    Err(Undecodable(format!("{what} is {}", named(value.kind()))))
+}
+
+fn named(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Object => "an object, where none belongs",
+        Kind::Array => "a list, where none belongs",
+        Kind::String => "a string, where none belongs",
+        Kind::Number => "a number, where none belongs",
+        Kind::Bool => "true or false, where neither belongs",
+        Kind::Null => "null, where that does not belong",
+    }
+}
