@@ -21,6 +21,8 @@ use super::{
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
     open: BTreeMap<u32, Vec<(Key, BlockId)>>,
+    /// What was complete when its choice was.
+    complete: Vec<(u32, Key)>,
     names: HashMap<BlockId, String>,
     /// The last tool call of each choice, for servers that leave out `index`.
     last_tool: HashMap<u32, (u32, String)>,
@@ -49,6 +51,8 @@ impl Decoder for StreamDecoder {
             for choice in self.open.keys().copied().collect::<Vec<_>>() {
                 self.close(choice, CARRIER, out);
             }
+            // Most clients stop reading here; those that read on begin anew.
+            self.complete.clear();
             self.ended = true;
             out.push((Event::End, CARRIER));
             return Ok(());
@@ -109,17 +113,17 @@ impl StreamDecoder {
         self.choices.entry(part.choice).or_default();
         match part.what {
             What::Text { field, value } | What::Item { field, value, .. } => {
-                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out);
+                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out)?;
                 let text = value.text_in(data).unwrap_or_default();
                 out.push((Event::Delta(id, text), slot));
             }
             What::Tool { entry, .. } => {
                 let index = self.tool_index(part.choice, entry)?;
                 let (body, key) = tool_body(entry).unzip();
-                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out);
+                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out)?;
             }
             What::Function { call } => {
-                self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out);
+                self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out)?;
             }
             What::Finish { value } => {
                 self.close(part.choice, slot, out);
@@ -143,7 +147,7 @@ impl StreamDecoder {
         slot: Slot,
         data: &Bytes,
         out: &mut Vec<(Event, Slot)>,
-    ) {
+    ) -> Result<(), Undecodable> {
         let name = body.and_then(|body| body.str_at("name")).unwrap_or_default().into_owned();
         let known = self.find(choice, key);
         let block = self.open_block(
@@ -152,7 +156,7 @@ impl StreamDecoder {
             slot,
             || BlockKind::ToolCall { id: id.unwrap_or_default().into_owned(), name: name.clone() },
             out,
-        );
+        )?;
         let said = self.names.entry(block).or_default();
         let mut said_anything = known.is_none();
         if said.as_str() != name && !name.is_empty() {
@@ -168,6 +172,7 @@ impl StreamDecoder {
             None if said_anything => {}
             None => out.push((Event::Extra(block, Extra::Other), slot)),
         }
+        Ok(())
     }
 
     /// The number of a tool call. Servers that leave it out are understood by the id: a new one is a new call.
@@ -200,9 +205,13 @@ impl StreamDecoder {
         slot: Slot,
         kind: impl FnOnce() -> BlockKind,
         out: &mut Vec<(Event, Slot)>,
-    ) -> BlockId {
+    ) -> Result<BlockId, Undecodable> {
         if let Some(id) = self.find(choice, key) {
-            return id;
+            return Ok(id);
+        }
+        // A client adds it to what policies have decided on as a whole.
+        if self.complete.contains(&(choice, key)) {
+            return Err(Undecodable(format!("choice {choice} goes on behind its finish_reason")));
         }
         let id = BlockId(self.blocks);
         self.blocks += 1;
@@ -212,13 +221,14 @@ impl StreamDecoder {
             Key::Text(_) => 0,
         };
         out.push((Event::Open(id, BlockHead { kind: kind(), choice, index: Some(index) }), slot));
-        id
+        Ok(id)
     }
 
     /// Everything of a choice is complete when the choice is: text may go on behind tool calls, and fragments of several
     /// calls may interleave.
     fn close(&mut self, choice: u32, slot: Slot, out: &mut Vec<(Event, Slot)>) {
-        for (_, id) in self.open.remove(&choice).unwrap_or_default() {
+        for (key, id) in self.open.remove(&choice).unwrap_or_default() {
+            self.complete.push((choice, key));
             out.push((Event::Close(id), slot));
         }
     }
