@@ -322,7 +322,7 @@ impl StreamEncoder {
                     match field {
                         Field::Thinking if !stays => gone_keys.extend(THINKING_KEYS),
                         Field::Thinking if changed => {
-                            gone_keys.extend(delta.into_iter().flat_map(|delta| repeats(delta, value)))
+                            gone_keys.extend(delta.into_iter().flat_map(|delta| repeats(delta, value)));
                         }
                         Field::Content | Field::Refusal if !stays => gone_keys.push(field.key()),
                         Field::Thinking | Field::Content | Field::Refusal => {}
