@@ -51,6 +51,8 @@ impl Decoder for StreamDecoder {
             for choice in self.open.keys().copied().collect::<Vec<_>>() {
                 self.close(choice, CARRIER, out);
             }
+            // Most clients stop reading here; those that read on begin anew.
+            self.complete.clear();
             self.ended = true;
             out.push((Event::End, CARRIER));
             return Ok(());

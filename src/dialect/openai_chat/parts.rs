@@ -94,7 +94,9 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
                 _ => {}
             }
         }
-        if let Some(value) = choice.some("finish_reason") {
+        // Some servers write an empty reason into every chunk.
+        let reason = choice.some("finish_reason").filter(|value| !value.string_span().is_some_and(Span::is_empty));
+        if let Some(value) = reason {
             push(What::Finish { value });
         }
     }

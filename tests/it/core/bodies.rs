@@ -178,7 +178,9 @@ fn check_random(name: &str, dialect: Dialect, body: &Bytes, seeds: &[u64]) {
     let mut model = Model::new(dialect, &reader::body(dialect, body));
     let factory = |script: &Script| -> Arc<dyn Factory> { Arc::new(Lots { script: *script, patience: 7 }) };
     let out = run_body(dialect, &rules(scripts.iter().map(factory).collect()), body);
-    scripts.iter().for_each(|script| model.apply(script));
+    for script in &scripts {
+        model.apply(script);
+    }
     let (expected, changed) = model.finish();
     let [found, expected] =
         [reader::body(dialect, &out), expected].map(|answer| format!("{:#}", comparable(answer.normal(dialect))));

@@ -27,10 +27,9 @@ fn vectors() -> impl Iterator<Item = &'static Stream> {
 
 /// The events of a body, as they came.
 fn frames(body: &Bytes) -> Vec<Bytes> {
-    let mut framer = luthien::wire::Framer::new(16 << 20);
-    let mut frames = Vec::new();
-    framer.push(body, &mut frames).unwrap();
-    frames.iter().map(|frame| frame.raw().clone()).collect()
+    let mut out = Vec::new();
+    luthien::wire::Framer::new(16 << 20).push(body, &mut out).unwrap();
+    out.iter().map(|frame| frame.raw().clone()).collect()
 }
 
 /// Pushes so many events of a stream, then ends it.

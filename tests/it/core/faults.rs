@@ -47,7 +47,7 @@ impl Factory for Faulty {
 }
 
 impl Faulty {
-    fn at<T>(&self, hook: Hook, value: T) -> Outcome<T> {
+    fn at<T>(self, hook: Hook, value: T) -> Outcome<T> {
         match (self.0 == hook, self.1) {
             (true, How::Panics | How::PanicsLater) => panic!("as the test asks"),
             (true, _) => Err(fault("as the test asks")),

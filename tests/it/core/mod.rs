@@ -1,5 +1,7 @@
 //! The pipeline over streams, from bytes to bytes.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names the cases that it is about")]
+
 mod blocked;
 mod bodies;
 mod corpus;

@@ -178,3 +178,24 @@ fn a_block_of_a_policys_own_is_text_to_anthropic_whatever_it_is_called() {
     assert_eq!(read["blocks"][0][1], "", "a block that has no text keeps none");
     assert_eq!((&read["blocks"][1][0], &read["blocks"][1][1]), (&"Text".into(), &"thought".into()));
 }
+
+#[test]
+fn a_text_that_goes_on_behind_its_end_is_not_let_through_in_two_halves() {
+    let chunk = |content: &str, finish: &str| {
+        format!(
+            r#"{{"id":"c","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{{"content":"{content}"}},"finish_reason":{finish}}}]}}"#
+        )
+    };
+    let replace = super::support::built_in("string_replacement", &serde_json::json!({"replacements": {"secret": "X"}}));
+    let rules = rules(vec![replace]);
+    let run = |data: &[&str]| {
+        let out = run(Dialect::OpenaiChat, &rules, &stream_of(Dialect::OpenaiChat, data), 7).out.concat();
+        validator::problems(Dialect::OpenaiChat, &out);
+        String::from_utf8(out).unwrap()
+    };
+    let out = run(&[&chunk("sec", "\"stop\""), &chunk("ret", "null"), "[DONE]"]);
+    assert!(!out.contains("ret\"") && out.contains("cannot be read"), "{out}");
+    // Some servers say an empty reason with every chunk: that is none.
+    let out = run(&[&chunk("sec", "\"\""), &chunk("ret", "\"\""), &chunk("", "\"stop\""), "[DONE]"]);
+    assert!(out.contains("\"X\"") && !out.contains("sec"), "{out}");
+}

@@ -200,9 +200,12 @@ fn in_deltas(dialect: Dialect, deltas: &[&str]) -> Stream {
     Stream { name: format!("{deltas:?}"), class: None, accepted: true, dialect, body }
 }
 
+/// Deltas, what is replaced by what, and whether whatever the case.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], bool);
+
 #[test]
 fn matches_span_deltas_escapes_and_halves_of_pairs() {
-    let cases: [(&[&str], &[(&str, &str)], bool); 12] = [
+    let cases: [Case; 12] = [
         (&["a sk-", "live", "-1 b"], &[("sk-live", "X")], false),
         (&["\\u0073k", "-\\u006cive"], &[("sk-live", "X")], false),
         (&["\\ud83d", "\\ude00 ok"], &[("😀", ":)")], false),

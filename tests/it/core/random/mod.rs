@@ -64,7 +64,7 @@ impl Script {
         let edits_at_all = matches!(of.0, "text" | "refusal" | "thinking");
         while let Some(char) = text[at..].chars().next() {
             let chance = lot((self.seed, "edit", of, at));
-            if !complete && lot((self.seed, "stop", of, at, text.len())) % 8 == 0 {
+            if !complete && lot((self.seed, "stop", of, at, text.len())).is_multiple_of(8) {
                 return (edits, at);
             }
             let chars = usize::try_from(chance % 3).unwrap() + 1;
@@ -85,7 +85,7 @@ impl Script {
             at = end;
         }
         let can_append = complete && self.appends && edits_at_all && (of.0 == "text" || !text.is_empty());
-        if can_append && lot((self.seed, "append", of)) % 4 == 0 {
+        if can_append && lot((self.seed, "append", of)).is_multiple_of(4) {
             edits.push((at, at, "+end".to_owned()));
         }
         (edits, at)

@@ -189,7 +189,9 @@ impl Answer {
             }
         }
         // The deprecated `function_call`, which has no id, stands beside the list.
-        tools.values_mut().for_each(|tools| tools.sort_by_key(|tool| tool[0] == ""));
+        for tools in tools.values_mut() {
+            tools.sort_by_key(|tool| tool[0] == "");
+        }
         for text in out.values_mut().flat_map(BTreeMap::values_mut) {
             *text = sse::joined(text, false);
         }

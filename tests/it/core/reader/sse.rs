@@ -91,17 +91,14 @@ pub fn with_halves(text: &str) -> String {
         out.push_str(&rest[..at]);
         let escape = rest.get(at..at + 6).and_then(|escape| escape.strip_prefix("\\u"));
         let unit = escape.and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        let len = match unit {
-            Some(unit @ 0xd800..=0xdfff) => {
-                out.push(char::from_u32(HALVES + unit - 0xd800).unwrap());
-                6
-            }
-            _ => {
-                let len = (at + 1..=rest.len()).find(|end| *end > at + 1 && rest.is_char_boundary(*end));
-                let len = len.unwrap_or(rest.len()) - at;
-                out.push_str(&rest[at..at + len]);
-                len
-            }
+        let len = if let Some(unit @ 0xd800..=0xdfff) = unit {
+            out.push(char::from_u32(HALVES + unit - 0xd800).unwrap());
+            6
+        } else {
+            // The backslash and the character behind it.
+            let len: usize = rest[at..].chars().take(2).map(char::len_utf8).sum();
+            out.push_str(&rest[at..at + len]);
+            len
         };
         rest = &rest[at + len..];
     }

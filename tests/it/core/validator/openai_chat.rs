@@ -13,12 +13,25 @@ use super::{
 struct Checker {
     problems: Vec<String>,
     choices: BTreeMap<u64, Choice>,
-    /// Whether the last chunk says token counts.
-    usage: bool,
-    /// Whether an earlier one did and the last does not.
-    usage_lost: bool,
-    ended: bool,
-    failed: bool,
+    usage: Usage,
+    end: End,
+}
+
+/// Token counts, which every chunk sets anew.
+#[derive(Default, PartialEq)]
+enum Usage {
+    #[default]
+    Unsaid,
+    Said,
+    TakenBack,
+}
+
+#[derive(Default, PartialEq)]
+enum End {
+    #[default]
+    Ahead,
+    Done,
+    Error,
 }
 
 #[derive(Default)]
@@ -52,10 +65,10 @@ impl Checker {
     }
 
     fn event(&mut self, event: &Sse) {
-        self.expect(!self.ended, "something stands behind the end");
+        self.expect(self.end == End::Ahead, "something stands behind the end");
         if event.data.trim() == "[DONE]" {
             self.expect(event.data == "[DONE]", "[DONE] is not exact");
-            self.ended = true;
+            self.end = End::Done;
             return;
         }
         let Some(data) = sse::json(&event.data) else {
@@ -64,15 +77,17 @@ impl Checker {
         };
         if !data["error"].is_null() {
             self.expect(data["error"]["message"].is_string(), "an error without a message");
-            (self.ended, self.failed) = (true, true);
+            self.end = End::Error;
             return;
         }
         let Some(choices) = data["choices"].as_array() else {
             return self.expect(false, "choices is not an array");
         };
-        let usage = !data["usage"].is_null();
-        self.usage_lost = (self.usage || self.usage_lost) && !usage;
-        self.usage = usage;
+        self.usage = match (&self.usage, data["usage"].is_null()) {
+            (_, false) => Usage::Said,
+            (Usage::Unsaid, true) => Usage::Unsaid,
+            (Usage::Said | Usage::TakenBack, true) => Usage::TakenBack,
+        };
         let chunk = data["object"] == "chat.completion.chunk";
         self.expect(chunk || choices.iter().all(|choice| choice["delta"].is_null()), "a chunk is not called one");
         for choice in choices {
@@ -92,8 +107,9 @@ impl Checker {
 
     fn end(&mut self) {
         let finished = !self.choices.is_empty() && self.choices.values().all(|choice| choice.finish.is_some());
-        self.expect(self.failed || !self.usage_lost, "usage is not last");
-        self.expect(self.failed || finished, "a choice has no finish_reason");
+        let failed = self.end == End::Error;
+        self.expect(failed || self.usage != Usage::TakenBack, "usage is not last");
+        self.expect(failed || finished, "a choice has no finish_reason");
     }
 }
 
