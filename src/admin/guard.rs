@@ -1,6 +1,6 @@
 //! Who may read the admin listener.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -67,7 +67,7 @@ fn is_local(host: &str) -> bool {
         Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
         None => host.split_once(':').map_or(host, |(name, _)| name),
     };
-    matches!(name, "localhost" | "127.0.0.1" | "::1")
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_local() {
-        for host in ["localhost", "localhost:8081", "127.0.0.1:1", "[::1]:8081"] {
+        for host in ["localhost", "LOCALHOST:8081", "127.0.0.1:1", "127.0.0.2", "[::1]:8081"] {
             assert!(is_local(host), "{host}");
         }
         for host in ["", "example.com", "localhost.example.com:80", "127.0.0.1.example.com", "[::2]", "evil"] {

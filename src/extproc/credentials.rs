@@ -49,8 +49,18 @@ enum Key {
 pub(super) enum Client {
     /// It used one of our keys, in these headers, which are never forwarded.
     Known { name: String, headers: Vec<&'static str> },
-    /// The provider judges.
+    /// The provider judges what it sent.
     Unjudged,
+}
+
+impl Client {
+    /// Whether it may use `credential`. A key of ours is for those whom we know, unless we ask nobody who he is.
+    pub(super) fn may_use(&self, credential: &Credential, keys: &ClientKeys) -> bool {
+        match (self, credential) {
+            (Self::Unjudged, Credential::Ours(_)) => keys.auth == ClientAuth::Passthrough,
+            (Self::Known { .. }, _) | (Self::Unjudged, Credential::Passthrough) => true,
+        }
+    }
 }
 
 impl LiveSecret {
@@ -70,16 +80,23 @@ impl LiveSecret {
     pub(super) fn get(&self) -> Secret {
         match self {
             Self::Fixed(secret) => secret.clone(),
+            Self::File { last, .. } => self.current().unwrap_or_else(|| last.load().1.clone()),
+        }
+    }
+
+    /// The secret as it stands in its file right now. `None`: the file is gone or empty.
+    fn current(&self) -> Option<Secret> {
+        match self {
+            Self::Fixed(secret) => Some(secret.clone()),
             Self::File { path, last } => {
-                let current = last.load();
-                let now = modified(path);
-                if now != current.0
-                    && let Ok(secret) = from_file(path)
-                {
-                    last.store(Arc::new((now, secret.clone())));
-                    return secret;
+                let known = last.load();
+                let now = modified(path)?;
+                if known.0 == Some(now) {
+                    return Some(known.1.clone());
                 }
-                current.1.clone()
+                let secret = from_file(path).ok()?;
+                last.store(Arc::new((Some(now), secret.clone())));
+                Some(secret)
             }
         }
     }
@@ -127,7 +144,8 @@ impl ClientKeys {
         let digest = Secret::new(candidate)?.digest();
         let fits = |key: &Key| match key {
             Key::Digest(key) => digests_equal(key, &digest),
-            Key::Secret(secret) => digests_equal(&secret.get().digest(), &digest),
+            // A key whose file was removed or emptied is revoked.
+            Key::Secret(secret) => secret.current().is_some_and(|secret| digests_equal(&secret.digest(), &digest)),
         };
         self.keys.iter().fold(None, |found, (name, key)| if fits(key) { Some(name.as_str()) } else { found })
     }
@@ -135,12 +153,14 @@ impl ClientKeys {
 
 /// The keys that a client presents, wherever its SDK puts them, with their headers.
 fn presented(headers: &HeaderView) -> Vec<(&'static str, &str)> {
-    let bearer = headers.get("authorization").and_then(|value| {
+    // Several lines of a header may come as one, with commas between.
+    let each = |name| headers.all(name).flat_map(|value| value.split(',')).map(str::trim);
+    let bearer = each("authorization").filter_map(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(("authorization", key.trim()))
     });
-    let plain = ["x-api-key", "api-key"].into_iter().filter_map(|name| Some((name, headers.get(name)?)));
-    bearer.into_iter().chain(plain).collect()
+    let plain = ["x-api-key", "api-key"].into_iter().flat_map(|name| each(name).map(move |value| (name, value)));
+    bearer.chain(plain).collect()
 }
 
 /// The header that shows a key to a provider. Both vendors accept these from every version of their API.

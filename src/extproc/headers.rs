@@ -29,6 +29,11 @@ impl HeaderView {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a header.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// A header's value, empty where there is none.
     pub(super) fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()

@@ -104,7 +104,14 @@ impl Response {
     fn new(setup: Setup, source: Source, weaver: Weaver, runners: Vec<Runner>) -> Self {
         Self {
             source,
-            stages: runners.into_iter().filter(|runner| !runner.is_skipped()).map(Stage::new).collect(),
+            stages: runners
+                .into_iter()
+                .filter(|runner| !runner.is_skipped())
+                .map(|mut runner| {
+                    runner.set_budget(setup.limits.synthetic);
+                    Stage::new(runner)
+                })
+                .collect(),
             gate: Gate::new(setup.release),
             repair: Repair::new(setup.dialect),
             weaver,
@@ -154,7 +161,8 @@ impl Response {
                 None
             }
         };
-        self.end(failure)
+        self.end(failure)?;
+        self.check_limits()
     }
 
     /// The provider's body ends here, because of `failure`: what is decided still leaves, then the client is told.
@@ -377,7 +385,9 @@ impl Response {
         if matches!(self.source, Source::Stream { .. }) && self.held() > self.setup.limits.held {
             return Err(limited("limits.held", self.setup.limits.held));
         }
-        if self.weaver.synthetic() > self.setup.limits.synthetic {
+        // An answer whose end has left cannot be taken back.
+        let is_open = matches!(self.state, State::Running) || matches!(self.source, Source::Body { .. });
+        if is_open && self.weaver.synthetic() > self.setup.limits.synthetic {
             return Err(limited("limits.synthetic", self.setup.limits.synthetic));
         }
         Ok(())

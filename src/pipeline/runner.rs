@@ -22,6 +22,8 @@ pub struct Runner {
     call: Arc<CallHead>,
     policy: Box<dyn Policy>,
     skipped: bool,
+    /// How many bytes its edits may still add.
+    budget: usize,
     facts: Vec<Fact>,
 }
 
@@ -58,6 +60,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             call: Arc::clone(call),
             policy: entry.factory.begin(call),
             skipped: false,
+            budget: usize::MAX,
             facts: Vec::new(),
         })
         .collect()
@@ -87,6 +90,23 @@ impl Runner {
     /// Whether a fault took it out of the call.
     pub fn is_skipped(&self) -> bool {
         self.skipped
+    }
+
+    /// How many bytes its edits may still add.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Sets how many bytes its edits may add (`limits.synthetic`).
+    pub(super) fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
+    /// Its edits add so many bytes. More than it may is a fault of the policy.
+    pub(super) fn spend(&mut self, grown: usize) -> Outcome<()> {
+        let left = self.budget.checked_sub(grown);
+        self.budget = left.unwrap_or(0);
+        left.map(drop).ok_or_else(|| fault("its edits make the answer larger than limits.synthetic allows"))
     }
 
     /// What happened since the last time.

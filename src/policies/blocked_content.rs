@@ -1,6 +1,6 @@
 //! `blocked_content`: no byte of a match is released.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use regex::Regex;
 use regex_automata::{
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    model::{Block, BlockHead, BlockKind, CallHead, Refusal},
+    model::{Block, BlockHead, BlockId, BlockKind, CallHead, Refusal},
     policy::{BlockText, Context, Edits, Factory, Fate, Halt, Outcome, Policy, Step, Watch},
 };
 
@@ -76,6 +76,8 @@ struct Blocked {
 struct BlockedContent {
     shared: Arc<Blocked>,
     cache: Option<Cache>,
+    /// How much text must be held of each block before it is searched again.
+    patience: HashMap<BlockId, usize>,
 }
 
 struct Shared(Arc<Blocked>);
@@ -117,7 +119,7 @@ fn last_line(error: &str) -> &str {
 
 impl Factory for Shared {
     fn begin(&self, _call: &CallHead) -> Box<dyn Policy> {
-        Box::new(BlockedContent { shared: Arc::clone(&self.0), cache: None })
+        Box::new(BlockedContent { shared: Arc::clone(&self.0), cache: None, patience: HashMap::new() })
     }
 }
 
@@ -139,6 +141,12 @@ impl Policy for BlockedContent {
 
     fn on_delta(&mut self, cx: &mut Context<'_>, block: &BlockText<'_>, _edits: &mut Edits) -> Outcome<usize> {
         let shared = Arc::clone(&self.shared);
+        // Held text is searched from its beginning each time. A long one waits until there is a good deal more of it, so that
+        // the work stays in proportion; to hold for longer is always safe.
+        let held = block.text.len() - block.decided;
+        if !block.complete && self.patience.get(&block.id).is_some_and(|patience| held < *patience) {
+            return Ok(block.decided);
+        }
         let matched = shared.patterns.iter().position(|pattern| {
             let found = pattern.find_at(block.text, block.decided);
             // At the end of a text that goes on, `$` and `\b` may be true only for now.
@@ -152,7 +160,10 @@ impl Policy for BlockedContent {
             return Ok(block.text.len());
         }
         let cache = self.cache.get_or_insert_with(|| shared.automaton.create_cache());
-        Ok(first_open(&shared.automaton, cache, block.text, block.decided))
+        let open = first_open(&shared.automaton, cache, block.text, block.decided);
+        let left = block.text.len() - open;
+        self.patience.insert(block.id, if left > PATIENT { left + left / 8 } else { 0 });
+        Ok(open)
     }
 
     fn on_block(&mut self, cx: &mut Context<'_>, block: Block) -> Step<Fate> {
@@ -185,6 +196,9 @@ impl Blocked {
         Halt::Refuse(Refusal::new("", self.settings.message.clone()))
     }
 }
+
+/// Held text up to this length is searched with every delta, in bytes.
+const PATIENT: usize = 512;
 
 /// The first place from which a match could still come, if more text follows; the end of the text where there is none.
 fn first_open(automaton: &DFA, cache: &mut Cache, text: &str, from: usize) -> usize {

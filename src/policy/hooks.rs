@@ -113,17 +113,22 @@ pub struct BlockText<'a> {
     pub id: BlockId,
     /// What the block is.
     pub head: &'a BlockHead,
-    /// Everything up to now, as the provider (or the policy before) wrote it.
+    /// The text up to now, as the provider (or the policy before) wrote it: all of it, or, of a long one, at least the last
+    /// 4 KiB of what is decided and everything behind.
     pub text: &'a str,
-    /// Up to here it has left, or is decided: edits begin here or later.
+    /// Up to here in `text` it has left, or is decided: edits begin here or later.
     pub decided: usize,
     /// Whether this is all.
     pub complete: bool,
 }
 
 /// Edits of a block's text.
-#[derive(Debug, Default)]
-pub struct Edits(Vec<Edit>);
+#[derive(Debug)]
+pub struct Edits {
+    asked: Vec<Edit>,
+    budget: usize,
+    grown: usize,
+}
 
 /// The end of an answer.
 #[derive(Debug, Clone, Default)]
@@ -176,14 +181,29 @@ impl fmt::Display for Halt {
 }
 
 impl Edits {
+    /// No edits yet; all together may add `budget` bytes to the text.
+    pub fn within(budget: usize) -> Self {
+        Self { asked: Vec::new(), budget, grown: 0 }
+    }
+
     /// Replaces a range of the block's text; an empty range inserts. In ascending order, without overlap.
     pub fn replace(&mut self, range: Range<usize>, with: impl Into<String>) {
-        self.0.push(Edit { range, with: with.into() });
+        let with = with.into();
+        self.grown = self.grown.saturating_add(with.len().saturating_sub(range.len()));
+        // What is beyond the budget is not kept: the framework ends the answer.
+        if self.grown <= self.budget {
+            self.asked.push(Edit { range, with });
+        }
+    }
+
+    /// How many bytes they add to the text.
+    pub fn grown(&self) -> usize {
+        self.grown
     }
 
     /// What was asked for.
     pub fn into_inner(self) -> Vec<Edit> {
-        self.0
+        self.asked
     }
 }
 

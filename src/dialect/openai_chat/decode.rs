@@ -52,7 +52,7 @@ impl Decoder for StreamDecoder {
                 self.close(choice, CARRIER, out);
             }
             // Most clients stop reading here; those that read on begin anew.
-            self.complete.clear();
+            self.closed.clear();
             self.ended = true;
             out.push((Event::End, CARRIER));
             return Ok(());
@@ -229,8 +229,8 @@ impl StreamDecoder {
             return Ok(id);
         }
         // Some servers finish a choice with each of its calls. But what had an end and goes on is one text for clients, and
-        // none for whoever judged it; only behind the end of the stream they read nothing more.
-        if self.closed.contains(&(choice, key)) && !self.ended {
+        // none for whoever judged it.
+        if self.closed.contains(&(choice, key)) {
             return Err(Undecodable(format!("choice {choice} goes on with what it had finished")));
         }
         let id = BlockId(self.blocks);

@@ -1,7 +1,7 @@
 //! What a chunk, or a whole completion, says: its parts in a fixed order.
 
 use crate::{
-    json::Value,
+    json::{Span, Value},
     model::{BlockKind, Slot},
 };
 

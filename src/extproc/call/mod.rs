@@ -149,6 +149,8 @@ impl Call {
             if self.over {
                 return None;
             }
+            // A call that always has work must not keep others waiting.
+            tokio::task::consume_budget().await;
             let outcome = match self.wake().await {
                 Wake::Message(message) => {
                     // The other side is gone. Whatever was going on is dropped with this call.
@@ -296,7 +298,7 @@ impl Call {
             let mut out = answering.response.take_output();
             // What was decided before a failure still reaches the client. A refusal is better told as an HTTP error.
             let is_failure = matches!(stopped, Stopped::Failed(_));
-            if self.released || (is_failure && !out.is_empty()) {
+            if self.released || (is_failure && answering.is_stream && !out.is_empty()) {
                 match stopped {
                     Stopped::Refused(refusal) => answering.response.refuse(refusal),
                     Stopped::Failed(failure) => answering.response.fail(failure),

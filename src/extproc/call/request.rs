@@ -100,6 +100,7 @@ impl Call {
     pub(super) fn send_unread(&mut self, path: &str, headers: &HeaderView, client: &Client) -> Result<(), Stopped> {
         let gateway = Arc::clone(&self.gateway);
         let (upstream, dialect) = gateway.unread_upstream(headers, path).map_err(Stopped::Failed)?;
+        self.check_client(client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
         let changes = request_headers(upstream, dialect, client, path);
         let now = Instant::now();
@@ -162,6 +163,7 @@ impl Call {
         self.view = view;
         let gateway = Arc::clone(&self.gateway);
         let upstream = gateway.upstream(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
+        self.check_client(&upload.client, upstream)?;
         let head = Arc::new(self.head(&upload, upstream));
         self.books.model.clone_from(&head.model);
         self.books.session.clone_from(&head.session);
@@ -205,11 +207,16 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let Deciding { upload, body, head, .. } = *deciding;
         let upstream = gateway.upstream(head.dialect, request.model()).map_err(Stopped::Failed)?;
+        self.check_client(&upload.client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
         let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
-        let body = dialect::patch_request(&body, &request);
+        let (before, body) = (body.len(), dialect::patch_request(&body, &request));
+        let limit = self.gateway.settings.limits.synthetic.get();
+        if body.len() > before.saturating_add(limit) {
+            return limited(FailureKind::LimitReached, "limits.synthetic", "policies make the request too large");
+        }
         self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
         self.answer_request_trailers();
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
@@ -228,6 +235,14 @@ impl Call {
             sent: now,
         }));
         Ok(())
+    }
+
+    /// Whoever is not known here brings a credential of its own.
+    fn check_client(&self, client: &Client, upstream: &Upstream) -> Result<(), Stopped> {
+        if client.may_use(&upstream.credential, &self.gateway.clients) {
+            return Ok(());
+        }
+        failed(FailureKind::Unauthenticated, "the gateway does not know this key; send one of its client keys")
     }
 
     pub(super) fn answer_request_trailers(&mut self) {

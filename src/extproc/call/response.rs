@@ -36,6 +36,11 @@ impl Call {
         if details != "via_upstream" {
             return Err(Stopped::Failed(unreachable(&self.books.upstream, details)));
         }
+        // A client that followed it would go on without the gateway.
+        if matches!(self.phase, Phase::Asked(_)) && (300..400).contains(&self.books.status) {
+            let message = "the provider answered with a redirect; set its final address as the `url` of the upstream";
+            return failed(FailureKind::BadAnswer, message);
+        }
         let asked = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Asked(asked) if asked.endpoint.answers && (200..300).contains(&self.books.status) => asked,
             // Errors of the provider pass in its own words, and so does what is not an answer.
@@ -130,6 +135,10 @@ impl Call {
         }
         let mut changes = Headers::default();
         changes.set("x-luthien-call-id", &self.books.id);
+        // Only the gateway itself speaks under its name.
+        for name in ["x-luthien-policy", "x-luthien-dropped", "x-luthien-upstream"] {
+            changes.remove(name);
+        }
         if matches!(self.phase, Phase::Answering(_)) {
             // They speak of the provider's bytes, which may change.
             for name in ["etag", "digest", "content-md5", "repr-digest", "content-digest"] {

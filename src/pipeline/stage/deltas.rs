@@ -14,7 +14,10 @@ use super::{super::runner::Runner, edited};
 pub(super) struct Deltas {
     id: BlockId,
     head: BlockHead,
+    /// The text from `base` on. Of what is decided only the last part is kept, so that a long text does not grow here.
     text: String,
+    /// Where `text` begins in the block's whole text. Every other place here is one in the whole text.
+    base: usize,
     decoder: Decoder,
     held: VecDeque<Delta>,
     decided: usize,
@@ -39,6 +42,7 @@ impl Deltas {
             id,
             head,
             text: String::new(),
+            base: 0,
             decoder: Decoder::default(),
             held: VecDeque::new(),
             decided: 0,
@@ -65,10 +69,11 @@ impl Deltas {
 
     /// Takes more text and asks the policy. Returns whether it edited anything.
     pub(super) fn push(&mut self, text: &Text, runner: &mut Runner) -> Outcome<bool> {
-        let start = self.text.len();
+        let start = self.len();
         let was_open = self.decoder.is_open();
         let joined = self.decoder.push(text, &mut self.text);
-        let first_char = self.text.get(start..).and_then(|new| new.chars().next()).map_or(0, char::len_utf8);
+        let first_char =
+            self.text.get(start - self.base..).and_then(|new| new.chars().next()).map_or(0, char::len_utf8);
         if was_open && (joined || first_char > 0) {
             // The character that the delta before began is whole now: joined, or U+FFFD on its own.
             if let Some(last) = self.held.back_mut() {
@@ -76,7 +81,7 @@ impl Deltas {
             }
         }
         let start = if was_open && !joined { start + first_char } else { start };
-        let end = (!self.decoder.is_open()).then_some(self.text.len());
+        let end = (!self.decoder.is_open()).then_some(self.len());
         self.held.push_back(Delta { start, end, joined });
         self.ask(runner)
     }
@@ -86,7 +91,7 @@ impl Deltas {
         self.complete = true;
         self.decoder.finish(&mut self.text);
         if let Some(last) = self.held.back_mut() {
-            last.end = Some(self.text.len());
+            last.end = Some(self.base + self.text.len());
         }
         self.ask(runner)
     }
@@ -104,7 +109,7 @@ impl Deltas {
     /// Lets the next delta go, with the edits that touch it.
     pub(super) fn release(&mut self, piece: Piece) -> Option<Piece> {
         let Some(delta) = self.held.pop_front() else { return Some(piece) };
-        let end = delta.end.unwrap_or(self.text.len());
+        let end = delta.end.unwrap_or(self.len());
         let last = self.complete && self.held.is_empty();
         // The first delta that an edit touches says what stands in its place; in the others the range is only removed.
         let mine: Vec<Edit> = self
@@ -141,30 +146,42 @@ impl Deltas {
         (!rest.is_empty()).then(|| Piece::new(Event::Delta(self.id, Text::new(&rest))))
     }
 
+    /// The length of the whole text so far.
+    fn len(&self) -> usize {
+        self.base + self.text.len()
+    }
+
     fn ask(&mut self, runner: &mut Runner) -> Outcome<bool> {
-        let mut edits = Edits::default();
+        let mut edits = Edits::within(runner.budget());
         let view = BlockText {
             id: self.id,
             head: &self.head,
             text: &self.text,
-            decided: self.decided,
+            decided: self.decided - self.base,
             complete: self.complete,
         };
         let decided = runner.hook(|policy, cx| policy.on_delta(cx, &view, &mut edits))??;
-        let edits = edits.into_inner();
+        runner.spend(edits.grown())?;
+        let mut edits = edits.into_inner();
         self.check(&edits, decided)?;
-        self.decided = if self.complete { self.text.len() } else { decided };
+        for edit in &mut edits {
+            edit.range = edit.range.start + self.base..edit.range.end + self.base;
+        }
+        self.decided = if self.complete { self.len() } else { self.base + decided };
         let any = !edits.is_empty();
         self.edits.extend(edits);
+        self.forget();
         Ok(any)
     }
 
-    /// A policy that asks for what cannot be is at fault, and nothing of it is done.
+    /// A policy that asks for what cannot be is at fault, and nothing of it is done. Places are those of the view.
     fn check(&self, edits: &[Edit], decided: usize) -> Outcome<()> {
-        if decided < self.decided || decided > self.text.len() || !self.text.is_char_boundary(decided) {
-            return Err(fault(format!("on_delta decided up to {decided}, of {}..{}", self.decided, self.text.len())));
+        let before = self.decided - self.base;
+        if decided < before || !self.text.is_char_boundary(decided) {
+            return Err(fault(format!("on_delta decided up to {decided}, of {before}..{}", self.text.len())));
         }
-        let mut from = self.edits.last().map_or(self.decided, |edit| edit.range.end.max(self.decided));
+        let last = self.edits.last().map_or(0, |edit| edit.range.end.saturating_sub(self.base));
+        let mut from = last.max(before);
         for edit in edits {
             let fits = edit.range.start >= from && self.text.get(edit.range.clone()).is_some();
             if !fits {
@@ -174,7 +191,26 @@ impl Deltas {
         }
         Ok(())
     }
+
+    /// Lets go of text that was decided long ago.
+    fn forget(&mut self) {
+        let decided = self.decided - self.base;
+        if decided < FORGET {
+            return;
+        }
+        let mut cut = decided - REMEMBER;
+        while !self.text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.text.drain(..cut);
+        self.base += cut;
+    }
 }
+
+/// When this much of a text is decided, …
+const FORGET: usize = 64 << 10;
+/// … all but this much of it is let go of, in bytes. Policies may look back so far.
+const REMEMBER: usize = 4 << 10;
 
 /// Whether an edit touches a delta. An insertion belongs to the text behind it, or to the last delta.
 fn touches(edit: &Edit, delta: &Delta, end: usize, last: bool) -> bool {

@@ -291,6 +291,7 @@ impl Stage {
     fn decide(&mut self, id: BlockId, outcome: Outcome<Fate>) -> Result<(), Stopped> {
         if let Some(Watched::Whole(block)) = self.blocks.get_mut(&id) {
             let on = block.kind_name();
+            let outcome = outcome.and_then(|fate| self.runner.spend(block.growth(&fate)).map(|()| fate));
             match outcome {
                 Ok(fate) => {
                     if let Some(decision) = block.decide(fate) {

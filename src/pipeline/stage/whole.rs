@@ -73,6 +73,16 @@ impl Whole {
         Block { kind: self.head.kind.clone(), choice: self.head.choice, text: self.text.clone(), complete }
     }
 
+    /// How many bytes a decision adds.
+    pub(super) fn growth(&self, fate: &Fate) -> usize {
+        match fate {
+            Fate::Keep | Fate::Drop => 0,
+            Fate::Replace(blocks) => {
+                blocks.iter().map(|block| block.text.len()).sum::<usize>().saturating_sub(self.text.len())
+            }
+        }
+    }
+
     /// Takes the policy's decision. Returns the word for it, unless it changes nothing.
     pub(super) fn decide(&mut self, fate: Fate) -> Option<&'static str> {
         let mut plan = Plan { before: Vec::new(), itself: Itself::Gone, behind: Vec::new() };

@@ -1,5 +1,7 @@
 //! Finds strings in a text that is still growing.
 
+use std::ops::Range;
+
 use crate::json::Edit;
 
 use super::capitals::carry_over;
@@ -15,14 +17,6 @@ pub(super) struct Matcher {
 struct Pair {
     from: Vec<char>,
     to: String,
-}
-
-/// What a scan found.
-pub(super) struct Found {
-    /// The replacements, in order.
-    pub edits: Vec<Edit>,
-    /// Up to here nothing can become part of a match any more.
-    pub decided: usize,
 }
 
 /// How one string fits at one place.
@@ -58,15 +52,23 @@ impl Matcher {
 
     /// The replacements in a whole text.
     pub(super) fn edits(&self, text: &str) -> Vec<Edit> {
-        self.scan(text, 0, true).edits
+        let mut edits = Vec::new();
+        self.scan(text, 0, true, |range, with| edits.push(Edit { range, with }));
+        edits
     }
 
-    /// Looks for matches from `from` on. `complete`: no more text will follow.
+    /// Looks for matches from `from` on, and gives each with what stands in its place to `found`, in order. Returns up to
+    /// where nothing can become part of a match any more. `complete`: no more text will follow.
     ///
     /// At each place the strings are tried in order, and the first that fits is taken. One that fits as far as there is
     /// text might still fit, and stands before all behind it in the list: the text is held from there.
-    pub(super) fn scan(&self, text: &str, from: usize, complete: bool) -> Found {
-        let mut edits = Vec::new();
+    pub(super) fn scan(
+        &self,
+        text: &str,
+        from: usize,
+        complete: bool,
+        mut found: impl FnMut(Range<usize>, String),
+    ) -> usize {
         let mut at = from;
         'places: while let Some(rest) = text.get(at..) {
             let skip =
@@ -80,18 +82,18 @@ impl Matcher {
                         let matched = text.get(at..end).unwrap_or_default();
                         let with = if self.fold { carry_over(matched, &pair.to) } else { pair.to.clone() };
                         if with != matched {
-                            edits.push(Edit { range: at..end, with });
+                            found(at..end, with);
                         }
                         at = end;
                         continue 'places;
                     }
-                    Fit::SoFar if !complete => return Found { edits, decided: at },
+                    Fit::SoFar if !complete => return at,
                     Fit::SoFar | Fit::No => {}
                 }
             }
             at += text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
         }
-        Found { edits, decided: text.len() }
+        text.len()
     }
 
     fn fit(&self, pair: &Pair, text: &str, at: usize) -> Fit {
@@ -157,10 +159,11 @@ mod tests {
     #[test]
     fn holds_what_could_become_a_match() {
         let matcher = matcher(&[("sk-live", "[x]")], false);
-        assert_eq!(matcher.scan("key: sk", 0, false).decided, 5);
-        assert_eq!(matcher.scan("key: sk", 0, true).decided, 7);
-        assert_eq!(matcher.scan("key: sko", 5, false).decided, 8);
-        assert_eq!(matcher.scan("sk-sk-li", 0, false).decided, 3);
+        let decided = |text, from, complete| matcher.scan(text, from, complete, |_, _| {});
+        assert_eq!(decided("key: sk", 0, false), 5);
+        assert_eq!(decided("key: sk", 0, true), 7);
+        assert_eq!(decided("key: sko", 5, false), 8);
+        assert_eq!(decided("sk-sk-li", 0, false), 3);
     }
 
     #[test]
@@ -179,10 +182,11 @@ mod tests {
             let (mut edits, mut decided) = (Vec::new(), 0);
             for end in 0..=text.len() {
                 if end == text.len() || cuts.get(end).copied().unwrap_or(false) {
-                    let found = matcher.scan(&text[..end], decided, end == text.len());
-                    prop_assert!(found.decided >= decided);
-                    edits.extend(found.edits);
-                    decided = found.decided;
+                    let before = decided;
+                    decided = matcher.scan(&text[..end], decided, end == text.len(), |range, with| {
+                        edits.push(Edit { range, with });
+                    });
+                    prop_assert!(decided >= before);
                 }
             }
             prop_assert_eq!(edits, whole);

@@ -145,11 +145,7 @@ impl Policy for StringReplacement {
     }
 
     fn on_delta(&mut self, _cx: &mut Context<'_>, block: &BlockText<'_>, edits: &mut Edits) -> Outcome<usize> {
-        let found = self.matcher.scan(block.text, block.decided, block.complete);
-        for edit in found.edits {
-            edits.replace(edit.range, edit.with);
-        }
-        Ok(found.decided)
+        Ok(self.matcher.scan(block.text, block.decided, block.complete, |range, with| edits.replace(range, with)))
     }
 
     fn on_block(&mut self, _cx: &mut Context<'_>, block: Block) -> Step<Fate> {
