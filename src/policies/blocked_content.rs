@@ -127,15 +127,17 @@ impl Policy for BlockedContent {
     fn on_block_start(&mut self, _cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         let settings = &self.shared.settings;
         match block.kind {
-            BlockKind::Text | BlockKind::Refusal if settings.on_match == OnMatch::Refuse => Watch::Deltas,
-            BlockKind::Text | BlockKind::Refusal => Watch::Whole,
+            // What is of a kind that nobody here knows may be prose.
+            BlockKind::Text | BlockKind::Refusal | BlockKind::Other(_) if settings.on_match == OnMatch::Refuse => {
+                Watch::Deltas
+            }
+            BlockKind::Text | BlockKind::Refusal | BlockKind::Other(_) => Watch::Whole,
             BlockKind::Thinking if settings.include_thinking => Watch::Whole,
             BlockKind::ToolCall { .. } if settings.include_tool_calls => Watch::Whole,
             BlockKind::Thinking
             | BlockKind::ToolCall { .. }
             | BlockKind::ServerTool { .. }
-            | BlockKind::ServerResult { .. }
-            | BlockKind::Other(_) => Watch::Ignore,
+            | BlockKind::ServerResult { .. } => Watch::Ignore,
         }
     }
 

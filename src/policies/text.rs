@@ -2,13 +2,14 @@
 
 use crate::{
     json::{Edit, Text, literals},
-    model::BlockHead,
+    model::{BlockHead, BlockKind},
     policy::Watch,
 };
 
-/// Watches prose as it comes, and nothing else.
+/// Watches prose as it comes, and nothing else. What is of a kind that nobody here knows may be prose.
 pub(super) fn prose_in_deltas(block: &BlockHead) -> Watch {
-    if block.kind.is_prose() { Watch::Deltas } else { Watch::Ignore }
+    let is_unknown = matches!(block.kind, BlockKind::Other(_));
+    if block.kind.is_prose() || is_unknown { Watch::Deltas } else { Watch::Ignore }
 }
 
 /// The strings in a JSON text, decoded: keys and values.

@@ -80,6 +80,8 @@ fn globs(pointer: &str, patterns: &[String], problems: &mut Vec<Problem>) -> Glo
 
 impl Lists {
     fn denies(&self, tool: &str) -> bool {
+        // Whoever runs it may forgive a space.
+        let tool = tool.trim();
         self.deny.is_match(tool) || self.allow.as_ref().is_some_and(|allow| !allow.is_match(tool))
     }
 }

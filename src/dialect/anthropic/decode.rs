@@ -131,7 +131,7 @@ impl StreamDecoder {
         let delta_type = delta.str_at("type").unwrap_or_default();
         let fits = match (&*delta_type, kind) {
             ("citations_delta", _) => return Ok(Event::Extra(*id, Extra::Citation)),
-            ("text_delta", BlockKind::Text)
+            ("text_delta", BlockKind::Text | BlockKind::Other(_))
             | ("thinking_delta", BlockKind::Thinking)
             | ("input_json_delta", BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. }) => true,
             ("text_delta" | "thinking_delta" | "input_json_delta", kind) => {
@@ -151,10 +151,10 @@ impl StreamDecoder {
 /// The member of a delta that holds text for this kind of block.
 pub(super) fn delta_key(kind: &BlockKind) -> Option<&'static str> {
     match kind {
-        BlockKind::Text => Some("text"),
+        BlockKind::Text | BlockKind::Other(_) => Some("text"),
         BlockKind::Thinking => Some("thinking"),
         BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => Some("partial_json"),
-        BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => None,
+        BlockKind::Refusal | BlockKind::ServerResult { .. } => None,
     }
 }
 

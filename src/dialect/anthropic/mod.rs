@@ -42,10 +42,11 @@ fn block_kind(block: Value<'_>) -> BlockKind {
 /// The member of a content block that holds its text, when it came whole.
 fn text_key(kind: &BlockKind) -> Option<&'static str> {
     match kind {
-        BlockKind::Text => Some("text"),
+        // A kind that nobody here knows may have text as well, which readers show.
+        BlockKind::Text | BlockKind::Other(_) => Some("text"),
         BlockKind::Thinking => Some("thinking"),
         BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => Some("input"),
-        BlockKind::Refusal | BlockKind::ServerResult { .. } | BlockKind::Other(_) => None,
+        BlockKind::Refusal | BlockKind::ServerResult { .. } => None,
     }
 }
 
