@@ -149,7 +149,7 @@ fn pairs(stream: &Stream, seeds: &[u64], fold: bool) -> Pairs {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn is_replacing_in_the_whole_text_and_nothing_of_a_match_leaves(

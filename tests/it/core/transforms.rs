@@ -248,3 +248,25 @@ fn a_name_that_comes_late_is_still_a_name_and_one_in_pieces_is_none() {
         assert!(out.contains("cannot be read") && !out.contains("[DONE]"), "{out}");
     }
 }
+
+#[test]
+fn log_probabilities_go_with_the_text_that_they_are_of() {
+    let logprobs = json!({"content": [{"token": "a", "logprob": -0.1}], "refusal": null});
+    let choice = |index: u32, text: &str, holder: &str, finish: Option<&str>| json!({"index": index, (holder): {"role": "assistant", "content": text}, "logprobs": logprobs, "finish_reason": finish});
+    let answer = |holder: &str, finish| {
+        let choices = [choice(0, "a", holder, finish), choice(1, "B", holder, finish)];
+        json!({"id": "c", "object": "chat.completion.chunk", "choices": choices}).to_string()
+    };
+    let upper = || rules(vec![built_in("uppercase", &json!({}))]);
+    let body = answer("message", Some("stop"));
+    let whole = super::support::run_body(Dialect::OpenaiChat, &upper(), &body.into());
+    let stream = stream_of(Dialect::OpenaiChat, &[&answer("delta", Some("stop")), "[DONE]"]);
+    let streamed = super::support::run(Dialect::OpenaiChat, &upper(), &stream, 7).out.concat();
+    let streamed = String::from_utf8(streamed).unwrap();
+    let first = streamed.strip_prefix("data: ").unwrap().lines().next().unwrap();
+    for out in [first.as_bytes(), &whole[..]] {
+        let out: Value = serde_json::from_slice(out).unwrap();
+        assert_eq!(out["choices"][0]["logprobs"], Value::Null, "{out}");
+        assert_eq!(out["choices"][1]["logprobs"], logprobs, "what did not change keeps them: {out}");
+    }
+}
