@@ -2,7 +2,7 @@
 //!
 //! A [`Decoder`] reads the frames of one stream into events, an [`Encoder`] writes events back: untouched frames leave as
 //! they came as long as their numbering is still right, changed ones are patched, new ones are made up in the dialect's own
-//! form. [`request`], [`decode_body`] and [`patch_body`] do the same for whole bodies. [`error_body`] and
+//! form. [`request`], [`decode_body`] and [`patch_body`] do the same for whole bodies. [`failure_answer`] and
 //! [`Encoder::error`] say in each dialect's words why a call does not go on.
 //!
 //! Sources: the providers' API references and what their official SDKs accept.

@@ -1,6 +1,6 @@
 //! The only code that knows Envoy: external processing over gRPC.
 //!
-//! One gRPC stream is one call, and one [`Call`] drives it: it reads Envoy's messages, keeps the clocks, runs the pipeline
+//! One gRPC stream is one call, and one `Call` drives it: it reads Envoy's messages, keeps the clocks, runs the pipeline
 //! and answers. Read `call` first, then `half` (what may follow what) and `rescue` (what becomes of every error).
 //!
 //! Envoy runs in full duplex both ways, fails closed, and must be told so: an OK end of the gRPC stream before both

@@ -1,4 +1,4 @@
-//! The gRPC service: one [`Call`] per stream, and a stream that cannot end OK before its call is over.
+//! The gRPC service: one `Call` per stream, and a stream that cannot end OK before its call is over.
 
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 

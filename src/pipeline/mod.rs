@@ -1,6 +1,6 @@
 //! Bytes in, bytes out: frames, events, policies, repair, frames.
 //!
-//! [`Response`] runs one answer: it cuts the body into frames, decodes them, sends the events through one [`Stage`] per
+//! [`Response`] runs one answer: it cuts the body into frames, decodes them, sends the events through one `Stage` per
 //! policy, repairs the grammar and weaves frames again. A plain loop: no queue between tasks, nothing spawned.
 //! [`run_request`] runs the request hooks, [`clock`] keeps the time limits. Knows nothing of Envoy or HTTP.
 
