@@ -72,7 +72,7 @@ pub trait Encoder: Send {
 /// More blocks than any answer has; what goes beyond is an attack on whoever keeps account of them.
 const MOST_BLOCKS: usize = 10_000;
 
-/// What a frame or a body says cannot be read.
+/// What a frame or a body says cannot be read. Clients are told why, so it never quotes what a provider said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Undecodable(pub String);

@@ -16,8 +16,7 @@ pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), U
     if let (Some(kind), Some(name)) = (&kind, name)
         && kind.as_bytes() != name
     {
-        let name = String::from_utf8_lossy(name);
-        return Err(Undecodable(format!("an event is named `{name}` and says that it is `{kind}`")));
+        return Err(Undecodable("an event's name is not its type".to_owned()));
     }
     if let Some(message) = member(event, "message", &[Kind::Object])? {
         unique(message, &["content"])?;
@@ -50,7 +49,7 @@ fn block(block: Value<'_>) -> Result<(), Undecodable> {
     };
     // Some readers look at the type without its case, or not at all.
     if kind.chars().any(|char| !(char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')) {
-        return Err(Undecodable(format!("a content block is of the type `{kind}`")));
+        return Err(Undecodable("the type of a content block is not a lower-case name".to_owned()));
     }
     for key in ["text", "thinking", "id", "name"] {
         member(block, key, &[Kind::String])?;

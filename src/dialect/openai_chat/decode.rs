@@ -180,7 +180,7 @@ impl StreamDecoder {
             }
         } else if !name.is_empty() && known.is_some() {
             // Some readers put names together and some take the last: what the client will call cannot be told.
-            return Err(Undecodable(format!("a tool call is named `{said}` and then `{name}`")));
+            return Err(Undecodable("a tool call is named twice".to_owned()));
         }
         let text = body.zip(arguments).and_then(|(body, key)| body.get(key)?.text_in(data));
         match text.filter(|text| !text.is_empty()) {
@@ -200,7 +200,7 @@ impl StreamDecoder {
                 .as_u64()
                 .and_then(|index| u32::try_from(index).ok())
                 .filter(|index| *index != FUNCTION)
-                .ok_or_else(|| Undecodable(format!("a tool call has the index {}", index.raw_str())))?,
+                .ok_or_else(|| Undecodable("the `index` of a tool call is not a whole number".to_owned()))?,
             (None, None) => 0,
             (None, Some((last, last_id))) if id.is_empty() || id == last_id.as_str() => *last,
             (None, Some((last, _))) => last

@@ -8,6 +8,7 @@ mod corpus;
 mod endings;
 mod faults;
 mod golden;
+mod hiding;
 mod random;
 mod reader;
 mod repairs;
