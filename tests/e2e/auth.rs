@@ -1,5 +1,7 @@
 //! Who the client is, and which key the provider sees.
 
+use std::{fs, time::Duration};
+
 use crate::{
     common::streams::Dialect,
     fakes::{
@@ -7,10 +9,11 @@ use crate::{
         script::Script,
     },
     harness::{
+        SOON,
         client::{Request, Version},
         errors,
         gateway::{Builder, Gateway},
-        samples,
+        samples, within,
     },
 };
 
@@ -133,5 +136,54 @@ async fn either_takes_a_client_key_or_leaves_it_to_the_provider() {
         let forwarded = !credentials(&provider.request(number).await).is_empty();
         assert_eq!(forwarded, key != CLIENT_KEY);
     }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn either_lends_no_key_of_the_gateway_to_somebody_unknown() {
+    let provider = Provider::start().await;
+    let clients = "clients: { auth: either, keys: [{ name: alice, env: FAKE_CLIENT_KEY }] }";
+    let gateway = with_provider_key(&provider).settings(clients).env("FAKE_CLIENT_KEY", CLIENT_KEY).start().await;
+    let dialect = Dialect::OpenaiChat;
+    for request in [
+        Request::whole(dialect).without("authorization"),
+        Request::whole(dialect).header("authorization", "Bearer sk-of-somebody"),
+    ] {
+        assert_eq!(gateway.call(Version::Http1, request).await.status, 401);
+    }
+    assert!(provider.requests().is_empty());
+    provider.expect(Script::json(samples::whole(dialect, "Hello", &[])));
+    let request = Request::whole(dialect).header("authorization", &format!("Bearer {CLIENT_KEY}"));
+    assert_eq!(gateway.call(Version::Http1, request).await.status, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_file_that_changes_or_goes_revokes_its_key() {
+    let provider = Provider::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("alice");
+    fs::write(&file, CLIENT_KEY).unwrap();
+    let clients = format!("clients: {{ auth: keys, keys: [{{ name: alice, file: {} }}] }}", file.display());
+    let gateway = with_provider_key(&provider).settings(&clients).start().await;
+    provider.otherwise(Script::json(samples::whole(Dialect::OpenaiChat, "Hello", &[])));
+    let answers = async |key: &str, status: u16| {
+        within(SOON, &format!("{status} for {key}"), async {
+            loop {
+                let request = Request::whole(Dialect::OpenaiChat).header("authorization", &format!("Bearer {key}"));
+                if gateway.call(Version::Http1, request).await.status == status {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    answers(CLIENT_KEY, 200).await;
+    fs::write(&file, "lk-the-next").unwrap();
+    answers(CLIENT_KEY, 401).await;
+    answers("lk-the-next", 200).await;
+    fs::remove_file(&file).unwrap();
+    answers("lk-the-next", 401).await;
     gateway.stop().await;
 }

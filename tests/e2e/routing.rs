@@ -160,3 +160,19 @@ async fn the_root_answers_without_a_provider() {
     assert!(provider.requests().is_empty());
     gateway.stop().await;
 }
+
+/// A client that followed a redirect would go on without the gateway.
+#[tokio::test]
+async fn a_redirect_of_the_provider_does_not_reach_the_client() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).start().await;
+    for dialect in Dialect::FIRST {
+        for status in [301, 307, 308] {
+            provider.expect(Script::json("{}").status(status).header("location", &provider.url()));
+            let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
+            assert_eq!((answer.status, answer.header("location")), (502, None));
+            assert!(answer.text().contains("redirect"), "{}", answer.text());
+        }
+    }
+    gateway.stop().await;
+}
