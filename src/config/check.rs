@@ -69,6 +69,12 @@ impl Check<'_> {
                     self.unknown_key(&at, unknown, &known);
                 }
             }
+            // What `additionalProperties: false` without any properties says.
+            Kind::FalseSchema if let Some(fields) = instance.as_object() => {
+                for unknown in fields.keys() {
+                    self.unknown_key(&at, unknown, &[]);
+                }
+            }
             Kind::Required { property } => {
                 let missing = property.as_str().unwrap_or_default();
                 let about = node.pointer(&child("/properties", missing)).map(|property| self.about(property));

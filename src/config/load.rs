@@ -76,7 +76,8 @@ pub fn draft(path: &Path, overrides: &[Override], environment: &Environment) -> 
 impl Draft {
     pub(super) fn new(mut document: Document, base: &Path, overrides: &[Override], environment: &Environment) -> Self {
         let schema = settings_schema();
-        let (warnings, mut report) = overlay::apply(&mut document, &schema, overrides, environment);
+        let (mut warnings, mut report) = overlay::apply(&mut document, &schema, overrides, environment);
+        warnings.extend(semantics::warnings(&document));
         let mut problems = check::validate(&schema, &document, "");
         problems.extend(semantics::check(&document, base, environment));
         if problems.is_empty()

@@ -16,7 +16,7 @@ pub(super) const MASK: &str = "[secret]";
 /// The longest value that a report shows.
 const MAX_SHOWN: usize = 60;
 
-/// Shapes of well-known keys, the user part of a URL, and values of keys whose names say that a secret follows.
+/// Shapes of well-known keys, the user part and the query of a URL, and values of keys whose names say that a secret follows.
 static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     [
         r"(?:\b(?:sk|pk|rk|gsk|xai|hf|glpat|github_pat|gh[pousr])[-_][A-Za-z0-9_-]{8,})",
@@ -24,6 +24,7 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?:\beyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.-]*)",
         r"(?i)\bbearer +([A-Za-z0-9._~+/=-]{8,})",
         r"://([^/@\s]+)@",
+        r#"://[^\s"'?#]*[?#]([^\s"']+)"#,
         r#"(?i)\b(?:value|password|secret|api[_-]?key)["']?\s*[:=]\s*["']?([^\s"'{}\[\],#]+)"#,
     ]
     .iter()
@@ -144,6 +145,7 @@ mod tests {
         for (pointer, text, shown) in [
             ("/listen", "127.0.0.1:80", "127.0.0.1:80"),
             ("/upstreams/0/url", "https://me:hunter2@host/v1", "https://[secret]@host/v1"),
+            ("/upstreams/0/url", "https://host/v1?key=hunter2", "https://host/v1?[secret]"),
             ("/upstreams/0/credentials", "hunter2", MASK),
             ("/upstreams/0/credentials", "passtrough", "passtrough"),
             ("/upstreams/0/credentials/env", "OPENAI_API_KEY", "OPENAI_API_KEY"),

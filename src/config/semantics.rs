@@ -36,6 +36,29 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
     check.problems
 }
 
+/// What is legal and yet may not be meant: that everyone who reaches the listener spends our keys.
+pub(super) fn warnings(document: &Document) -> Vec<String> {
+    let listen = document.read_or("/listen", "127.0.0.1:8080".to_owned());
+    let is_open = listen.and_then(|listen| listen.parse::<SocketAddr>().ok()).is_some_and(|at| !at.ip().is_loopback());
+    let asks = document.read_or("/clients/auth", ClientAuth::Passthrough);
+    if !is_open || !matches!(asks, Some(ClientAuth::Passthrough)) {
+        return Vec::new();
+    }
+    let has_key = |at: &usize| {
+        document.get(&format!("/upstreams/{at}/credentials")).is_some_and(|credentials| credentials.is_object())
+    };
+    let names = (0..document.count("/upstreams"))
+        .filter(has_key)
+        .filter_map(|at| document.read_or(&format!("/upstreams/{at}/name"), String::new()));
+    let warning = |name| {
+        format!(
+            "other machines can reach `listen`, and everyone who does uses the key of the upstream `{name}`; set \
+             `clients.auth` to `keys`"
+        )
+    };
+    names.map(warning).collect()
+}
+
 struct Check<'d> {
     document: &'d Document,
     base: &'d Path,

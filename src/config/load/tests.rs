@@ -243,3 +243,19 @@ fn missing_rules_say_what_to_do() {
     let report = RulesSource::File("/nowhere/policy.yaml".into()).read().expect_err("a problem").to_string();
     assert!(report.contains("the rules document is missing") && report.contains("policies: []"), "{report}");
 }
+
+#[test]
+fn a_key_that_everyone_can_spend_is_warned_of() {
+    let settings = |listen: &str, clients: &str| {
+        format!(
+            "listen: {listen}\nclients: {clients}\nupstreams: [{{ name: paid, url: demo, dialects: [openai_chat], \
+             credentials: {{ env: PAID_KEY }} }}]\n"
+        )
+    };
+    let keys = "{ auth: keys, keys: [{ name: a, env: A_KEY }] }";
+    let warnings = |text: &str| check(text, &[("PAID_KEY", "sk-x"), ("A_KEY", "lk-x")]).expect("settings").warnings;
+    assert!(warnings(&settings("127.0.0.1:1", "{ auth: passthrough }")).is_empty());
+    assert!(warnings(&settings("0.0.0.0:1", keys)).is_empty());
+    let told = warnings(&settings("0.0.0.0:1", "{ auth: passthrough }"));
+    assert!(told.len() == 1 && told[0].contains("`paid`"), "{told:?}");
+}
