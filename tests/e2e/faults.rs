@@ -10,7 +10,7 @@ use crate::{
     },
     harness::{
         SOON,
-        client::{End, Request, Version},
+        client::{End, Request, Version, call_body},
         errors,
         gateway::{Builder, Gateway},
         samples,
@@ -222,5 +222,25 @@ async fn a_provider_that_is_down_is_told_in_the_dialect() {
             }
         }
     }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_policies_make_too_large_never_reaches_the_provider() {
+    let provider = Provider::start().await;
+    let policy = format!(
+        "policies:\n  - name: grow\n    type: string_replacement\n    config: {{ apply_to: request, replacements: {{ hello: {} }} }}\n",
+        "x".repeat(5_000)
+    );
+    let gateway = Gateway::with(&provider).policy(&policy).settings("limits: { synthetic: 4KiB }").start().await;
+    for dialect in Dialect::FIRST {
+        let mut body = call_body(dialect, "m", false);
+        body["messages"][0]["content"] = "hello".into();
+        let request = Request::post(dialect.path(), body.to_string());
+        let answer = gateway.call(Version::Http1, request).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        assert!(answer.text().contains("limits.synthetic"), "{}", answer.text());
+    }
+    assert!(provider.requests().is_empty());
     gateway.stop().await;
 }

@@ -209,14 +209,16 @@ impl Call {
         let upstream = gateway.upstream(head.dialect, request.model()).map_err(Stopped::Failed)?;
         self.check_client(&upload.client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
+        let (before, body) = (body.len(), dialect::patch_request(&body, &request));
+        let limit = self.gateway.settings.limits.synthetic.get();
+        // Before the headers leave: what Envoy has got goes to the provider.
+        if body.len() > before.saturating_add(limit) {
+            let message = format!("policies make the request larger than limits.synthetic allows ({limit} bytes more)");
+            return limited(FailureKind::LimitReached, "limits.synthetic", message);
+        }
         let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
-        let (before, body) = (body.len(), dialect::patch_request(&body, &request));
-        let limit = self.gateway.settings.limits.synthetic.get();
-        if body.len() > before.saturating_add(limit) {
-            return limited(FailureKind::LimitReached, "limits.synthetic", "policies make the request too large");
-        }
         self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
         self.answer_request_trailers();
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
