@@ -59,6 +59,15 @@ macro_rules! log {
     };
 }
 
+/// What stands in the name of a header that may hold a secret.
+const SECRET: [&str; 7] = ["auth", "cookie", "credential", "key", "password", "secret", "token"];
+
+/// Headers as they are logged. The gateway knows the credentials of the protocols; others are known by their names.
+fn shown(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    let is_secret = |name: &str| SECRET.iter().any(|word| name.contains(word));
+    headers.iter().map(|(name, value)| (&**name, if is_secret(name) { "[secret]" } else { &**value })).collect()
+}
+
 impl Factory for Settings {
     fn enforces(&self) -> bool {
         false
@@ -75,7 +84,7 @@ impl Policy for Settings {
         log!(
             self.level, call_id = %call.id, session_id = call.session, dialect = call.dialect.name(),
             model = request.model(), upstream = call.upstream, stream = request.is_stream(),
-            texts = request.texts().len(), headers = ?call.headers, "request"
+            texts = request.texts().len(), headers = ?shown(&call.headers), "request"
         );
         for text in request.texts() {
             let said = self.short(&text.get());
@@ -119,5 +128,17 @@ impl Settings {
             Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
             None => text.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_whose_names_say_secret_are_not_logged() {
+        let headers = [("x-goog-api-key", "hunter2"), ("x-auth-user", "hunter2"), ("x-app", "cli")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(shown(&headers), [("x-goog-api-key", "[secret]"), ("x-auth-user", "[secret]"), ("x-app", "cli")]);
     }
 }
