@@ -1,12 +1,14 @@
 //! What policies change must leave an answer that clients accept.
 //!
 //! Owns the grammar that dialects share: a reason of the end that fits the tool calls that are left, no answer without
-//! content, no result of a server's tool whose call was taken out, no thinking that is bound to text which changed.
+//! content, no emptied text, no result of a server's tool whose call was taken out, no thinking that is bound to text
+//! which changed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
     journal::Fact,
+    json::Text,
     model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Piece, Stop, StopReason},
 };
 
@@ -21,6 +23,8 @@ pub(super) struct Repair {
     choices: HashMap<u32, Left>,
     dropped_servers: HashSet<String>,
     dropped_blocks: HashSet<BlockId>,
+    /// Open texts of which nothing has left so far, and whether a policy is why.
+    bare: HashMap<BlockId, bool>,
     changed: bool,
     facts: Vec<Fact>,
 }
@@ -39,6 +43,7 @@ impl Repair {
             choices: HashMap::new(),
             dropped_servers: HashSet::new(),
             dropped_blocks: HashSet::new(),
+            bare: HashMap::new(),
             changed: false,
             facts: Vec::new(),
         }
@@ -68,12 +73,39 @@ impl Repair {
             }
             Body::Kept(_) | Body::Edited(_) | Body::Gone(_) => {}
         }
+        if let Some(id) = self.emptied(&piece) {
+            self.facts.push(Fact::Repaired { what: "content_added" });
+            out.push_back(Piece::new(Event::Delta(id, Text::new(REMOVED))));
+        }
         self.changed |= !matches!(piece.body, Body::Kept(_));
         if piece.event().and_then(Event::block).is_some_and(|id| self.dropped_blocks.contains(&id)) {
             out.extend(piece.gone());
         } else {
             out.push_back(piece);
         }
+    }
+
+    /// The text that ends here with nothing left of it. Anthropic refuses an empty text on the next turn.
+    fn emptied(&mut self, piece: &Piece) -> Option<BlockId> {
+        let is_kept = matches!(piece.body, Body::Kept(_));
+        match &piece.body {
+            Body::Kept(Event::Open(id, head)) | Body::Edited(Event::Open(id, head))
+                if head.kind == BlockKind::Text && self.dialect == Dialect::AnthropicMessages =>
+            {
+                self.bare.insert(*id, !is_kept);
+            }
+            Body::Kept(Event::Delta(id, text)) | Body::Edited(Event::Delta(id, text)) if !text.is_empty() => {
+                self.bare.remove(id);
+            }
+            Body::Gone(Event::Delta(id, _)) | Body::Edited(Event::Delta(id, _)) => {
+                self.bare.entry(*id).and_modify(|by_policy| *by_policy = true);
+            }
+            Body::Kept(Event::Close(id)) | Body::Edited(Event::Close(id)) => {
+                return self.bare.remove(id).filter(|by_policy| *by_policy).map(|_| *id);
+            }
+            Body::Kept(_) | Body::Edited(_) | Body::Gone(_) => {}
+        }
+        None
     }
 
     /// Whether a block cannot stay after what was changed before it.

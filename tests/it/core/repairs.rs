@@ -105,11 +105,33 @@ fn an_edited_thinking_is_not_repeated_under_another_key() {
 }
 
 #[test]
-fn a_text_of_which_nothing_is_left_is_empty_in_a_body_too() {
+fn a_text_of_which_nothing_is_left_says_so_where_an_empty_one_is_not_legal() {
     let replace = super::support::built_in("string_replacement", &serde_json::json!({"replacements": {"secret": ""}}));
     let body = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"secret"},{"type":"text","text":"b"}],"stop_reason":"end_turn","usage":{}}"#;
-    let out = super::support::run_body(Dialect::AnthropicMessages, &rules(vec![replace]), &body.into());
-    assert_eq!(String::from_utf8_lossy(&out), body.replace("secret", ""));
+    let rules = rules(vec![replace]);
+    let out = super::support::run_body(Dialect::AnthropicMessages, &rules, &body.into());
+    assert_eq!(String::from_utf8_lossy(&out), body.replace("secret", "[removed by policy]"));
+
+    let stream = stream_of(
+        Dialect::AnthropicMessages,
+        &[
+            r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"sec"}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ret"}}"#,
+            r#"{"type":"content_block_stop","index":0}"#,
+            // One that was empty before is the provider's own.
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}"#,
+            r#"{"type":"content_block_stop","index":1}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#,
+            r#"{"type":"message_stop"}"#,
+        ],
+    );
+    let out = run(Dialect::AnthropicMessages, &rules, &stream, 7).out.concat();
+    let out = String::from_utf8(out).unwrap();
+    assert_eq!(out.matches("[removed by policy]").count(), 1, "{out}");
+    let place = out.find("[removed by policy]").unwrap();
+    assert!(out[..place].contains("content_block_start") && out[place..].contains("content_block_stop"), "{out}");
 }
 
 #[test]

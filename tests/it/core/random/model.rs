@@ -9,6 +9,9 @@ use super::{
     Part, Script, TOOL_ARGUMENTS, tool_kind,
 };
 
+/// What stands where nothing else is left.
+const REMOVED: &str = "[removed by policy]";
+
 /// An item on its way.
 #[derive(Debug, Clone)]
 struct Moving {
@@ -227,6 +230,7 @@ impl Model {
         let mut servers = HashSet::new();
         let mut dropped = HashSet::new();
         let mut left: HashMap<u32, (usize, usize)> = HashMap::new();
+        let mut bare = HashMap::new();
         for mut moving in std::mem::take(&mut self.items) {
             if let Item::Open(block) = moving.item {
                 let head = self.heads[block].clone();
@@ -249,12 +253,16 @@ impl Model {
                     }
                 }
             }
+            if let Some(block) = self.emptied(&moving, &mut bare).filter(|block| !dropped.contains(block)) {
+                let item = Item::Text(block, REMOVED.to_owned());
+                self.items.push(Moving { item, came: false, state: State::Edited });
+            }
             changed |= moving.state != State::Kept;
             if let (Item::Stop(choice, reason), true) = (&mut moving.item, changed) {
                 let (content, tools) = left.entry(*choice).or_default();
                 if *content == 0 {
                     *content += 1;
-                    let part = Part::Text("[removed by policy]".to_owned());
+                    let part = Part::Text(REMOVED.to_owned());
                     self.make(&part, *choice);
                 }
                 let (tool, end) = match self.dialect {
@@ -278,6 +286,27 @@ impl Model {
             }
         }
         changed
+    }
+
+    /// The block that ends here, if it is a text of Messages and policies took all of it.
+    fn emptied(&self, moving: &Moving, bare: &mut HashMap<usize, bool>) -> Option<usize> {
+        let is_gone = moving.state == State::Gone;
+        match &moving.item {
+            Item::Open(block) if !is_gone && self.dialect == Dialect::AnthropicMessages => {
+                if self.heads[*block].kind == Kind::Text {
+                    bare.insert(*block, moving.state == State::Edited);
+                }
+            }
+            Item::Text(block, text) if !is_gone && !text.is_empty() => {
+                bare.remove(block);
+            }
+            Item::Text(block, _) if moving.state != State::Kept => {
+                bare.entry(*block).and_modify(|by_policy| *by_policy = true);
+            }
+            Item::Close(block) if !is_gone => return bare.remove(block).filter(|by_policy| *by_policy).map(|_| *block),
+            _ => {}
+        }
+        None
     }
 
     /// Citations name places in a text: they cannot stand behind an edit of it.
