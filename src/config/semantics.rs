@@ -44,9 +44,7 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
     if !is_open || !matches!(asks, Some(ClientAuth::Passthrough)) {
         return Vec::new();
     }
-    let has_key = |at: &usize| {
-        document.get(&format!("/upstreams/{at}/credentials")).is_some_and(|credentials| credentials.is_object())
-    };
+    let has_key = |at: &usize| document.get(&format!("/upstreams/{at}/credentials")).is_some_and(Value::is_object);
     let names = (0..document.count("/upstreams"))
         .filter(has_key)
         .filter_map(|at| document.read_or(&format!("/upstreams/{at}/name"), String::new()));
