@@ -9,7 +9,7 @@ use bytes::Bytes;
 use luthien::{model::Dialect, policy::Factory};
 use serde_json::json;
 
-use super::support::{built_in, rules, run, run_body};
+use super::support::{built_in, rules, run, run_body, stream_of};
 
 /// What the policies forbid, a denied tool and a word. Where a stream has it in two pieces, the second is the secret.
 const TOOL: &str = "sesame";
@@ -23,36 +23,21 @@ const END: [&str; 2] = [
     r#"{"type":"message_stop"}"#,
 ];
 
+const CHUNKS: [&str; 3] = [
+    r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}]}"#,
+    r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+    "[DONE]",
+];
+
 /// A stream of the dialect with these events in its middle.
 fn around(dialect: Dialect, middle: &[&str]) -> Bytes {
-    let mut out = String::new();
-    let mut event = |data: &str| {
-        let name = data.strip_prefix("{\"type\":\"").and_then(|rest| rest.split('"').next());
-        if let Some(name) = name.filter(|_| dialect == Dialect::AnthropicMessages) {
-            out.push_str(&format!("event: {name}\n"));
-        }
-        out.push_str(&format!("data: {data}\n\n"));
+    let starts = middle.iter().any(|data| data.contains("message_start"));
+    let (start, end): (&[&str], &[&str]) = match dialect {
+        Dialect::AnthropicMessages if starts => (&[], &END),
+        Dialect::AnthropicMessages => (&[MESSAGE], &END),
+        Dialect::OpenaiChat => CHUNKS.split_at(1),
     };
-    match dialect {
-        Dialect::AnthropicMessages => {
-            if !middle.iter().any(|data| data.contains("message_start")) {
-                event(MESSAGE);
-            }
-            middle.iter().for_each(|data| event(data));
-            END.iter().for_each(|data| event(data));
-        }
-        Dialect::OpenaiChat => {
-            event(
-                r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}]}"#,
-            );
-            middle.iter().for_each(|data| event(data));
-            event(
-                r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
-            );
-            event("[DONE]");
-        }
-    }
-    out.into()
+    stream_of(dialect, &[start, middle, end].concat())
 }
 
 /// A chunk with one choice, of these members.

@@ -292,10 +292,10 @@ impl Model {
     fn emptied(&self, moving: &Moving, bare: &mut HashMap<usize, bool>) -> Option<usize> {
         let is_gone = moving.state == State::Gone;
         match &moving.item {
-            Item::Open(block) if !is_gone && self.dialect == Dialect::AnthropicMessages => {
-                if self.heads[*block].kind == Kind::Text {
-                    bare.insert(*block, moving.state == State::Edited);
-                }
+            Item::Open(block)
+                if !is_gone && self.dialect == Dialect::AnthropicMessages && self.heads[*block].kind == Kind::Text =>
+            {
+                bare.insert(*block, moving.state == State::Edited);
             }
             Item::Text(block, text) if !is_gone && !text.is_empty() => {
                 bare.remove(block);
