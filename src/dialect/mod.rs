@@ -13,6 +13,7 @@ mod openai_chat;
 mod path;
 mod runs;
 mod shape;
+mod texts;
 
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    dialect::{RequestView, Undecodable, request_object},
+    dialect::{RequestView, Undecodable, request_object, texts::Texts},
     json::{Kind, Text, Value},
     model::{Place, Request, RequestText, Source},
 };
@@ -17,12 +17,12 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
         include_usage: true,
         session: session(value),
     };
-    let mut texts = Texts { body, found: Vec::new() };
+    let mut texts = Texts::new(body);
     for member in value.members() {
         match &*member.key {
-            "system" => texts.content(member.value, Source::System, None),
-            "messages" => member.value.items().for_each(|message| texts.message(message)),
-            "tools" => member.value.items().for_each(|tool| texts.tool(tool)),
+            "system" => read_content(&mut texts, member.value, Source::System, None),
+            "messages" => member.value.items().for_each(|message| read_message(&mut texts, message)),
+            "tools" => member.value.items().for_each(|tool| texts.description(tool)),
             _ => {}
         }
     }
@@ -37,89 +37,65 @@ fn session(value: Value<'_>) -> Option<String> {
     inner.str_at("session_id").map(std::borrow::Cow::into_owned)
 }
 
-struct Texts<'a> {
-    body: &'a Bytes,
-    found: Vec<RequestText>,
+fn read_message(texts: &mut Texts<'_>, message: Value<'_>) {
+    let source = match message.str_at("role").as_deref() {
+        Some("assistant") => Source::Assistant,
+        Some("system") => Source::System,
+        _ => Source::User,
+    };
+    if let Some(content) = message.get("content") {
+        read_content(texts, content, source, None);
+    }
 }
 
-impl Texts<'_> {
-    fn message(&mut self, message: Value<'_>) {
-        let source = match message.str_at("role").as_deref() {
-            Some("assistant") => Source::Assistant,
-            Some("system") => Source::System,
-            _ => Source::User,
-        };
-        if let Some(content) = message.get("content") {
-            self.content(content, source, None);
-        }
+fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool: Option<&str>) {
+    if content.kind() == Kind::String {
+        return texts.string(content, source, tool);
     }
-
-    fn content(&mut self, content: Value<'_>, source: Source, tool: Option<&str>) {
-        if content.kind() == Kind::String {
-            return self.string(content, source, tool);
-        }
-        for block in content.items() {
-            self.block(block, source, tool);
-        }
+    for block in content.items() {
+        read_block(texts, block, source, tool);
     }
+}
 
-    fn block(&mut self, block: Value<'_>, source: Source, tool: Option<&str>) {
-        match block.str_at("type").as_deref() {
-            Some("text") => self.member(block, "text", source, tool),
-            Some("tool_use") => {
-                let name = block.str_at("name");
-                if let Some(input) = block.get("input") {
-                    let text = Text::from_raw(self.body.slice(input.span().start..input.span().end));
-                    let name = name.map(std::borrow::Cow::into_owned);
-                    self.found.push(RequestText::new(Source::ToolCall, name, text, Place::Value(input.span())));
-                }
+fn read_block(texts: &mut Texts<'_>, block: Value<'_>, source: Source, tool: Option<&str>) {
+    match block.str_at("type").as_deref() {
+        Some("text") => texts.member(block, "text", source, tool),
+        Some("tool_use") => {
+            let name = block.str_at("name");
+            if let Some(input) = block.get("input") {
+                let text = Text::from_raw(texts.body.slice(input.span().start..input.span().end));
+                let name = name.map(std::borrow::Cow::into_owned);
+                texts.found.push(RequestText::new(Source::ToolCall, name, text, Place::Value(input.span())));
             }
-            Some("tool_result") => {
-                let id = block.str_at("tool_use_id");
-                if let Some(content) = block.get("content") {
-                    self.content(content, Source::ToolResult, id.as_deref());
-                }
+        }
+        Some("tool_result") => {
+            let id = block.str_at("tool_use_id");
+            if let Some(content) = block.get("content") {
+                read_content(texts, content, Source::ToolResult, id.as_deref());
             }
-            Some("document") => {
-                self.member(block, "title", Source::Document, tool);
-                self.member(block, "context", Source::Document, tool);
-                if let Some(source) = block.get("source") {
-                    match source.str_at("type").as_deref() {
-                        Some("text") => self.member(source, "data", Source::Document, tool),
-                        Some("content") => {
-                            if let Some(content) = source.get("content") {
-                                self.content(content, Source::Document, tool);
-                            }
+        }
+        Some("document") => {
+            texts.member(block, "title", Source::Document, tool);
+            texts.member(block, "context", Source::Document, tool);
+            if let Some(source) = block.get("source") {
+                match source.str_at("type").as_deref() {
+                    Some("text") => texts.member(source, "data", Source::Document, tool),
+                    Some("content") => {
+                        if let Some(content) = source.get("content") {
+                            read_content(texts, content, Source::Document, tool);
                         }
-                        _ => {}
                     }
+                    _ => {}
                 }
             }
-            Some("search_result") => {
-                self.member(block, "title", Source::Document, tool);
-                if let Some(content) = block.get("content") {
-                    self.content(content, Source::Document, tool);
-                }
+        }
+        Some("search_result") => {
+            texts.member(block, "title", Source::Document, tool);
+            if let Some(content) = block.get("content") {
+                read_content(texts, content, Source::Document, tool);
             }
-            // Thinking is bound to its signature and images are not text; server tool results are replayed as received.
-            _ => {}
         }
-    }
-
-    fn tool(&mut self, tool: Value<'_>) {
-        let name = tool.str_at("name");
-        self.member(tool, "description", Source::ToolDescription, name.as_deref());
-    }
-
-    fn member(&mut self, object: Value<'_>, key: &str, source: Source, tool: Option<&str>) {
-        if let Some(value) = object.get(key) {
-            self.string(value, source, tool);
-        }
-    }
-
-    fn string(&mut self, value: Value<'_>, source: Source, tool: Option<&str>) {
-        if let (Some(span), Some(text)) = (value.string_span(), value.text_in(self.body)) {
-            self.found.push(RequestText::new(source, tool.map(str::to_owned), text, Place::String(span)));
-        }
+        // Thinking is bound to its signature and images are not text; server tool results are replayed as received.
+        _ => {}
     }
 }
