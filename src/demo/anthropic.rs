@@ -6,10 +6,11 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::play::{self, Parts};
+use super::play::{Http, Parts};
 use super::reply::{by_chars, by_word, text_of, tokens};
-use super::script::Ending;
 use super::{Ask, MODELS, Reply};
+
+const HTTP: Http = Http { error, response };
 
 /// `POST /v1/messages`.
 pub(super) async fn messages(body: Bytes) -> Response {
@@ -17,21 +18,11 @@ pub(super) async fn messages(body: Bytes) -> Response {
         Ok(ask) => ask,
         Err(message) => return error(StatusCode::BAD_REQUEST, &message),
     };
-    let script = ask.script();
-    if let Some(status) = script.status {
-        return error(status, "the prompt asked the demo provider for this error");
-    }
-    let reply = Reply::new(&ask, script);
-    if ask.stream {
+    let stream = |reply: &Reply| {
         let error = event(&error_body(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked for an error", ""));
-        let parts = Parts { frames: events(&ask, &reply), terminal: 1, error };
-        return response(StatusCode::OK, "text/event-stream; charset=utf-8", play::body(parts, script));
-    }
-    if script.ending == Ending::Error {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked the demo provider for an error");
-    }
-    let parts = play::json(&message(&ask, &reply));
-    response(StatusCode::OK, "application/json", play::body(parts, script))
+        Parts { frames: events(&ask, reply), terminal: 1, error }
+    };
+    HTTP.answer(&ask, stream, |reply| message(&ask, reply))
 }
 
 /// `POST /v1/messages/count_tokens`.

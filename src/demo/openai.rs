@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::MODELS;
+use super::play::Http;
 use super::reply::text_of;
+
+/// How both protocols answer.
+pub(super) const HTTP: Http = Http { error, response };
 
 /// What a request must have, read by both protocols: the JSON and the model's name.
 pub(super) fn read(body: &[u8]) -> Result<(Value, String), String> {
@@ -81,7 +85,7 @@ pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
 }
 
 /// An answer with the headers that the API adds.
-pub(super) fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -5,10 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::openai::{self, content, data, error, error_body, id, is_of, now, response};
-use super::play::{self, Parts};
+use super::openai::{self, HTTP, content, data, error, error_body, id, is_of, now};
+use super::play::Parts;
 use super::reply::{by_chars, tokens};
-use super::script::Ending;
 use super::{Ask, Reply};
 
 /// The API's limit for `n`.
@@ -29,24 +28,13 @@ pub(super) async fn completions(body: Bytes) -> Response {
         Ok(wish) => wish,
         Err(message) => return error(StatusCode::BAD_REQUEST, &message),
     };
-    let script = wish.ask.script();
-    if let Some(status) = script.status {
-        return error(status, "the prompt asked the demo provider for this error");
-    }
-    let reply = Reply::new(&wish.ask, script);
-    if wish.ask.stream {
+    let stream = |reply: &Reply| {
         let failure = error_body(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked for an error");
-        let frames = chunks(&wish, &reply);
         // Without the finish chunk, the usage and `[DONE]`.
         let terminal = usize::try_from(wish.n).unwrap_or(1) + 1 + usize::from(wish.include_usage);
-        let parts = Parts { frames, terminal, error: data(&failure) };
-        return response(StatusCode::OK, "text/event-stream; charset=utf-8", play::body(parts, script));
-    }
-    if script.ending == Ending::Error {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked the demo provider for an error");
-    }
-    let parts = play::json(&completion(&wish, &reply));
-    response(StatusCode::OK, "application/json", play::body(parts, script))
+        Parts { frames: chunks(&wish, reply), terminal, error: data(&failure) }
+    };
+    HTTP.answer(&wish.ask, stream, |reply| completion(&wish, reply))
 }
 
 fn read(body: &[u8]) -> Result<Wish, String> {

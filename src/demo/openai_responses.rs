@@ -5,10 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::openai::{self, content, error, id, is_of, now, response};
+use super::openai::{self, HTTP, content, error, id, is_of, now};
 use super::play::{self, Parts};
 use super::reply::{by_chars, by_word, text_of, tokens};
-use super::script::Ending;
 use super::{Ask, Reply};
 
 /// A request, and what of it the answer repeats.
@@ -26,14 +25,8 @@ pub(super) async fn responses(body: Bytes) -> Response {
         Ok(wish) => wish,
         Err(message) => return error(StatusCode::BAD_REQUEST, &message),
     };
-    let script = wish.ask.script();
-    if let Some(status) = script.status {
-        return error(status, "the prompt asked the demo provider for this error");
-    }
-    let reply = Reply::new(&wish.ask, script);
-    let events = events(&wish, &reply);
-    if wish.ask.stream {
-        let frames: Vec<Bytes> = events.iter().map(event).collect();
+    let stream = |reply: &Reply| {
+        let frames: Vec<Bytes> = events(&wish, reply).iter().map(event).collect();
         // The number of the event that it stands in for.
         let failure = json!({
             "type": "error",
@@ -43,15 +36,14 @@ pub(super) async fn responses(body: Bytes) -> Response {
                 "param": null,
             },
         });
-        let parts = Parts { frames, terminal: 1, error: event(&failure) };
-        return response(StatusCode::OK, "text/event-stream; charset=utf-8", play::body(parts, script));
-    }
-    if script.ending == Ending::Error {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "the prompt asked the demo provider for an error");
-    }
+        Parts { frames, terminal: 1, error: event(&failure) }
+    };
     // The terminal event holds the very object that is the body without a stream.
-    let whole = events.last().and_then(|event| event.get("response")).unwrap_or(&Value::Null);
-    response(StatusCode::OK, "application/json", play::body(play::json(whole), script))
+    let whole = |reply: &Reply| {
+        let last = events(&wish, reply).pop();
+        last.and_then(|mut event| event.get_mut("response").map(Value::take)).unwrap_or_default()
+    };
+    HTTP.answer(&wish.ask, stream, whole)
 }
 
 fn read(body: &[u8]) -> Result<Wish, String> {

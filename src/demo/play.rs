@@ -5,10 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::response::Response;
 use futures::stream;
 use serde_json::Value;
 
 use super::script::{Ending, Script};
+use super::{Ask, Reply};
 
 /// Between two events of a slow answer.
 const SLOW: Duration = Duration::from_millis(100);
@@ -23,20 +26,54 @@ pub(super) struct Parts {
     pub(super) error: Bytes,
 }
 
+/// How a protocol answers over HTTP.
+pub(super) struct Http {
+    /// An error.
+    pub(super) error: fn(StatusCode, &str) -> Response,
+    /// An answer with the headers that the API adds: status, content type, body.
+    pub(super) response: fn(StatusCode, &'static str, Body) -> Response,
+}
+
+impl Http {
+    /// What the prompt asks for: an error, a stream, or a whole answer.
+    pub(super) fn answer(
+        &self,
+        ask: &Ask,
+        stream: impl FnOnce(&Reply) -> Parts,
+        whole: impl FnOnce(&Reply) -> Value,
+    ) -> Response {
+        let script = ask.script();
+        if let Some(status) = script.status {
+            return (self.error)(status, "the prompt asked the demo provider for this error");
+        }
+        if script.ending == Ending::Error && !ask.stream {
+            let message = "the prompt asked the demo provider for an error";
+            return (self.error)(StatusCode::INTERNAL_SERVER_ERROR, message);
+        }
+        let reply = Reply::new(ask, script);
+        let (content_type, parts) = if ask.stream {
+            ("text/event-stream; charset=utf-8", stream(&reply))
+        } else {
+            ("application/json", json(&whole(&reply)))
+        };
+        (self.response)(StatusCode::OK, content_type, body(parts, script))
+    }
+}
+
 /// How many of `frames` are sent before an answer breaks.
 pub(super) const fn half(frames: usize) -> usize {
     frames.div_ceil(2)
 }
 
 /// A JSON body, in two pieces so that it can break in the middle. Its error is an HTTP status, which comes before it.
-pub(super) fn json(whole: &Value) -> Parts {
+fn json(whole: &Value) -> Parts {
     let whole = Bytes::from(whole.to_string());
     let middle = half(whole.len());
     Parts { frames: vec![whole.slice(..middle), whole.slice(middle..)], terminal: 1, error: Bytes::new() }
 }
 
 /// The body.
-pub(super) fn body(parts: Parts, script: Script) -> Body {
+fn body(parts: Parts, script: Script) -> Body {
     Body::from_stream(stream::unfold(Player::new(parts, script), Player::next))
 }
 
