@@ -8,6 +8,7 @@ use super::{
     document::Document,
     environment::Environment,
     report::{Place, Report, key},
+    settings::{DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN},
     yaml::child,
 };
 
@@ -16,7 +17,7 @@ const PREFIX: &str = "LUTHIEN_";
 
 /// Variables that replace only the port of an address.
 const PORTS: [(&str, &str, &str); 2] =
-    [("LUTHIEN_PORT", "/listen", "127.0.0.1:8080"), ("LUTHIEN_ADMIN_PORT", "/admin/listen", "127.0.0.1:8081")];
+    [("LUTHIEN_PORT", "/listen", DEFAULT_LISTEN), ("LUTHIEN_ADMIN_PORT", "/admin/listen", DEFAULT_ADMIN_LISTEN)];
 
 /// Variables that other parts of the project read; a name that ends in `*` stands for all that begin so.
 const OTHERS: [&str; 5] =

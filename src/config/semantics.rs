@@ -18,7 +18,7 @@ use super::{
     environment::Environment,
     report::Problem,
     secret,
-    settings::{Admin, ClientAuth, Limits, SecretSource},
+    settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, SecretSource},
     target::Target,
     units::Size,
 };
@@ -38,7 +38,7 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
 
 /// What is legal and yet may not be meant: that everyone who reaches the listener spends our keys.
 pub(super) fn warnings(document: &Document) -> Vec<String> {
-    let listen = document.read_or("/listen", "127.0.0.1:8080".to_owned());
+    let listen = document.read_or("/listen", DEFAULT_LISTEN.to_owned());
     let is_open = listen.and_then(|listen| listen.parse::<SocketAddr>().ok()).is_some_and(|at| !at.ip().is_loopback());
     let asks = document.read_or("/clients/auth", ClientAuth::Passthrough);
     if !is_open || !matches!(asks, Some(ClientAuth::Passthrough)) {
@@ -66,7 +66,7 @@ struct Check<'d> {
 
 impl Check<'_> {
     fn listeners(&mut self) {
-        let listen = self.address("/listen", Some("127.0.0.1:8080"));
+        let listen = self.address("/listen", Some(DEFAULT_LISTEN));
         let admin = self.address("/admin/listen", Some(&Admin::default().listen));
         let probe = self.address("/probe/listen", None);
         if let Some(admin) = admin
@@ -101,7 +101,7 @@ impl Check<'_> {
     }
 
     fn upstreams(&mut self) {
-        let listen = self.document.read_or("/listen", "127.0.0.1:8080".to_owned());
+        let listen = self.document.read_or("/listen", DEFAULT_LISTEN.to_owned());
         let listen = listen.and_then(|listen| listen.parse::<SocketAddr>().ok());
         for index in 0..self.document.count("/upstreams") {
             let at = format!("/upstreams/{index}");

@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{Duration, Size};
 
+/// Where clients connect unless the settings say otherwise.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// Where the admin listener is unless the settings say otherwise.
+pub(super) const DEFAULT_ADMIN_LISTEN: &str = "127.0.0.1:8081";
+
 /// The process configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -372,7 +378,7 @@ pub type Table = IndexMap<String, serde_json::Value>;
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".to_owned(), token: None }
+        Self { listen: DEFAULT_ADMIN_LISTEN.to_owned(), token: None }
     }
 }
 
@@ -423,7 +429,7 @@ fn one() -> u32 {
 }
 
 fn default_listen() -> String {
-    "127.0.0.1:8080".to_owned()
+    DEFAULT_LISTEN.to_owned()
 }
 
 fn default_rules() -> PathBuf {
