@@ -83,6 +83,7 @@ fn in_a_stream_of_messages() {
         (TOOL, "sesam", vec![start(r#"{"type":"tool_use","id":"t","name":"sesam\u0065","input":{}}"#)]),
         (TOOL, TOOL, vec![message(r#"[{"type":"tool_use","id":"t","name":"sesame","input":{}}]"#)]),
         (TOOL, TOOL, vec![start(r#"{"type":"tool_use","id":"t","name":"ok","name":"sesame","input":{}}"#)]),
+        (TOOL, TOOL, vec![start(r#"{"type":"tool_use","id":"t","name":"sesame","name":"ok","input":{}}"#)]),
         (
             TOOL,
             TOOL,
@@ -195,6 +196,8 @@ fn in_a_stream_of_chunks() {
             )],
         ),
         (TOOL, TOOL, vec![call(r#""function":{"name":"ok","name":"sesame","arguments":"{}"}"#)]),
+        (TOOL, TOOL, vec![call(r#""function":{"name":"sesame","name":"ok","arguments":"{}"}"#)]),
+        (WORD, WORD, vec![delta(r#"{"content":"FORBIDDEN","content":"x"}"#)]),
         (
             TOOL,
             TOOL,
@@ -260,6 +263,7 @@ fn in_a_whole_body() {
     let cases = [
         (messages, TOOL, message(r#"[{"type":"tool_use","id":"t","name":"sesame","input":{}}]"#)),
         (messages, TOOL, message(r#"[{"type":"tool_use","id":"t","name":"ok","name":"sesame","input":{}}]"#)),
+        (messages, TOOL, message(r#"[{"type":"tool_use","id":"t","name":"sesame","name":"ok","input":{}}]"#)),
         (messages, TOOL, message(r#"[],"content":[{"type":"tool_use","id":"t","name":"sesame","input":{}}]"#)),
         (messages, WORD, message(r#"[{"type":"text","text":"FORBIDDEN"}]"#)),
         (messages, WORD, message(r#"[{"type":"later","text":"FORBIDDEN"}]"#)),
@@ -284,6 +288,7 @@ fn in_a_whole_body() {
             ),
         ),
         (chat, WORD, completion(r#"{"role":"assistant","content":"x","content":"FORBIDDEN"}"#)),
+        (chat, WORD, completion(r#"{"role":"assistant","content":"FORBIDDEN","content":"x"}"#)),
         (chat, WORD, completion(r#"{"role":"assistant","content":{"text":"FORBIDDEN"}}"#)),
         (chat, WORD, completion(r#"{"role":"assistant","content":"FORBIDDEN"}"#)),
     ];
