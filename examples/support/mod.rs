@@ -23,7 +23,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         on_fault: OnFault::Closed,
         timeout: Duration::from_secs(1),
     };
-    let rules = Arc::new(Rules { hash: String::new(), release: Release::Block, entries: vec![entry] });
+    let rules = Arc::new(Rules { entries: vec![entry], ..Rules::default() });
     let dialect = Dialect::AnthropicMessages;
     let call = Arc::new(CallHead {
         id: "example".into(),
@@ -38,7 +38,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         deadline: None,
     });
     let limits = ResponseLimits { event: 1 << 20, body: 1 << 20, held: 1 << 20, synthetic: 1 << 20 };
-    let setup = Setup { dialect, call: call.id.clone(), include_usage: false, release: Release::Block, limits };
+    let setup = Setup::native(dialect, call.id.clone(), Release::Block, limits);
     let mut response = Response::stream(setup, select(&rules, &call));
     let pushed = response.push(&Bytes::from_static(answer.as_bytes())).and_then(|()| response.finish());
     assert_eq!(pushed, Ok(()));

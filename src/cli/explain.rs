@@ -12,7 +12,7 @@ use super::{Surroundings, check::refused};
 use crate::{
     config::{
         compile::{Context, compile},
-        routes::{Choice, Routes},
+        routes::{Routes, Why},
         settings::{Dialect, Otherwise, Settings},
     },
     dialect::endpoint,
@@ -70,17 +70,28 @@ pub fn explain(
         return Ok(0);
     };
     writeln!(out, "dialect:  {}", dialect.name())?;
-    let choice = Routes::new(&settings.upstreams).choose(dialect, &args.model);
-    let upstream = choice.and_then(|choice| settings.upstreams.get(choice.index()));
+    let routes = Routes::new(&settings.upstreams);
+    let choice = routes.choose(dialect, &args.model);
+    let upstream = choice.and_then(|choice| settings.upstreams.get(choice.upstream));
     let (Some(choice), Some(upstream)) = (choice, upstream) else {
-        writeln!(out, "upstream: none speaks this dialect; the call is refused")?;
+        writeln!(out, "upstream: there is none; the call is refused")?;
         return Ok(0);
     };
-    let why = match choice {
-        Choice::ByModel(_) => format!("first that speaks it and serves `{}`", args.model),
-        Choice::ByDialect(_) => format!("first that speaks it; none serves `{}`", args.model),
+    let model = &args.model;
+    let why = match choice.why {
+        Why::Alias => format!("first that has `{model}` among its aliases"),
+        Why::Model => format!("first that speaks it and serves `{model}`"),
+        Why::OtherDialect => format!("first that serves `{model}`; none that speaks the dialect does"),
+        Why::Dialect => format!("first that speaks it; none serves `{model}`"),
+        Why::First => format!("first of all; none speaks the dialect or serves `{model}`"),
     };
     writeln!(out, "upstream: {} {} ({why})", upstream.name, upstream.url)?;
+    if choice.dialect != dialect {
+        writeln!(out, "convert:  to {}", choice.dialect.name())?;
+    }
+    if let Some(alias) = routes.alias(choice.upstream, model) {
+        writeln!(out, "model:    {alias} there; the answer says `{model}`")?;
+    }
     writeln!(out, "rules:    {} ({})", file.display(), rules.hash)?;
     let facts = CallFacts {
         dialect: dialect.name(),

@@ -60,7 +60,13 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
         let (mode, on_fault) = (mode.into(), on_fault.into());
         Some(Entry { name: name.into(), kind: kind.name, factory, selects, mode, on_fault, timeout })
     });
-    Ok(Rules { hash: hash(&document.value), release: read.release.into(), entries: entries.collect() })
+    Ok(Rules {
+        hash: hash(&document.value),
+        release: read.release.into(),
+        lossy: read.lossy.map(Into::into),
+        stateful: read.stateful.into(),
+        entries: entries.collect(),
+    })
 }
 
 /// The first 12 hexadecimal digits of the SHA-256 of a document's content. Comments and layout do not change

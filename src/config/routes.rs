@@ -1,59 +1,98 @@
-//! Which upstream a call is sent to.
+//! Which upstream a call is sent to, and in which dialect.
+
+use std::collections::HashMap;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::settings::{Dialect, Upstream};
 
-/// The upstreams' dialects and model globs, ready to be asked.
+/// The upstreams' dialects and models, ready to be asked.
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
 }
 
-/// Why an upstream was chosen.
+/// The upstream for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// It is the first that speaks the dialect and serves the model. Holds its index.
-    ByModel(usize),
-    /// None serves the model; it is the first that speaks the dialect. Holds its index.
-    ByDialect(usize),
+pub struct Choice {
+    /// Its index.
+    pub upstream: usize,
+    /// The dialect in which it is spoken to: the client's, if it speaks that, otherwise the first of its own.
+    pub dialect: Dialect,
+    /// Why it was chosen.
+    pub why: Why,
+}
+
+/// Why an upstream was chosen. An earlier reason is stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is the first that has the model among its aliases.
+    Alias,
+    /// It is the first that speaks the dialect and serves the model.
+    Model,
+    /// None that speaks the dialect serves the model; it is the first that names it. A glob that fits every model names
+    /// none: it shall not draw calls to a vendor that nobody chose for them.
+    OtherDialect,
+    /// None serves the model; it is the first that speaks the dialect.
+    Dialect,
+    /// None speaks the dialect, and none serves the model; it is the first.
+    First,
 }
 
 #[derive(Debug)]
 struct Route {
     dialects: Vec<Dialect>,
     models: GlobSet,
+    /// The globs that do not fit every model.
+    named: GlobSet,
+    aliases: HashMap<String, String>,
 }
 
 impl Routes {
     /// The routes of these upstreams. Globs that are wrong, which the settings' checks exclude, match nothing.
     pub fn new(upstreams: &[Upstream]) -> Self {
         let route = |upstream: &Upstream| {
-            let mut models = GlobSetBuilder::new();
-            for glob in upstream.models.iter().filter_map(|glob| Glob::new(glob).ok()) {
-                models.add(glob);
-            }
-            Route { dialects: upstream.dialects.clone(), models: models.build().unwrap_or_default() }
+            let set = |of: &dyn Fn(&str) -> bool| {
+                let mut set = GlobSetBuilder::new();
+                for glob in upstream.models.iter().filter(|glob| of(glob)).filter_map(|glob| Glob::new(glob).ok()) {
+                    set.add(glob);
+                }
+                set.build().unwrap_or_default()
+            };
+            let (models, named) = (set(&|_| true), set(&|glob| !glob.chars().all(|char| char == '*')));
+            let aliases = upstream.aliases.iter().map(|(from, to)| (from.clone(), to.clone())).collect();
+            Route { dialects: upstream.dialects.clone(), models, named, aliases }
         };
         Self { routes: upstreams.iter().map(route).collect() }
     }
 
-    /// The upstream for a call; nothing when none speaks the dialect.
+    /// The upstream for a call; nothing only when there is none at all.
     pub fn choose(&self, dialect: Dialect, model: &str) -> Option<Choice> {
-        let speaks = |(_, route): &(usize, &Route)| route.dialects.contains(&dialect);
-        let mut speaking = self.routes.iter().enumerate().filter(speaks);
-        let by_model = speaking.clone().find(|(_, route)| route.models.is_match(model));
-        let by_model = by_model.map(|(index, _)| Choice::ByModel(index));
-        by_model.or_else(|| speaking.next().map(|(index, _)| Choice::ByDialect(index)))
+        let speaks = |route: &Route| route.dialects.contains(&dialect);
+        let first = |fits: &dyn Fn(&Route) -> bool, why| {
+            let (upstream, route) = self.routes.iter().enumerate().find(|(_, route)| fits(route))?;
+            let dialect = if speaks(route) { dialect } else { *route.dialects.first()? };
+            Some(Choice { upstream, dialect, why })
+        };
+        let has_alias = |route: &Route| route.aliases.contains_key(model);
+        let serves = |route: &Route| route.models.is_match(model);
+        first(&|route| has_alias(route) && speaks(route), Why::Alias)
+            .or_else(|| first(&has_alias, Why::Alias))
+            .or_else(|| first(&|route| speaks(route) && serves(route), Why::Model))
+            .or_else(|| first(&|route| route.named.is_match(model), Why::OtherDialect))
+            .or_else(|| first(&speaks, Why::Dialect))
+            .or_else(|| first(&|_| true, Why::First))
     }
-}
 
-impl Choice {
-    /// The index of the upstream in the settings.
-    pub fn index(self) -> usize {
-        match self {
-            Self::ByModel(index) | Self::ByDialect(index) => index,
-        }
+    /// The first upstream that speaks one of these dialects.
+    pub fn speaks(&self, dialects: &[Dialect]) -> Option<usize> {
+        self.routes.iter().position(|route| route.dialects.iter().any(|dialect| dialects.contains(dialect)))
+    }
+
+    /// The name that an upstream has for a model, where it has another than the client.
+    pub fn alias(&self, upstream: usize, model: &str) -> Option<&str> {
+        let to = self.routes.get(upstream)?.aliases.get(model)?;
+        (to != model).then_some(to)
     }
 }
 
@@ -62,22 +101,48 @@ mod tests {
     use super::*;
     use crate::config::document::Document;
 
+    fn routes(text: &str) -> Routes {
+        let upstreams: Vec<Upstream> = Document::parse("t", text).expect("yaml").read_as("").expect("upstreams");
+        Routes::new(&upstreams)
+    }
+
     #[test]
     fn the_first_that_fits_is_chosen() {
-        let text = "\
+        use Dialect::{AnthropicMessages, OpenaiChat, OpenaiResponses};
+        let routes = routes(
+            "\
 - {name: a, url: demo, dialects: [openai_chat], models: ['gpt-*']}
-- {name: b, url: demo, dialects: [openai_chat, openai_responses], models: ['*llama*', 'gpt-5']}
-";
-        let upstreams: Vec<Upstream> = Document::parse("t", text).expect("yaml").read_as("").expect("upstreams");
-        let routes = Routes::new(&upstreams);
-        for (dialect, model, choice) in [
-            (Dialect::OpenaiChat, "gpt-5", Some(Choice::ByModel(0))),
-            (Dialect::OpenaiResponses, "gpt-5", Some(Choice::ByModel(1))),
-            (Dialect::OpenaiChat, "meta/llama-4", Some(Choice::ByModel(1))),
-            (Dialect::OpenaiChat, "mistral", Some(Choice::ByDialect(0))),
-            (Dialect::AnthropicMessages, "gpt-5", None),
+- {name: b, url: demo, dialects: [openai_chat, openai_responses], models: ['*llama*', 'gpt-5'], aliases: {small: llama}}
+- {name: all, url: demo, dialects: [openai_chat]}
+- {name: c, url: demo, dialects: [anthropic_messages], models: ['claude-*'], aliases: {gpt-4o: claude-x, small: claude-s}}
+",
+        );
+        for (dialect, model, upstream, spoken, why) in [
+            (OpenaiChat, "gpt-5", 0, OpenaiChat, Why::Model),
+            (OpenaiResponses, "gpt-5", 1, OpenaiResponses, Why::Model),
+            (OpenaiChat, "meta/llama-4", 1, OpenaiChat, Why::Model),
+            (OpenaiChat, "mistral", 2, OpenaiChat, Why::Model),
+            (OpenaiResponses, "gpt-4", 0, OpenaiChat, Why::OtherDialect),
+            (AnthropicMessages, "gpt-5", 0, OpenaiChat, Why::OtherDialect),
+            (AnthropicMessages, "llama", 1, OpenaiChat, Why::OtherDialect),
+            (OpenaiResponses, "claude-9", 3, AnthropicMessages, Why::OtherDialect),
+            (AnthropicMessages, "other", 3, AnthropicMessages, Why::Dialect),
+            (OpenaiChat, "gpt-4o", 3, AnthropicMessages, Why::Alias),
+            (OpenaiChat, "small", 1, OpenaiChat, Why::Alias),
+            (AnthropicMessages, "small", 3, AnthropicMessages, Why::Alias),
         ] {
-            assert_eq!(routes.choose(dialect, model), choice, "{dialect:?} {model}");
+            let choice = Choice { upstream, dialect: spoken, why };
+            assert_eq!(routes.choose(dialect, model), Some(choice), "{dialect:?} {model}");
         }
+        assert_eq!(routes.alias(3, "gpt-4o"), Some("claude-x"));
+        assert_eq!(routes.alias(0, "gpt-4o"), None);
+    }
+
+    #[test]
+    fn where_nothing_fits_the_first_is_spoken_to_in_its_own_dialect() {
+        let routes = routes("- {name: a, url: demo, dialects: [openai_responses, openai_chat], models: ['gpt-*']}");
+        let choice = routes.choose(Dialect::AnthropicMessages, "claude-x");
+        assert_eq!(choice, Some(Choice { upstream: 0, dialect: Dialect::OpenaiResponses, why: Why::First }));
+        assert_eq!(super::Routes::new(&[]).choose(Dialect::OpenaiChat, "x"), None);
     }
 }

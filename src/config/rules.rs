@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{settings::Dialect, units::Duration};
-use crate::policy;
+use crate::{model::conversation as model, policy};
 
 /// The rules: which policies run on which calls, in which order.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,13 @@ pub struct RulesDocument {
     /// When the tool calls of one answer are released.
     #[serde(default)]
     pub release: Release,
+    /// What is done with a field of a request that the dialect of the provider does not have. Absent: hints are left out,
+    /// and a request that would mean something else without the field is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<Lossy>,
+    /// What is done with requests that rest on what the provider keeps, or have it keep the answer (OpenAI Responses).
+    #[serde(default)]
+    pub stateful: Stateful,
     /// The policies, in the order in which they run; the output of one is the input of the next. With an empty list
     /// every call passes unchanged.
     // Not optional: a file that was cut short while it was written must not switch every policy off.
@@ -36,6 +43,29 @@ pub enum Release {
     Block,
     /// All together, when all of them are decided.
     Turn,
+}
+
+/// What is done with a field that another dialect does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lossy {
+    /// It is left out, and the answer names it in `x-luthien-dropped`.
+    Drop,
+    /// The request is refused, also for a hint.
+    Refuse,
+}
+
+/// What is done with requests that rest on what the provider keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stateful {
+    /// They pass. What a policy changed in an answer that the provider keeps is told in the log.
+    #[default]
+    Allow,
+    /// The provider is told to keep nothing (`store: false`); a request that rests on what it keeps is refused.
+    RequireStateless,
+    /// Only requests pass that say `store: false` and rest on nothing.
+    Refuse,
 }
 
 /// One policy.
@@ -130,6 +160,25 @@ impl<T> OneOrMany<T> {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
+        }
+    }
+}
+
+impl From<Lossy> for model::Lossy {
+    fn from(lossy: Lossy) -> Self {
+        match lossy {
+            Lossy::Drop => Self::Drop,
+            Lossy::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl From<Stateful> for policy::Stateful {
+    fn from(stateful: Stateful) -> Self {
+        match stateful {
+            Stateful::Allow => Self::Allow,
+            Stateful::RequireStateless => Self::RequireStateless,
+            Stateful::Refuse => Self::Refuse,
         }
     }
 }

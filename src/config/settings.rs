@@ -127,12 +127,16 @@ pub struct Upstream {
     /// Scheme, host, port and optional path prefix, as `https://api.anthropic.com`. A trailing `/v1` of the prefix is
     /// dropped, because the client's path already has it. `demo` is the built-in demo provider.
     pub url: String,
-    /// The protocols that it speaks.
+    /// The protocols that it speaks. Calls in another one are converted to the first.
     #[schemars(length(min = 1))]
     pub dialects: Vec<Dialect>,
     /// Globs of the model names that it serves.
     #[serde(default = "all_models")]
     pub models: Vec<String>,
+    /// Names of models as clients say them, each with the name that this provider has for it. The answer carries the
+    /// client's name. Such a name is served here whatever `models` says, here or at another upstream.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub aliases: IndexMap<String, String>,
     /// The key sent to it.
     #[serde(default)]
     pub credentials: Credentials,

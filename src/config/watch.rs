@@ -146,7 +146,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::policy::Release;
 
     struct Running {
         folder: tempfile::TempDir,
@@ -166,7 +165,7 @@ mod tests {
         if document.text.starts_with("bad") {
             return Err(Report::of_file(&document.path, "bad", "make it good"));
         }
-        Ok(Rules { hash: document.text.to_string(), release: Release::Block, entries: Vec::new() })
+        Ok(Rules { hash: document.text.to_string(), ..Rules::default() })
     }
 
     fn start(folder: tempfile::TempDir, name: &str) -> Running {

@@ -15,7 +15,7 @@ pub struct WireError {
     /// The dialect's type of the error.
     pub kind: &'static str,
     /// A word for programs.
-    pub code: &'static str,
+    pub code: String,
     /// Luthien's id of the call.
     pub call: String,
 }
@@ -31,7 +31,7 @@ pub struct ErrorAnswer {
     pub body: Vec<u8>,
 }
 
-/// How the two dialects name one failure.
+/// How the dialects name one failure.
 struct Words {
     status: u16,
     anthropic: &'static str,
@@ -45,9 +45,9 @@ impl WireError {
         let words = words(failure.kind);
         let kind = match dialect {
             Dialect::AnthropicMessages => words.anthropic,
-            Dialect::OpenaiChat => words.openai,
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => words.openai,
         };
-        Self { message: failure.message.clone(), kind, code: words.code, call: call.to_owned() }
+        Self { message: failure.message.clone(), kind, code: words.code.to_owned(), call: call.to_owned() }
     }
 
     /// A refusal in `dialect`'s words, for the middle of a stream: types that no client takes for an upstream failure
@@ -56,15 +56,17 @@ impl WireError {
         let (kind, code) = match dialect {
             Dialect::AnthropicMessages => ("permission_error", "gateway_policy"),
             Dialect::OpenaiChat => ("invalid_request_error", "content_policy_violation"),
+            // The one code that agents show without asking again.
+            Dialect::OpenaiResponses => ("invalid_request_error", "invalid_prompt"),
         };
-        Self { message: refusal_text(refusal), kind, code, call: call.to_owned() }
+        Self { message: refusal_text(refusal), kind, code: code.to_owned(), call: call.to_owned() }
     }
 
     /// The JSON object that says it.
     pub fn json(&self, dialect: Dialect) -> Vec<u8> {
         match dialect {
             Dialect::AnthropicMessages => anthropic::error_json(self),
-            Dialect::OpenaiChat => openai_chat::error_json(self),
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => openai_chat::error_json(self),
         }
     }
 }
@@ -101,8 +103,10 @@ pub(super) fn failure(dialect: Dialect, failure: &Failure, call: &str) -> ErrorA
 
 pub(super) fn refusal(dialect: Dialect, refusal: &Refusal, call: &str) -> ErrorAnswer {
     let mut error = WireError::refusal(dialect, refusal, call);
-    if dialect == Dialect::AnthropicMessages {
-        error.kind = "invalid_request_error";
+    match dialect {
+        Dialect::AnthropicMessages => error.kind = "invalid_request_error",
+        Dialect::OpenaiResponses => "content_policy_violation".clone_into(&mut error.code),
+        Dialect::OpenaiChat => {}
     }
     ErrorAnswer { status: 400, headers: vec![("x-should-retry", "false".to_owned())], body: error.json(dialect) }
 }

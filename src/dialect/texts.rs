@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    json::Value,
+    json::{Text, Value},
     model::{Place, RequestText, Source},
 };
 
@@ -23,6 +23,13 @@ impl<'a> Texts<'a> {
         if let (Some(span), Some(text)) = (value.string_span(), value.text_in(self.body)) {
             self.found.push(RequestText::new(source, tool.map(str::to_owned), text, Place::String(span)));
         }
+    }
+
+    /// A JSON value whose own text it is.
+    pub(super) fn value(&mut self, value: Value<'_>, source: Source, tool: Option<&str>) {
+        let span = value.span();
+        let text = Text::from_raw(self.body.slice(span.start..span.end));
+        self.found.push(RequestText::new(source, tool.map(str::to_owned), text, Place::Value(span)));
     }
 
     /// The string that `key` names, if it is there.

@@ -27,6 +27,8 @@ pub(super) struct Books {
     pub(super) session: Option<String>,
     pub(super) status: u16,
     pub(super) usage: Usage,
+    /// A policy changed something of the answer.
+    changed: bool,
     first_byte: Option<Instant>,
     outcome: Option<&'static str>,
     /// Room among the calls in flight, given back when the call ends.
@@ -49,6 +51,7 @@ impl Books {
             session: None,
             status: 0,
             usage: Usage::default(),
+            changed: false,
             first_byte: None,
             outcome: None,
             permit: None,
@@ -68,10 +71,11 @@ impl Books {
     }
 
     /// Notes what happened.
-    pub(super) fn note(&self, facts: Vec<Fact>) {
+    pub(super) fn note(&mut self, facts: Vec<Fact>) {
         for fact in facts {
             match fact {
                 Fact::Decided { policy, on, decision } => {
+                    self.changed |= on != "request" && decision != "refuse";
                     debug!(call_id = %self.id, %policy, on, decision, "policy decided");
                     let labels = DecisionLabels { policy: policy.to_string(), on, decision };
                     self.metrics.decisions.get_or_create(&labels).inc();
@@ -83,11 +87,35 @@ impl Books {
                     warn!(call_id = %self.id, %policy, error, on_fault = if open { "open" } else { "closed" }, "policy failed");
                     self.metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
                 }
+                Fact::Dropped { what } => {
+                    self.metrics.repairs.get_or_create(&WhatLabels { what: "answer_part_dropped" }).inc();
+                    info!(call_id = %self.id, what, "left out: the client's dialect has no words for it");
+                }
                 Fact::Repaired { what } => {
                     debug!(call_id = %self.id, what, "answer repaired");
                     self.metrics.repairs.get_or_create(&WhatLabels { what }).inc();
                 }
             }
+        }
+    }
+
+    /// Fields of the request were left out, because the provider's dialect does not have them.
+    pub(super) fn dropped(&self, fields: &[String]) {
+        if !fields.is_empty() {
+            info!(call_id = %self.id, fields = fields.join(", "), "left out of the request: the provider's dialect does not have it");
+            self.metrics.repairs.get_or_create(&WhatLabels { what: "request_field_dropped" }).inc();
+        }
+    }
+
+    /// The provider keeps the answer as it made it, also where a policy changed it.
+    pub(super) fn stored(&self) {
+        if self.changed {
+            warn!(
+                call_id = %self.id,
+                "a policy changed an answer that the provider keeps unchanged; a request that continues from it there \
+                 brings the original back. Set `stateful: require_stateless` in the rules to rule this out"
+            );
+            self.metrics.repairs.get_or_create(&WhatLabels { what: "stored_unchanged" }).inc();
         }
     }
 

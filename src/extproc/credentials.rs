@@ -152,7 +152,7 @@ impl ClientKeys {
 }
 
 /// The keys that a client presents, wherever its SDK puts them, with their headers.
-fn presented(headers: &HeaderView) -> Vec<(&'static str, &str)> {
+pub(super) fn presented(headers: &HeaderView) -> Vec<(&'static str, &str)> {
     // Several lines of a header may come as one, with commas between.
     let each = |name| headers.all(name).flat_map(|value| value.split(',')).map(str::trim);
     let bearer = each("authorization").filter_map(|value| {
@@ -167,7 +167,7 @@ fn presented(headers: &HeaderView) -> Vec<(&'static str, &str)> {
 pub(super) fn header(dialect: Dialect, key: &Secret) -> (&'static str, String) {
     match dialect {
         Dialect::AnthropicMessages => ("x-api-key", key.expose().to_owned()),
-        Dialect::OpenaiChat => ("authorization", format!("Bearer {}", key.expose())),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => ("authorization", format!("Bearer {}", key.expose())),
     }
 }
 

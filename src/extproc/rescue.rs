@@ -10,7 +10,7 @@
 use envoy_types::pb::envoy::service::ext_proc::v3::ProcessingResponse;
 
 use crate::{
-    dialect::{self, ErrorAnswer, RequestView},
+    dialect::{self, ErrorAnswer, Recipient, RequestView},
     model::{Block, Dialect, RefusalForm},
     pipeline::Stopped,
 };
@@ -53,7 +53,14 @@ pub(super) fn stopped(stopped: &Stopped, instead: &Instead<'_>) -> (u16, Process
 
 /// An answer that a policy gave, as a whole HTTP answer in the form that the client asked for.
 pub(super) fn blocks(blocks: &[Block], policy: Option<&str>, instead: &Instead<'_>) -> (u16, ProcessingResponse) {
-    let body = dialect::answer(instead.dialect, instead.view, instead.call, instead.created, blocks);
+    let recipient = Recipient {
+        request: instead.view.clone(),
+        call: instead.call.into(),
+        created: instead.created,
+        converts: false,
+        changes: true,
+    };
+    let body = dialect::answer(instead.dialect, &recipient, blocks);
     let headers = policy.map(|policy| ("x-luthien-policy", policy.to_owned())).into_iter().collect();
     let content_type = if instead.view.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     let answer = ErrorAnswer { status: 200, headers, body };

@@ -3,16 +3,29 @@
 use globset::{Glob, GlobMatcher};
 
 use crate::{
-    config::settings::{self, Otherwise},
+    config::{
+        secret::Secret,
+        settings::{self, Otherwise},
+    },
     model::{Dialect, Failure, FailureKind},
 };
 
 use super::{
-    credentials::{Client, Credential, header},
+    credentials::{Client, Credential, header, presented},
     gateway::{Gateway, Upstream},
     headers::{CREDENTIALS, HeaderView},
     replies::Headers,
 };
+
+/// The way of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'a> {
+    pub(super) upstream: &'a Upstream,
+    /// The dialect in which the upstream is spoken to.
+    pub(super) dialect: Dialect,
+    /// The upstream's own name of the model.
+    pub(super) alias: Option<&'a str>,
+}
 
 /// Which paths pass unread.
 pub(super) struct Unpoliced {
@@ -38,35 +51,85 @@ impl Unpoliced {
 }
 
 impl Gateway {
-    /// The upstream for a model.
-    pub(super) fn upstream(&self, dialect: Dialect, model: &str) -> Result<&Upstream, Failure> {
+    /// The upstream for a model, and how it is spoken to.
+    pub(super) fn route(&self, dialect: Dialect, model: &str) -> Result<Route<'_>, Failure> {
         let choice = self.routes.choose(dialect.into(), model);
-        choice.and_then(|choice| self.upstreams.get(choice.index())).ok_or_else(|| {
-            let message = format!("no upstream speaks {}; add one to `upstreams` in the configuration", dialect.name());
+        let route = choice.and_then(|choice| {
+            let upstream = self.upstreams.get(choice.upstream)?;
+            Some(Route { upstream, dialect: choice.dialect.into(), alias: self.routes.alias(choice.upstream, model) })
+        });
+        route.ok_or_else(|| {
+            let message = "there is no upstream; add one to `upstreams` in the configuration";
             Failure::new(FailureKind::NotFound, message)
         })
     }
 
     /// The upstream for a call that passes unread: the vendor is told by the headers that its SDKs send.
-    pub(super) fn unread_upstream(&self, headers: &HeaderView, path: &str) -> Result<(&Upstream, Dialect), Failure> {
-        let dialect = match headers.get("anthropic-version") {
-            Some(_) => Dialect::AnthropicMessages,
-            None => crate::dialect::error_dialect(path),
+    pub(super) fn unread_route(&self, client: Dialect) -> Result<Route<'_>, Failure> {
+        // The two protocols of one vendor are the same there.
+        let same: &[settings::Dialect] = match client {
+            Dialect::AnthropicMessages => &[settings::Dialect::AnthropicMessages],
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+                &[settings::Dialect::OpenaiChat, settings::Dialect::OpenaiResponses]
+            }
         };
-        let other = match dialect {
-            Dialect::AnthropicMessages => Dialect::OpenaiChat,
-            Dialect::OpenaiChat => Dialect::AnthropicMessages,
-        };
-        let upstream = self.upstream(dialect, "").map(|upstream| (upstream, dialect));
-        upstream.or_else(|failure| self.upstream(other, "").map(|upstream| (upstream, other)).map_err(|_| failure))
+        match self.routes.speaks(same).and_then(|index| self.upstreams.get(index)) {
+            Some(upstream) => Ok(Route { upstream, dialect: client, alias: None }),
+            None => self.route(client, ""),
+        }
     }
 }
 
-/// The changes that send a request to `upstream`.
-pub(super) fn request_headers(upstream: &Upstream, dialect: Dialect, client: &Client, path: &str) -> Headers {
+/// The vendor whose client sends these headers, as one of its dialects.
+pub(super) fn vendor(headers: &HeaderView, path: &str) -> Dialect {
+    match headers.get("anthropic-version") {
+        Some(_) => Dialect::AnthropicMessages,
+        None => crate::dialect::error_dialect(path),
+    }
+}
+
+/// What only one vendor's API understands. The other one's would refuse it, or be told what is none of its business.
+const ANTHROPICS: [&str; 4] =
+    ["anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access", "anthropic-workspace-id"];
+const OPENAIS: [&str; 3] = ["openai-organization", "openai-project", "openai-beta"];
+
+/// The version of the Messages API that converted requests are written for.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// What of a client's headers another vendor's API needs in its own form.
+fn convert_headers(dialect: Dialect, sent: &HeaderView, client: &Client, passes: bool, headers: &mut Headers) {
+    let foreign: &[&str] = match dialect {
+        Dialect::AnthropicMessages => {
+            headers.set("anthropic-version", ANTHROPIC_VERSION);
+            &OPENAIS
+        }
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => &ANTHROPICS,
+    };
+    for name in foreign {
+        headers.remove(name);
+    }
+    let ours = if let Client::Known { headers, .. } = client { headers.as_slice() } else { &[] };
+    let own = presented(sent).into_iter().find(|(name, _)| !ours.contains(name));
+    if let (true, Some(key)) = (passes, own.and_then(|(_, key)| Secret::new(key))) {
+        for name in CREDENTIALS {
+            headers.remove(name);
+        }
+        let (name, value) = header(dialect, &key);
+        headers.set(name, &value);
+    }
+}
+
+/// The changes that send a request on its way. `sent` are its headers, from a client of another vendor; `None`: it is the
+/// same.
+pub(super) fn request_headers(route: Route<'_>, client: &Client, path: &str, sent: Option<&HeaderView>) -> Headers {
+    let Route { upstream, dialect, .. } = route;
     let mut headers = Headers::default();
+    if let Some(sent) = sent {
+        let passes = matches!(upstream.credential, Credential::Passthrough);
+        convert_headers(dialect, sent, client, passes, &mut headers);
+    }
     headers.set("x-luthien-upstream", &upstream.name);
-    if !upstream.prefix.is_empty() {
+    if !upstream.prefix.is_empty() || sent.is_some() {
         headers.set(":path", &format!("{}{path}", upstream.prefix));
     }
     // A compressed answer could not be read.
@@ -90,10 +153,21 @@ pub(super) fn request_headers(upstream: &Upstream, dialect: Dialect, client: &Cl
     headers
 }
 
+impl From<settings::Dialect> for Dialect {
+    fn from(dialect: settings::Dialect) -> Self {
+        match dialect {
+            settings::Dialect::OpenaiChat => Self::OpenaiChat,
+            settings::Dialect::OpenaiResponses => Self::OpenaiResponses,
+            settings::Dialect::AnthropicMessages => Self::AnthropicMessages,
+        }
+    }
+}
+
 impl From<Dialect> for settings::Dialect {
     fn from(dialect: Dialect) -> Self {
         match dialect {
             Dialect::OpenaiChat => Self::OpenaiChat,
+            Dialect::OpenaiResponses => Self::OpenaiResponses,
             Dialect::AnthropicMessages => Self::AnthropicMessages,
         }
     }

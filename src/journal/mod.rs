@@ -36,6 +36,11 @@ pub enum Fact {
         /// Whether the call went on without it.
         open: bool,
     },
+    /// Part of an answer was left out, because the client's dialect has no words for it.
+    Dropped {
+        /// The kind of the block.
+        what: &'static str,
+    },
     /// The framework changed something so that the answer stays legal.
     Repaired {
         /// What was changed.

@@ -49,6 +49,22 @@ impl Text {
         &self.raw
     }
 
+    /// This text and another behind it.
+    #[must_use]
+    pub fn with(&self, behind: &Self) -> Self {
+        Self { raw: [&self.raw[..], &behind.raw[..]].concat().into() }
+    }
+
+    /// The text up to the first half of a character that its last escape begins, and that half, if there is one.
+    pub fn without_open_half(&self) -> (Self, Option<Self>) {
+        match Units::new(&self.raw).last() {
+            Some((Unit::High(_), place)) => {
+                (Self { raw: self.raw.slice(..place.start) }, Some(Self { raw: self.raw.slice(place) }))
+            }
+            Some((Unit::Plain(_) | Unit::Char(_) | Unit::Low(_), _)) | None => (self.clone(), None),
+        }
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()

@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Instant};
 pub enum Dialect {
     /// OpenAI Chat Completions.
     OpenaiChat,
+    /// OpenAI Responses.
+    OpenaiResponses,
     /// Anthropic Messages.
     AnthropicMessages,
 }
@@ -37,10 +39,19 @@ pub struct CallHead {
 }
 
 impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 3] = [Self::OpenaiChat, Self::OpenaiResponses, Self::AnthropicMessages];
+
+    /// Whether both are protocols of one vendor.
+    pub fn is_of_same_vendor(self, other: Self) -> bool {
+        (self == Self::AnthropicMessages) == (other == Self::AnthropicMessages)
+    }
+
     /// Its name in the configuration, records and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenaiChat => "openai_chat",
+            Self::OpenaiResponses => "openai_responses",
             Self::AnthropicMessages => "anthropic_messages",
         }
     }

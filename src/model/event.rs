@@ -24,9 +24,11 @@ pub enum Event {
     /// Token counts, by themselves.
     Usage(Usage),
     /// The provider reports an error; nothing follows.
-    Error(String),
+    Error(ProviderError),
     /// The answer is complete; nothing follows.
     End,
+    /// The provider only says that it is still there.
+    Ping,
     /// Anything else: keeps its place, says nothing to policies.
     Opaque,
     /// The body is over, complete or not; what is still open stays open. Made by the pipeline, never on the wire.
@@ -47,11 +49,23 @@ pub struct Start {
 }
 
 /// What belongs to a block beside its text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extra {
     /// Places in the block's text that a source backs: wrong once the text is edited.
     Citation,
-    /// Anything else, as a thinking signature.
+    /// The block's text again, or a part of it, in another form, before the text itself is decided.
+    Echo,
+    /// The block's text again, or the last part of it, now that it is complete.
+    Repeat,
+    /// Another part of the same block begins.
+    Break,
+    /// The namespace of the tool that is called.
+    Namespace(String),
+    /// The call's text is no JSON but what the tool takes as it is.
+    FreeText,
+    /// What the provider needs to see again with this thinking on the next turn, sealed.
+    Signature(Text),
+    /// Anything else.
     Other,
 }
 
@@ -73,7 +87,11 @@ pub enum StopReason {
     EndTurn,
     /// The client is to run tools.
     ToolUse,
-    /// Anything else, in the provider's word: limits, refusals, pauses.
+    /// It was cut off: by a limit on tokens, or because the provider pauses.
+    Unfinished,
+    /// The provider would not say it.
+    Refused,
+    /// Anything else, in the provider's word.
     Other(String),
 }
 
@@ -84,8 +102,49 @@ pub struct Usage {
     pub input: Option<u64>,
     /// Of these, tokens read from a cache.
     pub cached: Option<u64>,
-    /// Tokens written.
+    /// Of these, tokens written to a cache.
+    pub cache_write: Option<u64>,
+    /// Tokens written, thinking included.
     pub output: Option<u64>,
+    /// Of these, tokens of thinking.
+    pub reasoning: Option<u64>,
+}
+
+/// An error that a provider reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderError {
+    /// What it is about, as far as the provider says it in words that we know.
+    pub kind: ErrorKind,
+    /// A word for programs.
+    pub code: Option<String>,
+    /// What it tells people.
+    pub message: String,
+}
+
+/// What an error of a provider is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is wrong (400).
+    BadRequest,
+    /// The key is missing or wrong (401).
+    Authentication,
+    /// The account cannot pay (402).
+    Billing,
+    /// The key may not do this (403).
+    Permission,
+    /// No such thing (404).
+    NotFound,
+    /// The request is too large (413).
+    TooLarge,
+    /// Too many requests (429).
+    RateLimit,
+    /// The provider failed (500).
+    #[default]
+    Server,
+    /// The provider took too long (504).
+    Timeout,
+    /// The provider has too much to do (529, 503).
+    Overloaded,
 }
 
 /// The position of something that can be patched within a frame; what it counts is the dialect's own business.
@@ -164,6 +223,7 @@ impl Event {
             | Self::Close(_)
             | Self::Error(_)
             | Self::End
+            | Self::Ping
             | Self::Opaque
             | Self::Eof => None,
         }
@@ -180,9 +240,14 @@ impl Event {
             Self::Open(id, _) | Self::Name(id, _) | Self::Delta(id, _) | Self::Extra(id, _) | Self::Close(id) => {
                 Some(*id)
             }
-            Self::Start(_) | Self::Stop(_) | Self::Usage(_) | Self::Error(_) | Self::End | Self::Opaque | Self::Eof => {
-                None
-            }
+            Self::Start(_)
+            | Self::Stop(_)
+            | Self::Usage(_)
+            | Self::Error(_)
+            | Self::End
+            | Self::Ping
+            | Self::Opaque
+            | Self::Eof => None,
         }
     }
 }
@@ -192,7 +257,9 @@ impl Usage {
     pub fn update(&mut self, newer: &Usage) {
         self.input = newer.input.or(self.input);
         self.cached = newer.cached.or(self.cached);
+        self.cache_write = newer.cache_write.or(self.cache_write);
         self.output = newer.output.or(self.output);
+        self.reasoning = newer.reasoning.or(self.reasoning);
     }
 
     /// Whether nothing is reported.

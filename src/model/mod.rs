@@ -5,12 +5,13 @@
 
 mod block;
 mod call;
+pub mod conversation;
 mod event;
 mod failure;
 mod request;
 
 pub use block::{Block, BlockHead, BlockId, BlockKind};
 pub use call::{CallHead, Dialect};
-pub use event::{Body, Event, Extra, Origin, Piece, Slot, Start, Stop, StopReason, Usage};
+pub use event::{Body, ErrorKind, Event, Extra, Origin, Piece, ProviderError, Slot, Start, Stop, StopReason, Usage};
 pub use failure::{Failure, FailureKind, Refusal, RefusalForm, seconds};
 pub use request::{Place, Request, RequestText, Source};

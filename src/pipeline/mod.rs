@@ -5,6 +5,7 @@
 //! [`run_request`] runs the request hooks, [`clock`] keeps the time limits. Knows nothing of Envoy or HTTP.
 
 pub mod clock;
+mod convert;
 mod gate;
 mod repair;
 mod request;

@@ -19,7 +19,8 @@ const REMOVED: &str = "[removed by policy]";
 
 /// Keeps an answer legal.
 pub(super) struct Repair {
-    dialect: Dialect,
+    /// The dialect of the provider, and that of the client.
+    dialects: [Dialect; 2],
     choices: HashMap<u32, Left>,
     dropped_servers: HashSet<String>,
     dropped_blocks: HashSet<BlockId>,
@@ -37,9 +38,9 @@ struct Left {
 }
 
 impl Repair {
-    pub(super) fn new(dialect: Dialect) -> Self {
+    pub(super) fn new(provider: Dialect, client: Dialect) -> Self {
         Self {
-            dialect,
+            dialects: [provider, client],
             choices: HashMap::new(),
             dropped_servers: HashSet::new(),
             dropped_blocks: HashSet::new(),
@@ -56,7 +57,10 @@ impl Repair {
     /// Takes a decided piece; what leaves goes to `out`.
     pub(super) fn push(&mut self, piece: Piece, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
         match &piece.body {
-            Body::Gone(Event::Open(_, BlockHead { kind: BlockKind::ServerTool { id, .. }, .. })) => {
+            Body::Gone(Event::Open(
+                _,
+                BlockHead { kind: BlockKind::ServerTool { id, .. } | BlockKind::ToolCall { id, .. }, .. },
+            )) => {
                 self.dropped_servers.insert(id.clone());
             }
             Body::Kept(Event::Open(id, head)) if self.must_go(head) => {
@@ -90,7 +94,7 @@ impl Repair {
         let is_kept = matches!(piece.body, Body::Kept(_));
         match &piece.body {
             Body::Kept(Event::Open(id, head)) | Body::Edited(Event::Open(id, head))
-                if head.kind == BlockKind::Text && self.dialect == Dialect::AnthropicMessages =>
+                if head.kind == BlockKind::Text && self.dialects.contains(&Dialect::AnthropicMessages) =>
             {
                 self.bare.insert(*id, !is_kept);
             }
@@ -113,7 +117,9 @@ impl Repair {
         let what = match &head.kind {
             BlockKind::ServerResult { answers } if self.dropped_servers.contains(answers) => "server_result_dropped",
             // Anthropic binds thinking to everything before it; on the next turn the provider would refuse the mismatch.
-            BlockKind::Thinking if self.changed && self.dialect == Dialect::AnthropicMessages => "thinking_dropped",
+            BlockKind::Thinking if self.changed && self.dialects.first() == Some(&Dialect::AnthropicMessages) => {
+                "thinking_dropped"
+            }
             BlockKind::Text
             | BlockKind::Thinking
             | BlockKind::Refusal

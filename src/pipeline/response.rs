@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, Decoder, Undecodable, WireError},
+    dialect::{self, ConvertedTools, Decoder, Recipient, RequestView, Undecodable, WireError},
     journal::Fact,
     model::{Dialect, Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     policy::Release,
@@ -17,6 +17,7 @@ use crate::{
 };
 
 use super::{
+    convert::{Converter, Incoming},
     gate::Gate,
     repair::Repair,
     runner::{Runner, Stopped},
@@ -40,12 +41,20 @@ pub struct ResponseLimits {
 /// What an answer is made after.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The protocol of the stream or body.
+    /// The protocol of the provider's stream or body.
     pub dialect: Dialect,
+    /// The protocol of the client.
+    pub client: Dialect,
+    /// What the client asked for.
+    pub request: RequestView,
     /// Luthien's id of the call, for errors.
     pub call: Arc<str>,
-    /// Whether the client asked for token counts at the end of a stream.
-    pub include_usage: bool,
+    /// When the answer is made, in seconds since 1970, for dialects that say it.
+    pub created: u64,
+    /// The client's name of the model, where the provider has another.
+    pub model: Option<String>,
+    /// The tools as the provider knows them.
+    pub tools: ConvertedTools,
     /// When tool calls are released.
     pub release: Release,
     /// The limits.
@@ -58,12 +67,18 @@ pub struct Response {
     source: Source,
     stages: Vec<Stage>,
     gate: Gate,
+    /// Gives the client's tools their own form.
+    incoming: Incoming,
     repair: Repair,
     weaver: Weaver,
     made: BlockIds,
     facts: Vec<Fact>,
     usage: Usage,
     provider_failed: bool,
+    /// The answer is an error with this status.
+    error: Option<u16>,
+    /// It says that asking again is of no use.
+    is_final: bool,
     /// No frame has come.
     is_first: bool,
     state: State,
@@ -91,14 +106,28 @@ impl Response {
     pub fn stream(setup: Setup, runners: Vec<Runner>) -> Self {
         let framer = Framer::new(setup.limits.event);
         let source = Source::Stream { framer, decoder: dialect::decoder(setup.dialect) };
-        let weaver = Weaver::stream(dialect::encoder(setup.dialect, setup.include_usage));
+        let recipient = setup.recipient(&runners);
+        let weaver = if setup.converts() {
+            Weaver::converted(Converter::new(setup.dialect, setup.client, recipient, true))
+        } else {
+            Weaver::stream(dialect::encoder(setup.dialect, recipient))
+        };
         Self::new(setup, source, weaver, runners)
     }
 
     /// An answer that is one JSON body.
     pub fn body(setup: Setup, runners: Vec<Runner>) -> Self {
-        let weaver = Weaver::body(setup.dialect);
+        let weaver = if setup.converts() {
+            Weaver::converted(Converter::new(setup.dialect, setup.client, setup.recipient(&runners), false))
+        } else {
+            Weaver::body(setup.dialect)
+        };
         Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners)
+    }
+
+    /// An error of the provider's with this status, to be told in the client's dialect.
+    pub fn error(setup: Setup, status: u16) -> Self {
+        Self { error: Some(status), ..Self::body(setup, Vec::new()) }
     }
 
     fn new(setup: Setup, source: Source, weaver: Weaver, runners: Vec<Runner>) -> Self {
@@ -113,12 +142,15 @@ impl Response {
                 })
                 .collect(),
             gate: Gate::new(setup.release),
-            repair: Repair::new(setup.dialect),
+            incoming: Incoming::new(setup.tools.clone()),
+            repair: Repair::new(setup.dialect, setup.client),
             weaver,
             made: BlockIds::new(),
             facts: Vec::new(),
             usage: Usage::default(),
             provider_failed: false,
+            error: None,
+            is_final: false,
             is_first: true,
             state: State::Running,
             setup,
@@ -172,13 +204,13 @@ impl Response {
 
     /// Ends the answer with an error right here. Nothing that is held leaves.
     pub fn fail(&mut self, failure: &Failure) {
-        let error = WireError::failure(self.setup.dialect, failure, &self.setup.call);
+        let error = WireError::failure(self.setup.client, failure, &self.setup.call);
         self.end_with(None, &error);
     }
 
     /// Ends the answer with a refusal right here, in the form that it asks for. Nothing that is held leaves.
     pub fn refuse(&mut self, refusal: &Refusal) {
-        let error = WireError::refusal(self.setup.dialect, refusal, &self.setup.call);
+        let error = WireError::refusal(self.setup.client, refusal, &self.setup.call);
         let polite = (refusal.form == RefusalForm::Message).then_some(refusal.message.as_str());
         self.end_with(polite, &error);
     }
@@ -217,6 +249,7 @@ impl Response {
     /// What happened since the last time.
     pub fn take_facts(&mut self) -> Vec<Fact> {
         self.facts.extend(self.repair.take_facts());
+        self.facts.extend(self.weaver.take_facts());
         std::mem::take(&mut self.facts)
     }
 
@@ -233,9 +266,14 @@ impl Response {
         Some(failure.map_or(Ok(()), Err))
     }
 
+    /// Whether it is an error that stays one however often it is asked.
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
     /// Whether the provider itself reported an error.
     pub fn provider_failed(&self) -> bool {
-        self.provider_failed
+        self.provider_failed || self.weaver.has_failed()
     }
 
     /// Whether a hook is running.
@@ -254,7 +292,7 @@ impl Response {
             Source::Stream { framer, .. } => framer.pending(),
             Source::Body { whole } => whole.len(),
         };
-        self.weaver.held() + pending
+        self.weaver.held() + self.weaver.kept() + self.incoming.held() + pending
     }
 
     /// Token counts as far as they were reported.
@@ -274,6 +312,7 @@ impl Response {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
+        let frame = self.renamed(frame);
         match self.read(&frame) {
             Ok(events) => self.events(frame, events),
             Err(error) => self.unreadable(frame, &error),
@@ -282,7 +321,7 @@ impl Response {
 
     /// A last frame without its blank line passes if it can be read and is withheld if not.
     fn last_frame(&mut self, frame: Option<Frame>) -> Result<(), Stopped> {
-        let Some(frame) = frame else { return Ok(()) };
+        let Some(frame) = frame.map(|frame| self.renamed(frame)) else { return Ok(()) };
         match self.read(&frame) {
             Ok(events) => self.events(frame, events),
             Err(error) if frame.is_ended() => self.unreadable(frame, &error),
@@ -291,6 +330,13 @@ impl Response {
     }
 
     fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
+        let renamed = self.setup.model.as_ref().and_then(|model| dialect::with_model(self.setup.dialect, &body, model));
+        let body = renamed.map_or(body, Bytes::from);
+        if let Some(status) = self.error {
+            let error = dialect::read_error(status, &body);
+            self.is_final = error.code.as_deref() == Some("insufficient_quota");
+            return self.events(Frame::new(body, true), vec![(Event::Error(error), 0)]);
+        }
         let checked = if self.enforces() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
         let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));
         let frame = Frame::new(body, true);
@@ -298,6 +344,14 @@ impl Response {
             Ok(events) => self.events(frame, events),
             Err(error) => self.unreadable(frame, &error),
         }
+    }
+
+    /// The frame, in which the model has the client's name.
+    fn renamed(&self, frame: Frame) -> Frame {
+        let Some(model) = &self.setup.model else { return frame };
+        let data = frame.data().unwrap_or_default();
+        let renamed = dialect::with_model(self.setup.dialect, &data, model);
+        renamed.map(|data| frame.with_data(&data)).unwrap_or(frame)
     }
 
     /// What a frame says. While a policy enforces, it must also say it to every reader alike.
@@ -318,7 +372,8 @@ impl Response {
 
     /// What cannot be read passes as it is where nobody enforces, and otherwise ends the answer.
     fn unreadable(&mut self, frame: Frame, error: &Undecodable) -> Result<(), Stopped> {
-        if self.enforces() {
+        // What is to be said in other words has to be understood.
+        if self.enforces() || self.setup.converts() {
             return Err(bad_answer(format!("the provider's answer cannot be read: {error}")));
         }
         self.events(frame, vec![(Event::Opaque, 0)])
@@ -330,7 +385,8 @@ impl Response {
         (!decoder.is_complete()).then(|| Failure::new(FailureKind::Truncated, message))
     }
 
-    fn events(&mut self, frame: Frame, events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
+    fn events(&mut self, frame: Frame, mut events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
+        self.incoming.take(&mut events);
         for (event, _) in &events {
             if let Some(usage) = event.usage() {
                 self.usage.update(usage);
@@ -372,7 +428,11 @@ impl Response {
             match piece.event() {
                 Some(Event::Eof) => {
                     if let State::Ending(failure) = &mut self.state {
-                        self.state = State::Over(failure.take());
+                        let failure = failure.take();
+                        if failure.is_none() {
+                            self.weaver.finish();
+                        }
+                        self.state = State::Over(failure);
                     }
                 }
                 _ => self.weaver.push(piece),
@@ -395,6 +455,39 @@ impl Response {
 
     fn enforces(&self) -> bool {
         self.stages.iter().any(Stage::enforces)
+    }
+}
+
+impl Setup {
+    /// An answer to a client that speaks the provider's own dialect.
+    pub fn native(dialect: Dialect, call: Arc<str>, release: Release, limits: ResponseLimits) -> Self {
+        let request = RequestView::default();
+        Self {
+            dialect,
+            client: dialect,
+            request,
+            call,
+            created: 0,
+            model: None,
+            tools: ConvertedTools::default(),
+            release,
+            limits,
+        }
+    }
+
+    /// Whether the client speaks another protocol than the provider.
+    fn converts(&self) -> bool {
+        self.dialect != self.client
+    }
+
+    fn recipient(&self, runners: &[Runner]) -> Recipient {
+        Recipient {
+            request: self.request.clone(),
+            call: Arc::clone(&self.call),
+            created: self.created,
+            converts: self.converts(),
+            changes: runners.iter().any(Runner::enforces),
+        }
     }
 }
 

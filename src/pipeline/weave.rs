@@ -9,9 +9,12 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{self, Encoder, WireError},
+    journal::Fact,
     model::{Body, Dialect, Event, Piece, Slot},
     wire::Frame,
 };
+
+use super::convert::Converter;
 
 /// Weaves frames from events.
 pub(super) struct Weaver {
@@ -26,6 +29,8 @@ pub(super) struct Weaver {
 enum Form {
     Stream(Box<dyn Encoder>),
     Body(Dialect),
+    /// In another dialect than the provider's.
+    Converted(Box<Converter>),
 }
 
 /// A frame some of whose events are still on their way.
@@ -54,6 +59,10 @@ impl Weaver {
         Self::new(Form::Body(dialect))
     }
 
+    pub(super) fn converted(converter: Converter) -> Self {
+        Self::new(Form::Converted(Box::new(converter)))
+    }
+
     fn new(form: Form) -> Self {
         Self { form, frames: VecDeque::new(), next: 0, held: 0, out: Output::default() }
     }
@@ -73,6 +82,14 @@ impl Weaver {
 
     /// Takes a decided piece.
     pub(super) fn push(&mut self, piece: Piece) {
+        if let Form::Converted(converter) = &mut self.form {
+            let mut out = Vec::new();
+            piece.event().into_iter().for_each(|event| converter.push(event, &mut out));
+            // What becomes of the provider's bytes is bounded by them.
+            let grown = if piece.origin.is_none() { out.len() } else { 0 };
+            self.out.push_changed(out, grown);
+            return self.arrived(&piece);
+        }
         let Some(front) = self.frames.front_mut() else { return self.write(&piece) };
         let is_body = matches!(self.form, Form::Body(_));
         match piece.origin {
@@ -92,10 +109,19 @@ impl Weaver {
         }
     }
 
+    /// The provider's body is over, and complete.
+    pub(super) fn finish(&mut self) {
+        if let Form::Converted(converter) = &mut self.form {
+            let mut out = Vec::new();
+            converter.finish(&mut out);
+            self.out.push_changed(out, 0);
+        }
+    }
+
     /// Ends the stream with an error. What is on its way is lost.
     pub(super) fn error(&mut self, error: &WireError) {
         self.discard();
-        if let Form::Stream(encoder) = &mut self.form {
+        if let Some(encoder) = self.encoder() {
             let mut out = Vec::new();
             encoder.error(error, &mut out);
             self.out.push(out);
@@ -105,7 +131,7 @@ impl Weaver {
     /// Ends the stream as a complete answer that ends with `text`. What is on its way is lost. `false`: it cannot be.
     pub(super) fn conclude(&mut self, text: &str) -> bool {
         self.discard();
-        let Form::Stream(encoder) = &mut self.form else { return false };
+        let Some(encoder) = self.encoder() else { return false };
         let mut out = Vec::new();
         let concluded = encoder.conclude(text, &mut out);
         if concluded {
@@ -116,7 +142,7 @@ impl Weaver {
 
     /// Writes a keepalive, between frames.
     pub(super) fn keepalive(&mut self) {
-        if let Form::Stream(encoder) = &self.form {
+        if let Some(encoder) = self.encoder() {
             let mut out = Vec::new();
             encoder.keepalive(&mut out);
             self.out.push(out);
@@ -126,6 +152,28 @@ impl Weaver {
     /// Bytes of frames that have not left.
     pub(super) fn held(&self) -> usize {
         self.held
+    }
+
+    /// Bytes that are kept here beside them.
+    pub(super) fn kept(&self) -> usize {
+        match &self.form {
+            Form::Stream(encoder) => encoder.kept(),
+            Form::Body(_) => 0,
+            Form::Converted(converter) => converter.held(),
+        }
+    }
+
+    /// Whether a conversion ended the answer with an error of its own.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(&self.form, Form::Converted(converter) if converter.has_failed())
+    }
+
+    /// What a conversion left out since the last time.
+    pub(super) fn take_facts(&mut self) -> Vec<Fact> {
+        match &mut self.form {
+            Form::Converted(converter) => converter.take_facts(),
+            Form::Stream(_) | Form::Body(_) => Vec::new(),
+        }
     }
 
     /// Bytes of our own making so far.
@@ -143,6 +191,29 @@ impl Weaver {
         self.held = 0;
     }
 
+    fn encoder(&mut self) -> Option<&mut dyn Encoder> {
+        match &mut self.form {
+            Form::Stream(encoder) => Some(encoder.as_mut()),
+            Form::Body(_) => None,
+            Form::Converted(converter) => converter.encoder(),
+        }
+    }
+
+    /// A piece of a frame has come out: a frame whose last piece has come waits here no longer.
+    fn arrived(&mut self, piece: &Piece) {
+        if piece.origin.is_none() {
+            return;
+        }
+        if let Some(front) = self.frames.front_mut() {
+            front.missing -= 1;
+            if front.missing == 0
+                && let Some(whole) = self.frames.pop_front()
+            {
+                self.held -= whole.frame.raw().len();
+            }
+        }
+    }
+
     fn write(&mut self, piece: &Piece) {
         if let (Form::Stream(encoder), Some(event)) = (&mut self.form, piece.event()) {
             let mut out = Vec::new();
@@ -157,10 +228,7 @@ impl Weaver {
             Form::Stream(encoder) => {
                 let events = || whole.pieces.iter().filter_map(Piece::event);
                 if untouched && events().all(|event| encoder.in_step(event)) {
-                    events().for_each(|event| encoder.passed(event));
-                    if events().all(|event| event.block().is_none() && event.stop().is_none()) {
-                        encoder.passed_frame(&whole.frame);
-                    }
+                    encoder.passed(&whole.frame, &whole.pieces);
                     return self.out.push_raw(&whole.frame);
                 }
                 let mut out = Vec::new();
@@ -168,6 +236,7 @@ impl Weaver {
                 let grown = out.len().saturating_sub(whole.frame.raw().len());
                 self.out.push_changed(out, grown);
             }
+            Form::Converted(_) => {}
             Form::Body(_) if untouched => self.out.push_raw(&whole.frame),
             Form::Body(dialect) => {
                 let out = dialect::patch_body(*dialect, whole.frame.raw(), &whole.pieces);

@@ -11,5 +11,5 @@ mod simple;
 
 pub use context::{Context, Emitted};
 pub use hooks::{BlockText, Edits, Ending, Factory, Fate, Halt, Outcome, Policy, Step, Watch, fault};
-pub use rules::{CallFacts, Entry, Mode, OnFault, Release, Rules, Selector};
+pub use rules::{CallFacts, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
 pub use simple::{Simple, SimplePolicy, ToolCall, Verdict};

@@ -6,13 +6,19 @@ use globset::GlobSet;
 use regex::Regex;
 
 use super::Factory;
+use crate::model::conversation::Lossy;
 
 /// A compiled rules document.
+#[derive(Default)]
 pub struct Rules {
     /// Content hash of the document: the first 12 hexadecimal digits of its SHA-256.
     pub hash: String,
     /// When tool calls are released.
     pub release: Release,
+    /// What is done with a field that the provider's dialect does not have.
+    pub lossy: Option<Lossy>,
+    /// What is done with requests that rest on what the provider keeps.
+    pub stateful: Stateful,
     /// The policies, in the order in which they run.
     pub entries: Vec<Entry>,
 }
@@ -25,6 +31,18 @@ pub enum Release {
     Block,
     /// All together, when all of them are decided.
     Turn,
+}
+
+/// What is done with requests that rest on what the provider keeps, or have it keep the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stateful {
+    /// They pass.
+    #[default]
+    Allow,
+    /// The provider is told to keep nothing; a request that rests on what it keeps is refused.
+    RequireStateless,
+    /// They are refused.
+    Refuse,
 }
 
 /// One policy of the rules.

@@ -56,6 +56,7 @@ pub(crate) struct Recorded {
 }
 
 impl Dialect {
+    pub(crate) const ALL: [Self; 3] = [Self::Anthropic, Self::OpenaiChat, Self::OpenaiResponses];
     /// Those whose answers the tests make up themselves.
     pub(crate) const FIRST: [Self; 2] = [Self::Anthropic, Self::OpenaiChat];
 
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_vectors_is_listed_and_of_the_length_it_should_have() {
-        for dialect in [Dialect::Anthropic, Dialect::OpenaiChat, Dialect::OpenaiResponses] {
+        for dialect in Dialect::ALL {
             let folder = format!("{}/tests/vectors/{}", env!("CARGO_MANIFEST_DIR"), dialect.folder());
             let files = std::fs::read_dir(folder)
                 .unwrap()
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn recorded_streams_are_all_there() {
-        for dialect in [Dialect::Anthropic, Dialect::OpenaiChat, Dialect::OpenaiResponses] {
+        for dialect in Dialect::ALL {
             let streams = recorded(dialect).unwrap_or_default();
             for stream in &streams {
                 assert!(!stream.bytes.is_empty() && !stream.features.is_empty(), "{}", stream.name);

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::{
-    dialect::{Encoder, RequestView, Undecodable, usage},
+    dialect::{Built, Recipient, Undecodable, Whole, provider_error, usage},
     json::{Patch, Text, Value, quote},
-    model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Piece, Slot, Start, Stop, StopReason},
+    model::{BlockHead, BlockId, BlockKind, Body, Dialect, Event, Extra, Piece, Slot, Start, Stop},
 };
 
 use super::{
-    StreamEncoder, block_kind,
-    decode::{start, whole_text},
+    block_kind,
+    decode::{hidden, start, whole_text},
+    encode::{unsealed, unsigned},
     stop_reason, stop_word, text_key, write,
 };
 
@@ -22,7 +23,8 @@ const MESSAGE: Slot = 0;
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let message = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
     if message.str_at("type").as_deref() == Some("error") {
-        return Ok(vec![(Event::Error(String::new()), MESSAGE)]);
+        let error = provider_error::read(message.some("error").unwrap_or(message));
+        return Ok(vec![(Event::Error(error), MESSAGE)]);
     }
     if message.str_at("type").as_deref() != Some("message") {
         return Err(Undecodable("the answer is not a message object".to_owned()));
@@ -33,6 +35,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         let text = text_key(&kind).and_then(|key| whole_text(block.get(key)?, body));
         events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), slot));
         events.extend(text.map(|text| (Event::Delta(id, text), slot)));
+        events.extend(hidden(block).map(|sealed| (Event::Extra(id, Extra::Signature(sealed)), slot)));
         events.push((Event::Close(id), slot));
     }
     let stop = Stop {
@@ -132,26 +135,25 @@ fn with_text(block: Value<'_>, text: &Text) -> Vec<u8> {
     patch.apply(block.raw())
 }
 
-/// A whole answer of our own.
-pub(crate) fn answer(request: &RequestView, id: &str, blocks: &[Block]) -> Vec<u8> {
-    let has_tool = blocks.iter().any(|block| block.kind.tool_name().is_some());
-    let reason = if has_tool { StopReason::ToolUse } else { StopReason::EndTurn };
-    let start = Start { id: format!("msg_{id}"), model: request.model.clone(), ..Start::default() };
-    if !request.stream {
-        let content: Vec<_> = blocks.iter().map(|block| write::content_block(&block.kind, &block.text)).collect();
-        return write::message(&start, &json!(content), Some(&reason)).to_string().into_bytes();
-    }
-    let mut out = Vec::new();
-    let mut encoder = StreamEncoder::default();
-    encoder.write(&Event::Start(start), &mut out);
-    for (number, block) in (0_u32..).zip(blocks) {
-        let id = BlockId(number);
-        encoder.write(&Event::Open(id, BlockHead { kind: block.kind.clone(), choice: 0, index: None }), &mut out);
-        encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
-        encoder.write(&Event::Close(id), &mut out);
-    }
-    encoder
-        .write(&Event::Stop(Stop { choice: 0, reason: Some(reason), usage: crate::model::Usage::default() }), &mut out);
-    encoder.write(&Event::End, &mut out);
-    out
+/// Writes a whole answer.
+pub(crate) fn whole(recipient: &Recipient, whole: &Whole) -> Vec<u8> {
+    let thinks = |kind: &BlockKind| *kind == BlockKind::Thinking && recipient.converts;
+    let content: Vec<_> = whole
+        .blocks
+        .iter()
+        .filter(|built| built.says_anything())
+        .map(|Built { block, sealed, .. }| match sealed.as_deref().map(unsealed) {
+            Some(data) if thinks(&block.kind) && block.text.is_empty() => {
+                json!({"type": "redacted_thinking", "data": data})
+            }
+            sealed if thinks(&block.kind) => {
+                let signature = sealed.unwrap_or_else(unsigned);
+                json!({"type": "thinking", "thinking": block.text, "signature": signature})
+            }
+            _ => write::content_block(&block.kind, &block.text),
+        })
+        .collect();
+    let start = recipient.start("msg_", &whole.start);
+    let reason = whole.reason.as_ref();
+    write::message(&Start { usage: whole.usage, ..start }, &json!(content), reason).to_string().into_bytes()
 }

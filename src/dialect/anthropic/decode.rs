@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::{
-    dialect::{Decoder, MOST_BLOCKS, Undecodable, usage},
+    dialect::{Decoder, MOST_BLOCKS, Undecodable, carried::Carried, provider_error, usage},
     json::{Kind, Text, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
     wire::Frame,
@@ -15,6 +15,8 @@ use super::{block_kind, shape, stop_reason, text_key};
 
 /// Slot of a block's first text, where it stands in the frame that opens the block.
 pub(super) const FIRST_TEXT: Slot = 1;
+/// Slot of thinking that the provider hides, which stands in the frame that opens the block.
+const HIDDEN: Slot = 2;
 
 /// Reads the frames of one Messages stream.
 #[derive(Default)]
@@ -30,7 +32,7 @@ pub(crate) struct StreamDecoder {
 impl Decoder for StreamDecoder {
     fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
         let Some(data) = frame.data() else {
-            out.push((Event::Opaque, 0));
+            out.push((Event::Ping, 0));
             return Ok(());
         };
         let value = match Value::parse(&data) {
@@ -38,7 +40,7 @@ impl Decoder for StreamDecoder {
             // Proxies between here and the provider write their own text into an error event.
             Err(_) if frame.event() == Some(b"error") => {
                 self.complete = true;
-                out.push((Event::Error(String::from_utf8_lossy(&data).into_owned()), 0));
+                out.push((Event::Error(provider_error::read_body(500, &data)), 0));
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -65,9 +67,9 @@ impl Decoder for StreamDecoder {
             }
             "error" => {
                 self.complete = true;
-                let message = value.get("error").and_then(|error| error.str_at("message"));
-                Event::Error(message.unwrap_or_default().into_owned())
+                Event::Error(provider_error::read(value.some("error").unwrap_or(value)))
             }
+            "ping" => Event::Ping,
             _ => Event::Opaque,
         };
         out.push((event, 0));
@@ -119,6 +121,7 @@ impl StreamDecoder {
         self.open.insert(at, (id, kind.clone()));
         out.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), 0));
         out.extend(first.map(|text| (Event::Delta(id, text), FIRST_TEXT)));
+        out.extend(hidden(block).map(|sealed| (Event::Extra(id, Extra::Signature(sealed)), HIDDEN)));
         Ok(())
     }
 
@@ -136,6 +139,10 @@ impl StreamDecoder {
             | ("input_json_delta", BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. }) => true,
             ("text_delta" | "thinking_delta" | "input_json_delta", kind) => {
                 !matches!(kind, BlockKind::ServerResult { .. } | BlockKind::Other(_))
+            }
+            ("signature_delta", BlockKind::Thinking) => {
+                let signature = delta.str_at("signature").unwrap_or_default().into_owned();
+                return Ok(Event::Extra(*id, Extra::Signature(Text::new(&Carried::Signature(signature).seal()))));
             }
             _ => return Ok(Event::Extra(*id, Extra::Other)),
         };
@@ -156,6 +163,19 @@ pub(super) fn delta_key(kind: &BlockKind) -> Option<&'static str> {
         BlockKind::ToolCall { .. } | BlockKind::ServerTool { .. } => Some("partial_json"),
         BlockKind::Refusal | BlockKind::ServerResult { .. } => None,
     }
+}
+
+/// What only the provider can read of a block, sealed.
+pub(super) fn hidden(block: Value<'_>) -> Option<Text> {
+    let (kind, key) = (block.str_at("type")?, "data");
+    let text =
+        block.str_at(if kind == "redacted_thinking" { key } else { "signature" }).filter(|text| !text.is_empty())?;
+    let carried = match &*kind {
+        "redacted_thinking" => Carried::Redacted(text.into_owned()),
+        "thinking" => Carried::Signature(text.into_owned()),
+        _ => return None,
+    };
+    Some(Text::new(&carried.seal()))
 }
 
 /// The head of a message.

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use crate::{
-    dialect::{Encoder, Run, WireError, encode_runs, event_of, is_left},
+    dialect::{
+        Encoder, Recipient, Run, WireError,
+        carried::{Carried, SEAL},
+        encode_runs, event_of, is_left, provider_error,
+    },
     json::{Patch, Text, Value, quote},
-    model::{BlockHead, BlockId, BlockKind, Body, Event, Extra, Piece, Start, Stop, StopReason, Usage},
+    model::{BlockHead, BlockId, BlockKind, Body, Dialect, Event, Extra, Piece, Start, Stop, StopReason, Usage},
     wire::{Frame, write_event},
 };
 
@@ -17,8 +21,8 @@ use super::{
 };
 
 /// Writes one Messages stream.
-#[derive(Default)]
 pub(crate) struct StreamEncoder {
+    recipient: Recipient,
     start: Option<Start>,
     blocks: HashMap<BlockId, Written>,
     open: Vec<BlockId>,
@@ -28,6 +32,8 @@ pub(crate) struct StreamEncoder {
     shift: i64,
     usage: Usage,
     stopped: bool,
+    /// Blocks of our own that begin with their first text, so that none is empty.
+    waiting: HashMap<BlockId, BlockHead>,
 }
 
 /// A block as it was written.
@@ -36,6 +42,8 @@ struct Written {
     index: u32,
     kind: BlockKind,
     edited: bool,
+    /// It is thinking of our own whose signature has not been written.
+    unsigned: bool,
 }
 
 impl Encoder for StreamEncoder {
@@ -47,29 +55,8 @@ impl Encoder for StreamEncoder {
         event.block().is_none_or(|id| self.is_in_place(id) && !(is_citation && self.is_edited(id)))
     }
 
-    fn passed(&mut self, event: &Event) {
-        match event {
-            Event::Start(start) => {
-                self.usage.update(&start.usage);
-                self.start = Some(start.clone());
-            }
-            Event::Open(id, head) => {
-                self.open_block(*id, head);
-            }
-            Event::Close(id) => self.open.retain(|open| open != id),
-            Event::Stop(stop) => {
-                self.usage.update(&stop.usage);
-                self.stopped = true;
-            }
-            Event::Usage(usage) => self.usage.update(usage),
-            Event::Name(..)
-            | Event::Delta(..)
-            | Event::Extra(..)
-            | Event::Error(_)
-            | Event::End
-            | Event::Opaque
-            | Event::Eof => {}
-        }
+    fn passed(&mut self, _frame: &Frame, pieces: &[Piece]) {
+        pieces.iter().filter_map(Piece::event).for_each(|event| self.note(event));
     }
 
     fn patch(&mut self, frame: &Frame, pieces: &[Piece], out: &mut Vec<u8>) {
@@ -81,33 +68,47 @@ impl Encoder for StreamEncoder {
 
     fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         let data = match event {
-            Event::Start(start) => write::message_start(start),
-            Event::Open(id, head) => {
-                // Of our own there are calls and texts: see `write::content_block`.
-                let kind = if head.kind.tool_name().is_some() { head.kind.clone() } else { BlockKind::Text };
-                let content = write::content_block(&kind, "");
-                let index = self.open_block(*id, &BlockHead { kind, ..head.clone() });
-                return write::event(
-                    &json!({"type": "content_block_start", "index": index, "content_block": content}),
-                    out,
-                );
+            Event::Start(start) => write::message_start(&self.recipient.start("msg_", start)),
+            Event::Open(id, head) if head.kind.tool_name().is_none() => {
+                self.waiting.insert(*id, head.clone());
+                return;
             }
-            Event::Delta(id, text) => return self.write_delta(*id, text, out),
-            Event::Close(id) => match self.blocks.get(id) {
-                Some(block) => json!({"type": "content_block_stop", "index": block.index}),
-                None => return,
-            },
+            Event::Open(id, head) => return self.begin(*id, head, "", out),
+            Event::Delta(id, text) => {
+                if text.is_empty() {
+                    return;
+                }
+                if let Some(head) = self.waiting.remove(id) {
+                    self.begin(*id, &head, "", out);
+                }
+                return self.write_delta(*id, text, out);
+            }
+            Event::Extra(id, Extra::Break) => return self.write_break(*id, out),
+            Event::Extra(id, Extra::Signature(sealed)) => return self.sign(*id, &unsealed(&sealed.decode()), out),
+            Event::Close(id) => {
+                self.waiting.remove(id);
+                self.sign(*id, &unsigned(), out);
+                match self.blocks.get(id) {
+                    Some(block) => json!({"type": "content_block_stop", "index": block.index}),
+                    None => return,
+                }
+            }
             Event::Stop(stop) => {
                 self.usage.update(&stop.usage);
                 write::message_delta(stop.reason.as_ref(), &self.usage)
             }
             Event::End => json!({"type": "message_stop"}),
-            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Error(_) | Event::Opaque | Event::Eof => {
-                return;
+            Event::Error(error) => {
+                let error = provider_error::told(Dialect::AnthropicMessages, error, &self.recipient.call);
+                return self.error(&error, out);
+            }
+            Event::Ping => return self.keepalive(out),
+            Event::Name(..) | Event::Extra(..) | Event::Usage(_) | Event::Opaque | Event::Eof => {
+                return self.note(event);
             }
         };
         write::event(&data, out);
-        self.passed(event);
+        self.note(event);
     }
 
     fn error(&mut self, error: &WireError, out: &mut Vec<u8>) {
@@ -138,12 +139,91 @@ impl Encoder for StreamEncoder {
         true
     }
 
-    fn keepalive(&self, out: &mut Vec<u8>) {
+    fn keepalive(&mut self, out: &mut Vec<u8>) {
         write::event(&json!({"type": "ping"}), out);
     }
 }
 
 impl StreamEncoder {
+    pub(crate) fn new(recipient: Recipient) -> Self {
+        Self {
+            recipient,
+            start: None,
+            blocks: HashMap::new(),
+            open: Vec::new(),
+            next: 0,
+            shift: 0,
+            usage: Usage::default(),
+            stopped: false,
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// Takes note of an event that has left.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Start(start) => {
+                self.usage.update(&start.usage);
+                self.start = Some(start.clone());
+            }
+            Event::Open(id, head) => {
+                self.open_block(*id, head);
+            }
+            Event::Close(id) => self.open.retain(|open| open != id),
+            Event::Stop(stop) => {
+                self.usage.update(&stop.usage);
+                self.stopped = true;
+            }
+            Event::Usage(usage) => self.usage.update(usage),
+            Event::Name(..)
+            | Event::Delta(..)
+            | Event::Extra(..)
+            | Event::Error(_)
+            | Event::End
+            | Event::Ping
+            | Event::Opaque
+            | Event::Eof => {}
+        }
+    }
+
+    /// Begins a block of our own. `data`: thinking that only its provider can read.
+    fn begin(&mut self, id: BlockId, head: &BlockHead, data: &str, out: &mut Vec<u8>) {
+        // Without a signature of its provider, thinking would be refused on the next turn; a policy has none.
+        let is_thinking = head.kind == BlockKind::Thinking && self.recipient.converts;
+        let kind = if head.kind.tool_name().is_some() || is_thinking { head.kind.clone() } else { BlockKind::Text };
+        let content = match (is_thinking, data.is_empty()) {
+            (true, true) => json!({"type": "thinking", "thinking": "", "signature": ""}),
+            (true, false) => json!({"type": "redacted_thinking", "data": data}),
+            (false, _) => write::content_block(&kind, ""),
+        };
+        let index = self.open_block(id, &BlockHead { kind, index: None, ..head.clone() });
+        if let Some(block) = self.blocks.get_mut(&id) {
+            block.unsigned = is_thinking && data.is_empty();
+        }
+        write::event(&json!({"type": "content_block_start", "index": index, "content_block": content}), out);
+    }
+
+    /// Signs thinking, once. Thinking without a text is hidden thinking.
+    fn sign(&mut self, id: BlockId, signature: &str, out: &mut Vec<u8>) {
+        if let Some(head) = self.waiting.remove(&id) {
+            if head.kind == BlockKind::Thinking && self.recipient.converts {
+                self.begin(id, &head, signature, out);
+            }
+            return;
+        }
+        let Some(block) = self.blocks.get_mut(&id).filter(|block| block.unsigned) else { return };
+        block.unsigned = false;
+        let delta = json!({"type": "signature_delta", "signature": signature});
+        write::event(&json!({"type": "content_block_delta", "index": block.index, "delta": delta}), out);
+    }
+
+    /// The next part of a block begins: paragraphs of thinking.
+    fn write_break(&mut self, id: BlockId, out: &mut Vec<u8>) {
+        if self.blocks.get(&id).is_some_and(|block| block.kind == BlockKind::Thinking) {
+            self.write_delta(id, &Text::new("\n\n"), out);
+        }
+    }
+
     fn is_in_place(&self, id: BlockId) -> bool {
         self.blocks.get(&id).is_none_or(|block| block.came == Some(block.index))
     }
@@ -158,7 +238,8 @@ impl StreamEncoder {
         let index = moved.unwrap_or(self.next);
         self.next = index + 1;
         self.open.push(id);
-        self.blocks.insert(id, Written { came: head.index, index, kind: head.kind.clone(), edited: false });
+        let kind = head.kind.clone();
+        self.blocks.insert(id, Written { came: head.index, index, kind, edited: false, unsigned: false });
         index
     }
 
@@ -212,7 +293,7 @@ impl StreamEncoder {
             {
                 patch.replace(old.span(), quote(stop_word(reason)));
             }
-            self.passed(event);
+            self.note(event);
             if let Some(block) = event.block().and_then(|id| self.blocks.get(&id))
                 && let Some(index) = value.get("index")
             {
@@ -269,4 +350,17 @@ fn clear_first_text(value: Value<'_>, run: &Run<'_>, patch: &mut Patch) {
             patch.replace(old.span(), empty);
         }
     }
+}
+
+/// What stands in `signature` or `data`: a signature of this provider's own, or the seal of another.
+pub(super) fn unsealed(sealed: &str) -> String {
+    match Carried::open(sealed) {
+        Some(Carried::Signature(own) | Carried::Redacted(own)) => own,
+        Some(Carried::Reasoning { .. }) | None => sealed.to_owned(),
+    }
+}
+
+/// What stands in `signature` where the provider gave none: sealed for nobody, so that it goes to nobody.
+pub(super) fn unsigned() -> String {
+    format!("{SEAL}text.")
 }

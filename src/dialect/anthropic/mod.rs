@@ -4,6 +4,7 @@
 //! `tool_use` exactly when a tool is to be run.
 
 mod body;
+pub(super) mod conversation;
 mod decode;
 mod encode;
 mod request;
@@ -15,7 +16,7 @@ use crate::{
     model::{BlockKind, StopReason},
 };
 
-pub(super) use body::{answer, decode_body, patch_body};
+pub(super) use body::{decode_body, patch_body, whole};
 pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;
 pub(super) use request::request;
@@ -54,14 +55,18 @@ fn stop_reason(value: Value<'_>) -> Option<StopReason> {
     value.as_str().map(|reason| match &*reason {
         "end_turn" => StopReason::EndTurn,
         "tool_use" => StopReason::ToolUse,
+        "max_tokens" | "model_context_window_exceeded" | "pause_turn" | "compaction" => StopReason::Unfinished,
+        "refusal" => StopReason::Refused,
         other => StopReason::Other(other.to_owned()),
     })
 }
 
-fn stop_word(reason: &StopReason) -> &str {
+fn stop_word(reason: &StopReason) -> &'static str {
     match reason {
-        StopReason::EndTurn => "end_turn",
         StopReason::ToolUse => "tool_use",
-        StopReason::Other(word) => word,
+        StopReason::Unfinished => "max_tokens",
+        StopReason::Refused => "refusal",
+        // Another dialect's word says nothing here.
+        StopReason::EndTurn | StopReason::Other(_) => "end_turn",
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{RequestView, Undecodable, request_object, texts::Texts},
-    json::{Kind, Text, Value},
-    model::{Place, Request, RequestText, Source},
+    json::{Kind, Value},
+    model::{Request, Source},
 };
 
 /// Reads a request: every text in it, with its source and its place.
@@ -16,6 +16,7 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
         stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
         include_usage: true,
         session: session(value),
+        ..RequestView::default()
     };
     let mut texts = Texts::new(body);
     for member in value.members() {
@@ -63,9 +64,7 @@ fn read_block(texts: &mut Texts<'_>, block: Value<'_>, source: Source, tool: Opt
         Some("tool_use") => {
             let name = block.str_at("name");
             if let Some(input) = block.get("input") {
-                let text = Text::from_raw(texts.body.slice(input.span().start..input.span().end));
-                let name = name.map(std::borrow::Cow::into_owned);
-                texts.found.push(RequestText::new(Source::ToolCall, name, text, Place::Value(input.span())));
+                texts.value(input, Source::ToolCall, name.as_deref());
             }
         }
         Some("tool_result") => {

@@ -30,10 +30,7 @@ pub(super) fn message(start: &Start, content: &Value, stop: Option<&StopReason>)
         "content": content,
         "stop_reason": stop.map(stop_word),
         "stop_sequence": null,
-        "usage": {
-            "input_tokens": start.usage.input.unwrap_or(0),
-            "output_tokens": start.usage.output.unwrap_or(0),
-        },
+        "usage": usage(&Usage { input: start.usage.input.or(Some(0)), ..start.usage }),
     })
 }
 
@@ -54,19 +51,36 @@ pub(super) fn content_block(kind: &BlockKind, text: &str) -> Value {
     }
 }
 
+/// Token counts. Those of a cache are no part of `input_tokens` here.
+fn usage(usage: &Usage) -> Value {
+    let mut counts = json!({"output_tokens": usage.output.unwrap_or(0)});
+    let mut put = |key: &str, value: Option<Value>| {
+        if let (Some(counts), Some(value)) = (counts.as_object_mut(), value) {
+            counts.insert(key.to_owned(), value);
+        }
+    };
+    let of_cache = usage.cached.unwrap_or(0).saturating_add(usage.cache_write.unwrap_or(0));
+    put("input_tokens", usage.input.map(|input| json!(input.saturating_sub(of_cache))));
+    put("cache_read_input_tokens", usage.cached.map(Value::from));
+    put("cache_creation_input_tokens", usage.cache_write.map(Value::from));
+    put("output_tokens_details", usage.reasoning.map(|tokens| json!({"thinking_tokens": tokens})));
+    counts
+}
+
 pub(super) fn message_delta(reason: Option<&StopReason>, usage: &Usage) -> Value {
     json!({
         "type": "message_delta",
         "delta": {"stop_reason": reason.map(stop_word), "stop_sequence": null},
-        "usage": {"output_tokens": usage.output.unwrap_or(0)},
+        "usage": self::usage(usage),
     })
 }
 
 /// An error object, the same in a stream and in a body.
 pub(crate) fn error_json(error: &WireError) -> Vec<u8> {
+    let details = if error.code.is_empty() { Value::Null } else { json!({"error_code": error.code}) };
     json!({
         "type": "error",
-        "error": {"type": error.kind, "message": error.message, "details": {"error_code": error.code}},
+        "error": {"type": error.kind, "message": error.message, "details": details},
         "request_id": error.call,
     })
     .to_string()

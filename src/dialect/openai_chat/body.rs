@@ -4,13 +4,13 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    dialect::{Encoder, RequestView, Undecodable, event_of, usage},
+    dialect::{Built, Recipient, Undecodable, Whole, event_of, provider_error, usage},
     json::{Kind, Patch, Text, Value, quote},
-    model::{Block, BlockHead, BlockId, BlockKind, Dialect, Event, Piece, Slot, Start, Stop, StopReason, Usage},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Piece, Slot, Stop},
 };
 
 use super::{
-    FUNCTION, StreamEncoder,
+    FUNCTION,
     decode::{says_error, start},
     parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, repeats, tool_body},
     stop_reason, stop_word, write,
@@ -20,7 +20,8 @@ use super::{
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let value = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
     if says_error(value) && value.some("choices").is_none() {
-        return Ok(vec![(Event::Error(String::new()), CARRIER)]);
+        let error = provider_error::read(value.some("error").unwrap_or(value));
+        return Ok(vec![(Event::Error(error), CARRIER)]);
     }
     if value.get("choices").is_none_or(|choices| choices.kind() != Kind::Array) {
         return Err(Undecodable("the answer is not a completion: it has no choices".to_owned()));
@@ -28,7 +29,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
     let mut events = vec![(Event::Start(start(value)), CARRIER)];
     let mut blocks = 0;
     for (slot, part) in (1..).zip(parts(value, "message")) {
-        let Some((kind, index, text)) = whole(part.what, body) else {
+        let Some((kind, index, text)) = part_of(part.what, body) else {
             if let What::Finish { value: reason } = part.what {
                 let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value)).unwrap_or_default();
                 events.push((Event::Stop(Stop { choice: part.choice, reason: stop_reason(reason), usage }), slot));
@@ -38,6 +39,8 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         let id = BlockId(blocks);
         blocks += 1;
         events.push((Event::Open(id, BlockHead { kind, choice: part.choice, index: Some(index) }), slot));
+        let is_custom = matches!(part.what, What::Tool { entry, .. } if entry.some("custom").is_some());
+        events.extend(is_custom.then_some((Event::Extra(id, Extra::FreeText), slot)));
         events.extend((!text.is_empty()).then_some((Event::Delta(id, text), slot)));
         events.push((Event::Close(id), slot));
     }
@@ -45,7 +48,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
     Ok(events)
 }
 
-fn whole(what: What<'_>, body: &Bytes) -> Option<(BlockKind, u32, Text)> {
+fn part_of(what: What<'_>, body: &Bytes) -> Option<(BlockKind, u32, Text)> {
     let string = |holder: Value<'_>, key: &str| holder.str_at(key).unwrap_or_default().into_owned();
     Some(match what {
         What::Text { field, value } | What::Item { field, value, .. } => (field.kind(), 0, value.text_in(body)?),
@@ -278,52 +281,48 @@ fn tool_json(id: &str, name: &str, arguments: &str) -> Json {
     json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
 }
 
-/// A whole answer of our own.
-pub(crate) fn answer(request: &RequestView, id: &str, created: u64, blocks: &[Block]) -> Vec<u8> {
-    let start = Start { id: format!("chatcmpl-{id}"), model: request.model.clone(), created, usage: Usage::default() };
-    let calls: Vec<Json> = blocks
+/// Writes a whole answer.
+pub(crate) fn whole(recipient: &Recipient, whole: &Whole) -> Vec<u8> {
+    let is_custom = |name: &str| recipient.request.custom_tools.iter().any(|custom| custom == name);
+    let calls: Vec<Json> = whole
+        .blocks
         .iter()
-        .filter_map(|block| {
+        .filter_map(|Built { block, .. }| {
             let BlockKind::ToolCall { id, name } = &block.kind else { return None };
-            Some(tool_json(id, name, &block.text))
+            if is_custom(name) {
+                return Some(json!({"id": id, "type": "custom", "custom": {"name": name, "input": block.text}}));
+            }
+            Some(tool_json(id, name, if block.text.is_empty() { "{}" } else { &block.text }))
         })
         .collect();
-    let reason = if calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
-    if request.stream {
-        return stream_answer(request, start, &reason, blocks);
+    let joined = |wanted: &dyn Fn(&BlockKind) -> bool, between: &str| {
+        let texts =
+            whole.blocks.iter().map(|built| &built.block).filter(|block| wanted(&block.kind) && !block.text.is_empty());
+        texts.map(|block| block.text.as_str()).collect::<Vec<_>>().join(between)
+    };
+    let text = joined(&|kind| *kind == BlockKind::Text, "");
+    let refusal = joined(&|kind| *kind == BlockKind::Refusal, "");
+    let thinking = joined(&|kind| *kind == BlockKind::Thinking, "\n\n");
+    let or_null = |text: String| if text.is_empty() { Json::Null } else { Json::String(text) };
+    let mut message = json!({"role": "assistant", "content": or_null(text), "refusal": or_null(refusal)});
+    if let Some(message) = message.as_object_mut() {
+        if !thinking.is_empty() {
+            message.insert("reasoning_content".to_owned(), Json::String(thinking));
+        }
+        if !calls.is_empty() {
+            message.insert("tool_calls".to_owned(), Json::Array(calls));
+        }
     }
-    let text: String = blocks.iter().filter(|block| block.kind.is_prose()).map(|block| block.text.as_str()).collect();
-    let mut message = json!({
-        "role": "assistant",
-        "content": if text.is_empty() { Json::Null } else { Json::String(text) },
-        "refusal": null,
-    });
-    if let (false, Some(message)) = (calls.is_empty(), message.as_object_mut()) {
-        message.insert("tool_calls".to_owned(), Json::Array(calls));
-    }
+    let start = recipient.start("chatcmpl-", &whole.start);
+    let finish = whole.reason.as_ref().map_or("stop", stop_word);
     json!({
         "id": start.id,
         "object": "chat.completion",
         "created": start.created,
         "model": start.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": stop_word(&reason), "logprobs": null}],
-        "usage": write::usage_json(&Usage::default()),
+        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": null}],
+        "usage": write::usage_json(&whole.usage),
     })
     .to_string()
     .into_bytes()
-}
-
-fn stream_answer(request: &RequestView, start: Start, reason: &StopReason, blocks: &[Block]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut encoder = StreamEncoder::new(request.include_usage);
-    encoder.announce(start, &mut out);
-    for (number, block) in (0..).zip(blocks) {
-        let id = BlockId(number);
-        encoder.write(&Event::Open(id, BlockHead { kind: block.kind.clone(), choice: 0, index: None }), &mut out);
-        encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
-        encoder.write(&Event::Close(id), &mut out);
-    }
-    encoder.write(&Event::Stop(Stop { choice: 0, reason: Some(reason.clone()), usage: Usage::default() }), &mut out);
-    encoder.write(&Event::End, &mut out);
-    out
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use crate::{
-    dialect::{Decoder, MOST_BLOCKS, Undecodable, usage},
+    dialect::{Decoder, MOST_BLOCKS, Undecodable, provider_error, usage},
     json::{Kind, Value},
-    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, ProviderError, Slot, Start, Stop},
     wire::Frame,
 };
 
@@ -43,7 +43,7 @@ enum Key {
 impl Decoder for StreamDecoder {
     fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
         let Some(data) = frame.data() else {
-            out.push((Event::Opaque, CARRIER));
+            out.push((Event::Ping, CARRIER));
             return Ok(());
         };
         // Servers are seen to write a space behind it; one SDK tests a prefix, the other equality.
@@ -61,7 +61,7 @@ impl Decoder for StreamDecoder {
         let value = match Value::parse(&data) {
             Ok(value) => value,
             Err(_) if named_error => {
-                self.error(String::from_utf8_lossy(&data).into_owned(), out);
+                self.error(provider_error::read_body(500, &data), out);
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -70,8 +70,7 @@ impl Decoder for StreamDecoder {
             return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
         }
         if let Some(error) = value.some("error").filter(|_| says_error(value)).or(named_error.then_some(value)) {
-            let message = error.str_at("message").or(error.as_str()).unwrap_or_default().into_owned();
-            self.error(message, out);
+            self.error(provider_error::read(error), out);
             return Ok(());
         }
         out.push((self.carrier(value), CARRIER));
@@ -97,9 +96,9 @@ impl Decoder for StreamDecoder {
 }
 
 impl StreamDecoder {
-    fn error(&mut self, message: String, out: &mut Vec<(Event, Slot)>) {
+    fn error(&mut self, error: ProviderError, out: &mut Vec<(Event, Slot)>) {
         self.ended = true;
-        out.push((Event::Error(message), CARRIER));
+        out.push((Event::Error(error), CARRIER));
     }
 
     fn carrier(&mut self, value: Value<'_>) -> Event {
@@ -181,6 +180,9 @@ impl StreamDecoder {
         } else if !name.is_empty() && known.is_some() {
             // Some readers put names together and some take the last: what the client will call cannot be told.
             return Err(Undecodable("a tool call is named twice".to_owned()));
+        }
+        if known.is_none() && arguments == Some("input") {
+            out.push((Event::Extra(block, Extra::FreeText), slot));
         }
         let text = body.zip(arguments).and_then(|(body, key)| body.get(key)?.text_in(data));
         match text.filter(|text| !text.is_empty()) {

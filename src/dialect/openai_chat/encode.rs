@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    dialect::{Encoder, Run, WireError, encode_runs, event_of, is_left},
+    dialect::{Encoder, Recipient, Run, WireError, encode_runs, event_of, is_left, provider_error},
     json::{Patch, Span, Text, Value, quote},
-    model::{BlockHead, BlockId, BlockKind, Body, Event, Origin, Piece, Slot, Start, Stop, StopReason, Usage},
+    model::{
+        BlockHead, BlockId, BlockKind, Body, Dialect, Event, Extra, Origin, Piece, Slot, Start, Stop, StopReason, Usage,
+    },
     wire::{Frame, write_event},
 };
 
@@ -17,7 +19,7 @@ use super::{
 
 /// Writes one Chat Completions stream.
 pub(crate) struct StreamEncoder {
-    include_usage: bool,
+    recipient: Recipient,
     start: Option<Start>,
     blocks: HashMap<BlockId, Written>,
     choices: BTreeMap<u32, Choice>,
@@ -31,6 +33,8 @@ struct Written {
     kind: BlockKind,
     came: Option<u32>,
     index: u32,
+    /// It is a call of our own whose arguments have not begun.
+    unsaid: bool,
 }
 
 #[derive(Default)]
@@ -52,9 +56,9 @@ struct Share<'a> {
 }
 
 impl StreamEncoder {
-    pub(crate) fn new(include_usage: bool) -> Self {
+    pub(crate) fn new(recipient: Recipient) -> Self {
         Self {
-            include_usage,
+            recipient,
             start: None,
             blocks: HashMap::new(),
             choices: BTreeMap::new(),
@@ -72,33 +76,14 @@ impl Encoder for StreamEncoder {
         event.block().and_then(|id| self.blocks.get(&id)).is_none_or(Written::is_in_place)
     }
 
-    fn passed(&mut self, event: &Event) {
-        match event {
-            Event::Start(start) => {
-                self.usage.update(&start.usage);
-                self.choices.entry(0).or_default();
-                self.start = Some(start.clone());
-            }
-            Event::Open(id, head) => self.open_block(*id, head),
-            Event::Stop(stop) => self.choices.entry(stop.choice).or_default().stopped = true,
-            Event::Usage(usage) => {
-                self.usage.update(usage);
-                self.usage_said = true;
-            }
-            Event::Name(..)
-            | Event::Delta(..)
-            | Event::Extra(..)
-            | Event::Close(_)
-            | Event::Error(_)
-            | Event::End
-            | Event::Opaque
-            | Event::Eof => {}
+    fn passed(&mut self, frame: &Frame, pieces: &[Piece]) {
+        let events = || pieces.iter().filter_map(Piece::event);
+        events().for_each(|event| self.note(event));
+        // Most frames say more of a block, whose choice is known.
+        if events().any(|event| event.block().is_some() || event.stop().is_some()) {
+            return;
         }
-    }
-
-    fn passed_frame(&mut self, frame: &Frame) {
-        let data = frame.data().unwrap_or_default();
-        if let Ok(value) = Value::parse(&data) {
+        if let Ok(value) = Value::parse(&frame.data().unwrap_or_default()) {
             self.note_choices(value);
         }
     }
@@ -124,31 +109,48 @@ impl Encoder for StreamEncoder {
         match event {
             Event::Open(id, head) => {
                 self.begin(head.choice, out);
-                self.passed(event);
-                if let (BlockKind::ToolCall { id: call, name }, Some(block)) = (&head.kind, self.blocks.get(id)) {
-                    self.chunk(head.choice, &write::tool_start(block.index, call, name), None, out);
+                self.note(event);
+                let custom = self.is_custom(&head.kind);
+                if let (BlockKind::ToolCall { id: call, name }, Some(block)) = (&head.kind, self.blocks.get_mut(id)) {
+                    block.unsaid = !custom;
+                    let start = write::tool_start(block.index, call, name, custom);
+                    self.chunk(head.choice, &start, None, out);
                 }
             }
-            Event::Delta(id, text) => self.write_delta(*id, text, out),
+            Event::Delta(id, text) if !text.is_empty() => self.write_delta(*id, text, out),
+            Event::Extra(id, Extra::Break) => {
+                if self.blocks.get(id).is_some_and(|block| block.kind == BlockKind::Thinking) {
+                    self.write_delta(*id, &Text::new("\n\n"), out);
+                }
+            }
+            // No arguments are an empty object.
+            Event::Close(id) if self.blocks.get(id).is_some_and(|block| block.unsaid) => {
+                self.write_delta(*id, &Text::new("{}"), out);
+            }
             Event::Stop(stop) => {
+                self.usage.update(&stop.usage);
                 self.begin(stop.choice, out);
                 self.chunk(stop.choice, b"{}", stop.reason.as_ref(), out);
-                self.passed(event);
+                self.note(event);
             }
             Event::End => {
-                if self.include_usage && !self.usage_said {
-                    write::usage_chunk(&self.start.clone().unwrap_or_default(), &self.usage, out);
+                if self.recipient.request.include_usage && !self.usage_said {
+                    write::usage_chunk(&self.head(), &self.usage, out);
                 }
                 write_event(None, b"[DONE]", out);
             }
-            Event::Start(_) => self.passed(event),
-            Event::Name(..)
-            | Event::Extra(..)
-            | Event::Close(_)
-            | Event::Usage(_)
-            | Event::Error(_)
-            | Event::Opaque
-            | Event::Eof => {}
+            Event::Start(start) => {
+                self.usage.update(&start.usage);
+                self.start = Some(self.recipient.start("chatcmpl-", start));
+                self.begin(0, out);
+            }
+            Event::Error(error) => {
+                let error = provider_error::told(Dialect::OpenaiChat, error, &self.recipient.call);
+                self.error(&error, out);
+            }
+            Event::Usage(usage) => self.usage.update(usage),
+            Event::Ping => self.keepalive(out),
+            Event::Name(..) | Event::Delta(..) | Event::Extra(..) | Event::Close(_) | Event::Opaque | Event::Eof => {}
         }
     }
 
@@ -175,7 +177,7 @@ impl Encoder for StreamEncoder {
         true
     }
 
-    fn keepalive(&self, out: &mut Vec<u8>) {
+    fn keepalive(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": keepalive\n\n");
     }
 }
@@ -192,16 +194,46 @@ impl Written {
 }
 
 impl StreamEncoder {
-    /// Begins an answer of our own.
-    pub(super) fn announce(&mut self, start: Start, out: &mut Vec<u8>) {
-        self.start = Some(start);
-        self.begin(0, out);
+    /// Takes note of an event that has left.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Start(start) => {
+                self.usage.update(&start.usage);
+                self.choices.entry(0).or_default();
+                self.start = Some(start.clone());
+            }
+            Event::Open(id, head) => self.open_block(*id, head),
+            Event::Stop(stop) => self.choices.entry(stop.choice).or_default().stopped = true,
+            Event::Usage(usage) => {
+                self.usage.update(usage);
+                self.usage_said = true;
+            }
+            Event::Name(..)
+            | Event::Delta(..)
+            | Event::Extra(..)
+            | Event::Close(_)
+            | Event::Error(_)
+            | Event::End
+            | Event::Ping
+            | Event::Opaque
+            | Event::Eof => {}
+        }
+    }
+
+    /// The head of the answer.
+    fn head(&self) -> Start {
+        self.start.clone().unwrap_or_else(|| self.recipient.start("chatcmpl-", &Start::default()))
+    }
+
+    fn is_custom(&self, kind: &BlockKind) -> bool {
+        let custom = &self.recipient.request.custom_tools;
+        kind.tool_name().is_some_and(|name| custom.iter().any(|custom| custom == name))
     }
 
     /// Says the role, where nothing of the provider's has said it.
     fn begin(&mut self, choice: u32, out: &mut Vec<u8>) {
         if self.start.is_none() || !self.choices.contains_key(&choice) {
-            self.start.get_or_insert_default();
+            self.start = Some(self.head());
             self.choices.entry(choice).or_default();
             self.chunk(choice, br#"{"role":"assistant","content":""}"#, None, out);
         }
@@ -215,7 +247,7 @@ impl StreamEncoder {
     }
 
     fn chunk(&self, choice: u32, delta: &[u8], finish: Option<&StopReason>, out: &mut Vec<u8>) {
-        write::chunk(self.start.as_ref().unwrap_or(&Start::default()), choice, delta, finish, out);
+        write::chunk(&self.head(), choice, delta, finish, out);
     }
 
     fn open_block(&mut self, id: BlockId, head: &BlockHead) {
@@ -227,16 +259,19 @@ impl StreamEncoder {
             index = moved.unwrap_or(choice.next_tool);
             choice.next_tool = index + 1;
         }
-        self.blocks.insert(id, Written { choice: head.choice, kind: head.kind.clone(), came: head.index, index });
+        let kind = head.kind.clone();
+        self.blocks.insert(id, Written { choice: head.choice, kind, came: head.index, index, unsaid: false });
     }
 
     fn write_delta(&mut self, id: BlockId, text: &Text, out: &mut Vec<u8>) {
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        block.unsaid = false;
         let Some(block) = self.blocks.get(&id) else { return };
         let delta = match block.kind {
             BlockKind::ToolCall { .. } if block.came == Some(FUNCTION) => {
                 [b"{\"function_call\":", write::text_delta("arguments", text).as_slice(), b"}"].concat()
             }
-            BlockKind::ToolCall { .. } => write::tool_arguments(block.index, text),
+            BlockKind::ToolCall { .. } => write::tool_arguments(block.index, text, self.is_custom(&block.kind)),
             BlockKind::Refusal => write::text_delta(Field::Refusal.key(), text),
             BlockKind::Thinking => write::text_delta(Field::Thinking.key(), text),
             BlockKind::Text | BlockKind::ServerTool { .. } | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
@@ -251,7 +286,7 @@ impl StreamEncoder {
     fn patch_run(&mut self, frame: &Frame, run: &Run<'_>, share: Share<'_>, out: &mut Vec<u8>) {
         for (_, body) in run {
             match body {
-                Body::Kept(event) | Body::Edited(event) => self.passed(event),
+                Body::Kept(event) | Body::Edited(event) => self.note(event),
                 Body::Gone(Event::Open(_, head)) if is_numbered(head) => {
                     self.choices.entry(head.choice).or_default().shift -= 1;
                 }

@@ -5,6 +5,7 @@
 //! `tool_calls[].index` is dense from 0 in each choice; id, name and role are said once.
 
 mod body;
+pub(super) mod conversation;
 mod decode;
 mod encode;
 mod parts;
@@ -14,7 +15,7 @@ mod write;
 
 use crate::{json::Value, model::StopReason};
 
-pub(super) use body::{answer, decode_body, patch_body};
+pub(super) use body::{decode_body, patch_body, whole};
 pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;
 pub(super) use request::request;
@@ -32,14 +33,18 @@ fn stop_reason(value: Value<'_>) -> Option<StopReason> {
     value.as_str().map(|reason| match &*reason {
         "stop" => StopReason::EndTurn,
         "tool_calls" | "function_call" => StopReason::ToolUse,
+        "length" => StopReason::Unfinished,
+        "content_filter" => StopReason::Refused,
         other => StopReason::Other(other.to_owned()),
     })
 }
 
-fn stop_word(reason: &StopReason) -> &str {
+fn stop_word(reason: &StopReason) -> &'static str {
     match reason {
-        StopReason::EndTurn => "stop",
         StopReason::ToolUse => "tool_calls",
-        StopReason::Other(word) => word,
+        StopReason::Unfinished => "length",
+        StopReason::Refused => "content_filter",
+        // Another dialect's word says nothing here.
+        StopReason::EndTurn | StopReason::Other(_) => "stop",
     }
 }

@@ -18,7 +18,8 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
         model: value.str_at("model").unwrap_or_default().into_owned(),
         stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
         include_usage: include_usage.unwrap_or(false),
-        session: None,
+        custom_tools: custom_tools(value),
+        ..RequestView::default()
     };
     let mut texts = Texts::new(body);
     for member in value.members() {
@@ -35,6 +36,13 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
     }
     let request = Request::new(view.model.clone(), view.stream, texts.found);
     Ok((view, request))
+}
+
+/// The tools that take free text.
+fn custom_tools(request: Value<'_>) -> Vec<String> {
+    let tools = request.get("tools").into_iter().flat_map(Value::items);
+    let custom = tools.filter(|tool| tool.str_at("type").as_deref() == Some("custom"));
+    custom.filter_map(|tool| Some(tool.some("custom")?.str_at("name")?.into_owned())).collect()
 }
 
 fn read_message(texts: &mut Texts<'_>, message: Value<'_>) {

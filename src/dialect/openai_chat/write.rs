@@ -35,7 +35,20 @@ pub(super) fn usage_chunk(start: &Start, usage: &Usage, out: &mut Vec<u8>) {
 /// Token counts; what is not known is zero, as the dialect has no way to leave it out.
 pub(super) fn usage_json(usage: &Usage) -> Value {
     let (input, output) = (usage.input.unwrap_or(0), usage.output.unwrap_or(0));
-    json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output})
+    let mut counts =
+        json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input.saturating_add(output)});
+    if let Some(counts) = counts.as_object_mut() {
+        let mut read = serde_json::Map::new();
+        read.extend(usage.cached.map(|tokens| ("cached_tokens".to_owned(), tokens.into())));
+        read.extend(usage.cache_write.map(|tokens| ("cache_write_tokens".to_owned(), tokens.into())));
+        if !read.is_empty() {
+            counts.insert("prompt_tokens_details".to_owned(), read.into());
+        }
+        if let Some(tokens) = usage.reasoning {
+            counts.insert("completion_tokens_details".to_owned(), json!({"reasoning_tokens": tokens}));
+        }
+    }
+    counts
 }
 
 /// A delta of one string field. The text is escaped already and stays as it is.
@@ -44,16 +57,21 @@ pub(super) fn text_delta(key: &str, text: &Text) -> Vec<u8> {
 }
 
 /// A delta that begins a tool call.
-pub(super) fn tool_start(index: u32, id: &str, name: &str) -> Vec<u8> {
+pub(super) fn tool_start(index: u32, id: &str, name: &str, custom: bool) -> Vec<u8> {
+    if custom {
+        let call = json!({"index": index, "id": id, "type": "custom", "custom": {"name": name, "input": ""}});
+        return json!({"tool_calls": [call]}).to_string().into_bytes();
+    }
     json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]})
         .to_string()
         .into_bytes()
 }
 
 /// A delta with more arguments of a tool call.
-pub(super) fn tool_arguments(index: u32, text: &Text) -> Vec<u8> {
-    [format!(r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":""#).as_bytes(), &text.raw()[..], b"\"}}]}"]
-        .concat()
+pub(super) fn tool_arguments(index: u32, text: &Text, custom: bool) -> Vec<u8> {
+    let (form, key) = if custom { ("custom", "input") } else { ("function", "arguments") };
+    let begin = format!(r#"{{"tool_calls":[{{"index":{index},"{form}":{{"{key}":""#);
+    [begin.as_bytes(), &text.raw()[..], b"\"}}]}"].concat()
 }
 
 /// An error object, the same in a stream and in a body.

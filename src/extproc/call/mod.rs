@@ -3,6 +3,7 @@
 //! `request` and `response` take Envoy's messages about the two directions; what is here drives them, keeps the clocks and
 //! ends the call.
 
+mod conversion;
 mod request;
 mod response;
 
@@ -18,7 +19,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     config::settings::Timeouts,
-    dialect::{Endpoint, RequestView},
+    dialect::{ConvertedTools, Endpoint, RequestView},
     model::{CallHead, Dialect, Failure, FailureKind},
     pipeline::{
         RequestRun, Response, Runner, Stopped,
@@ -53,6 +54,8 @@ pub(super) struct Call {
     /// The dialect in which errors are told, and what the client asked for.
     dialect: Dialect,
     view: RequestView,
+    /// Fields of the request that the provider was not sent.
+    dropped: Vec<String>,
     held: usize,
     /// The answer's headers have left. Until then, a failure is a proper HTTP error.
     released: bool,
@@ -94,6 +97,12 @@ struct Deciding {
 
 struct Asked {
     endpoint: Endpoint,
+    /// The dialect in which the provider was asked.
+    dialect: Dialect,
+    /// The tools as they were sent, where the request was converted.
+    tools: ConvertedTools,
+    /// The client's name of the model, where the provider has another.
+    model: Option<String>,
     runners: Vec<Runner>,
     release: Release,
     timeouts: Timeouts,
@@ -105,6 +114,8 @@ struct Answering {
     timeouts: Timeouts,
     sent: Instant,
     is_stream: bool,
+    /// The provider answers in another dialect than the client's.
+    converts: bool,
 }
 
 /// What wakes a call up. Nothing else does.
@@ -134,6 +145,7 @@ impl Call {
             rules,
             dialect: Dialect::OpenaiChat,
             view: RequestView::default(),
+            dropped: Vec::new(),
             held: 0,
             released: false,
             over: false,
@@ -319,13 +331,7 @@ impl Call {
     }
 
     fn instead(&self) -> Instead<'_> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Instead {
-            dialect: self.dialect,
-            view: &self.view,
-            call: &self.books.id,
-            created: since.map_or(0, |since| since.as_secs()),
-        }
+        Instead { dialect: self.dialect, view: &self.view, call: &self.books.id, created: unix_now() }
     }
 
     fn end_with(&mut self, reply: ProcessingResponse) {
@@ -339,6 +345,11 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.gateway.account(self.held, 0);
     }
+}
+
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn kind_of(incoming: &Incoming) -> (Direction, Message) {

@@ -24,7 +24,7 @@ use super::{
         headers::HeaderView,
         replies::{self, Direction},
         rescue,
-        routing::request_headers,
+        routing::{request_headers, vendor},
     },
     Asked, Call, Deciding, Phase, Upload, failed, limited,
 };
@@ -99,10 +99,13 @@ impl Call {
     /// Lets both directions pass unread.
     pub(super) fn send_unread(&mut self, path: &str, headers: &HeaderView, client: &Client) -> Result<(), Stopped> {
         let gateway = Arc::clone(&self.gateway);
-        let (upstream, dialect) = gateway.unread_upstream(headers, path).map_err(Stopped::Failed)?;
+        let asks = vendor(headers, path);
+        let route = gateway.unread_route(asks).map_err(Stopped::Failed)?;
+        let upstream = route.upstream;
         self.check_client(client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
-        let changes = request_headers(upstream, dialect, client, path);
+        let converts = !asks.is_of_same_vendor(route.dialect);
+        let changes = request_headers(route, client, path, converts.then_some(headers));
         let now = Instant::now();
         self.clocks.first_byte =
             Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
@@ -150,7 +153,12 @@ impl Call {
         let Phase::Uploading(mut upload) = std::mem::replace(&mut self.phase, Phase::Over) else { return Ok(()) };
         self.clocks.upload = None;
         let body = std::mem::take(&mut upload.body).freeze();
-        let (view, request) = match dialect::request(upload.endpoint.dialect, &body) {
+        let read = if upload.endpoint.asks {
+            dialect::request(upload.endpoint.dialect, &body)
+        } else {
+            Ok(dialect::retrieval(&upload.path))
+        };
+        let (view, request) = match read {
             Ok(read) => read,
             Err(_) if self.gateway.passes_unreadable() => {
                 self.send_unread(&upload.path, &upload.headers, &upload.client)?;
@@ -162,9 +170,10 @@ impl Call {
         };
         self.view = view;
         let gateway = Arc::clone(&self.gateway);
-        let upstream = gateway.upstream(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
-        self.check_client(&upload.client, upstream)?;
-        let head = Arc::new(self.head(&upload, upstream));
+        self.check_state(upload.endpoint)?;
+        let route = gateway.route(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
+        self.check_client(&upload.client, route.upstream)?;
+        let head = Arc::new(self.head(&upload, route.upstream));
         self.books.model.clone_from(&head.model);
         self.books.session.clone_from(&head.session);
         let runners = select(&self.rules, &head);
@@ -206,7 +215,8 @@ impl Call {
         }
         let gateway = Arc::clone(&self.gateway);
         let Deciding { upload, body, head, .. } = *deciding;
-        let upstream = gateway.upstream(head.dialect, request.model()).map_err(Stopped::Failed)?;
+        let route = gateway.route(head.dialect, request.model()).map_err(Stopped::Failed)?;
+        let upstream = route.upstream;
         self.check_client(&upload.client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
         let (before, body) = (body.len(), dialect::patch_request(&body, &request));
@@ -216,7 +226,14 @@ impl Call {
             let message = format!("policies make the request larger than limits.synthetic allows ({limit} bytes more)");
             return limited(FailureKind::LimitReached, "limits.synthetic", message);
         }
-        let changes = request_headers(upstream, head.dialect, &upload.client, &upload.path);
+        let converts = route.dialect != head.dialect;
+        if converts && !upload.endpoint.answers {
+            self.count_tokens(&request);
+            return Ok(());
+        }
+        let (body, tools) = self.prepare(route, &upload, request.model(), body)?;
+        let path = if converts { dialect::path(route.dialect) } else { &upload.path };
+        let changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
         self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
@@ -231,6 +248,9 @@ impl Call {
         self.clocks.total = Some(Deadline::new(Limits::Total, now, timeouts.total.get()));
         self.phase = Phase::Asked(Box::new(Asked {
             endpoint: upload.endpoint,
+            dialect: route.dialect,
+            tools,
+            model: route.alias.map(|_| self.view.model.clone()),
             runners: run.runners,
             release: self.rules.release,
             timeouts,

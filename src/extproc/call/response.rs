@@ -20,7 +20,7 @@ use super::{
         headers::{HeaderView, attribute},
         replies::{self, Direction, Headers},
     },
-    Answering, Call, Phase, failed, unreachable,
+    Answering, Asked, Call, Phase, failed, unix_now, unreachable,
 };
 
 impl Call {
@@ -43,6 +43,10 @@ impl Call {
         }
         let asked = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Asked(asked) if asked.endpoint.answers && (200..300).contains(&self.books.status) => asked,
+            Phase::Asked(asked) if asked.dialect != asked.endpoint.dialect => {
+                self.answer_error(&asked);
+                return if self.response == Half::Done { self.response_end(false) } else { Ok(()) };
+            }
             // Errors of the provider pass in its own words, and so does what is not an answer.
             Phase::Asked(_) | Phase::Unread => {
                 if !(200..300).contains(&self.books.status) {
@@ -58,25 +62,45 @@ impl Call {
         let is_stream = media_type == "text/event-stream";
         let readable = is_stream || media_type == "application/json" || media_type.ends_with("+json");
         if headers.is_encoded() || !readable {
-            if self.gateway.passes_unreadable() {
+            if self.gateway.passes_unreadable() && asked.dialect == asked.endpoint.dialect {
                 self.answer_unread();
                 return Ok(());
             }
             let what = if readable { "is compressed" } else { "is neither JSON nor an event stream" };
             return failed(FailureKind::BadAnswer, format!("the provider's answer {what}, and cannot be read"));
         }
-        let setup = Setup {
-            dialect: asked.endpoint.dialect,
+        let setup = self.setup(&asked);
+        let converts = asked.dialect != asked.endpoint.dialect;
+        if converts && is_stream != self.view.stream {
+            return failed(FailureKind::BadAnswer, "the provider's answer is not in the form that was asked for");
+        }
+        let Asked { runners, timeouts, sent, .. } = *asked;
+        let response = if is_stream { Response::stream(setup, runners) } else { Response::body(setup, runners) };
+        self.phase = Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream, converts }));
+        if self.response == Half::Done { self.response_end(false) } else { Ok(()) }
+    }
+
+    fn setup(&self, asked: &Asked) -> Setup {
+        Setup {
+            dialect: asked.dialect,
+            client: asked.endpoint.dialect,
+            request: self.view.clone(),
             call: Arc::clone(&self.books.id),
-            include_usage: self.view.include_usage,
+            created: unix_now(),
+            model: asked.model.clone(),
+            tools: asked.tools.clone(),
             release: asked.release,
             limits: self.gateway.response_limits(),
-        };
-        let response =
-            if is_stream { Response::stream(setup, asked.runners) } else { Response::body(setup, asked.runners) };
-        let (timeouts, sent) = (asked.timeouts, asked.sent);
-        self.phase = Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream }));
-        if self.response == Half::Done { self.response_end(false) } else { Ok(()) }
+        }
+    }
+
+    /// An error of the provider's, to be told in the client's words.
+    fn answer_error(&mut self, asked: &Asked) {
+        self.books.outcome("upstream_error");
+        let response = Response::error(self.setup(asked), self.books.status);
+        let (timeouts, sent) = (asked.timeouts.clone(), asked.sent);
+        self.phase =
+            Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream: false, converts: true }));
     }
 
     pub(super) fn response_body(&mut self, message: HttpBody) -> Result<(), Stopped> {
@@ -136,10 +160,20 @@ impl Call {
         let mut changes = Headers::default();
         changes.set("x-luthien-call-id", &self.books.id);
         // Only the gateway itself speaks under its name.
-        for name in ["x-luthien-policy", "x-luthien-dropped", "x-luthien-upstream"] {
+        for name in ["x-luthien-policy", "x-luthien-dropped", "x-luthien-estimate", "x-luthien-upstream"] {
             changes.remove(name);
         }
-        if matches!(self.phase, Phase::Answering(_)) {
+        if !self.dropped.is_empty() {
+            changes.set("x-luthien-dropped", &self.dropped.join(", "));
+        }
+        if let Phase::Answering(answering) = &self.phase {
+            if answering.converts {
+                let media_type = if answering.is_stream { "text/event-stream" } else { "application/json" };
+                changes.set("content-type", media_type);
+                if answering.response.is_final() {
+                    changes.set("x-should-retry", "false");
+                }
+            }
             // They speak of the provider's bytes, which may change.
             for name in ["etag", "digest", "content-md5", "repr-digest", "content-digest"] {
                 changes.remove(name);
@@ -194,6 +228,9 @@ impl Call {
     pub(super) fn finish_answer(&mut self, outcome: &'static str) {
         if matches!(&self.phase, Phase::Answering(answering) if answering.response.provider_failed()) {
             self.books.outcome("upstream_error");
+        }
+        if outcome == "completed" && self.view.state.stores {
+            self.books.stored();
         }
         self.books.outcome(outcome);
         self.phase = Phase::Over;

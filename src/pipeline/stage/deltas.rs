@@ -26,6 +26,9 @@ pub(super) struct Deltas {
     written: usize,
     complete: bool,
     skipped: bool,
+    edited: bool,
+    /// How many parts have ended.
+    part: u32,
 }
 
 /// Where one delta stands in the block's text.
@@ -50,6 +53,8 @@ impl Deltas {
             written: 0,
             complete: false,
             skipped: false,
+            edited: false,
+            part: 0,
         }
     }
 
@@ -102,6 +107,21 @@ impl Deltas {
         self.skipped = true;
     }
 
+    /// Whether anything of the text was changed.
+    pub(super) fn is_edited(&self) -> bool {
+        self.edited
+    }
+
+    /// The number of the part that is being said.
+    pub(super) fn part(&self) -> u32 {
+        self.part
+    }
+
+    /// Another part begins.
+    pub(super) fn next_part(&mut self) {
+        self.part += 1;
+    }
+
     pub(super) fn is_next_decided(&self) -> bool {
         self.skipped || self.held.front().is_none_or(|delta| delta.end.is_some_and(|end| end <= self.decided))
     }
@@ -141,6 +161,9 @@ impl Deltas {
 
     /// What the policy added at the very end, when the last delta had left already.
     pub(super) fn release_rest(&mut self) -> Option<Piece> {
+        if !self.complete {
+            return None;
+        }
         let rest: String = self.edits.get(self.written..)?.iter().map(|edit| edit.with.as_str()).collect();
         self.written = self.edits.len();
         (!rest.is_empty()).then(|| Piece::new(Event::Delta(self.id, Text::new(&rest))))
@@ -169,6 +192,7 @@ impl Deltas {
         }
         self.decided = if self.complete { self.len() } else { self.base + decided };
         let any = !edits.is_empty();
+        self.edited |= any;
         self.edits.extend(edits);
         self.forget();
         Ok(any)

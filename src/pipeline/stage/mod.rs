@@ -48,6 +48,10 @@ enum Waits {
     Deltas(BlockId),
     /// For its block to be decided.
     Whole(BlockId),
+    /// For all the text of its block, of which it says some already.
+    Echo(BlockId),
+    /// For the end of that part of its block, whose text it repeats.
+    Repeat(BlockId, u32),
     /// For the end of the answer to be decided.
     End,
     /// For everything: the body is over.
@@ -156,9 +160,17 @@ impl Stage {
                 }
                 None => Waits::Turn,
             },
-            Event::Extra(id, _) => match self.blocks.get(id) {
+            Event::Extra(id, extra) => match self.blocks.get_mut(id) {
                 Some(Watched::Whole(_)) => Waits::Whole(*id),
-                Some(Watched::Deltas(_)) | None => Waits::Turn,
+                Some(Watched::Deltas(_)) if *extra == Extra::Echo => Waits::Echo(*id),
+                Some(Watched::Deltas(block)) if *extra == Extra::Repeat => Waits::Repeat(*id, block.part()),
+                Some(Watched::Deltas(block)) => {
+                    if *extra == Extra::Break {
+                        block.next_part();
+                    }
+                    Waits::Turn
+                }
+                None => Waits::Turn,
             },
             Event::Close(id) => self.complete(*id, true)?,
             Event::Stop(stop) => self.stop(stop)?,
@@ -167,7 +179,7 @@ impl Stage {
                 self.cut()?;
                 Waits::Eof
             }
-            Event::Usage(_) | Event::Opaque => Waits::Turn,
+            Event::Usage(_) | Event::Ping | Event::Opaque => Waits::Turn,
         })
     }
 
@@ -372,6 +384,16 @@ impl Stage {
                     Some(Watched::Deltas(block)) => out.extend(block.release(piece)),
                     Some(Watched::Whole(_)) | None => out.push_back(piece),
                 },
+                Waits::Echo(id) => match self.blocks.get(&id) {
+                    Some(Watched::Deltas(block)) if block.is_edited() => out.extend(piece.gone()),
+                    Some(_) | None => out.push_back(piece),
+                },
+                Waits::Repeat(id, _) => {
+                    if let Some(Watched::Deltas(block)) = self.blocks.get_mut(&id) {
+                        out.extend(block.release_rest());
+                    }
+                    out.push_back(piece);
+                }
                 Waits::Whole(id) => match self.blocks.get_mut(&id) {
                     Some(Watched::Whole(block)) => block.release(id, piece, made, out),
                     Some(Watched::Deltas(_)) | None => out.push_back(piece),
@@ -397,6 +419,11 @@ impl Stage {
             Waits::Turn => true,
             Waits::Deltas(id) => match self.blocks.get(&id) {
                 Some(Watched::Deltas(block)) => block.is_next_decided(),
+                Some(Watched::Whole(_)) | None => true,
+            },
+            Waits::Echo(id) => self.blocks.get(&id).is_none_or(|block| !block.is_open()) || self.runner.is_skipped(),
+            Waits::Repeat(id, part) => match self.blocks.get(&id) {
+                Some(Watched::Deltas(block)) => !block.is_open() || block.part() > part || self.runner.is_skipped(),
                 Some(Watched::Whole(_)) | None => true,
             },
             Waits::Whole(id) => match self.blocks.get(&id) {
@@ -441,9 +468,10 @@ impl BlockIds {
     }
 }
 
-/// What of a block is still to be said when its text is edited: citations name places in the old text.
+/// What of a block is still to be said when its text is edited: citations name places in the old text, and an echo repeats
+/// it.
 fn survives_edit(event: &Event) -> bool {
-    !matches!(event, Event::Extra(_, Extra::Citation))
+    !matches!(event, Event::Extra(_, Extra::Citation | Extra::Echo))
 }
 
 /// The piece, changed to say `event`.

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     corpus::WHOLE,
     reader::{self, Item, sse},
-    support::{Run, Stream, WatchAll, built_in, call, error_event, rules_with, vector},
+    support::{Run, Stream, WatchAll, before_error, built_in, call, rules_with, vector},
     validator,
 };
 
@@ -136,6 +136,9 @@ fn vectors() -> impl Iterator<Item = &'static Stream> {
         "openai-chat/01-basic-usage-done",
         "openai-chat/07-parallel-tools-interleaved",
         "openai-chat/41-tool-args-whole-in-one-chunk",
+        "openai-responses/02-function-call",
+        "openai-responses/04-reasoning-summary-encrypted",
+        "openai-responses/17-custom-tool",
     ];
     WHOLE.iter().filter(move |stream| names.contains(&stream.name.as_str()))
 }
@@ -159,8 +162,8 @@ async fn a_policy_that_fails_closed_ends_the_answer_with_an_error() {
             let run = run(stream, vec![Arc::new(case)], OnFault::Closed).await;
             assert_eq!(faults(&run), [false], "{what}");
             let out = run.out.concat();
-            let error = error_event(stream.dialect, &failed_closed());
-            let before = out.strip_suffix(&error[..]).unwrap_or_else(|| panic!("{what}: the error is not last"));
+            let before = before_error(stream.dialect, &out, &failed_closed());
+            let before = before.unwrap_or_else(|| panic!("{what}: the error is not last"));
             assert!(stream.body.starts_with(before), "{what}");
             validator::assert_legal(stream.dialect, &out, &what);
             let read = reader::stream(stream.dialect, before);

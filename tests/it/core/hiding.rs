@@ -12,8 +12,8 @@ use serde_json::json;
 use super::support::{built_in, rules, run, run_body, stream_of};
 
 /// What the policies forbid, a denied tool and a word. Where a stream has it in two pieces, the second is the secret.
-const TOOL: &str = "sesame";
-const WORD: &str = "FORBIDDEN";
+pub const TOOL: &str = "sesame";
+pub const WORD: &str = "FORBIDDEN";
 
 const MESSAGE: &str = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#;
 const BLOCK_STOP: &str = r#"{"type":"content_block_stop","index":0}"#;
@@ -36,6 +36,7 @@ fn around(dialect: Dialect, middle: &[&str]) -> Bytes {
         Dialect::AnthropicMessages if starts => (&[], &END),
         Dialect::AnthropicMessages => (&[MESSAGE], &END),
         Dialect::OpenaiChat => CHUNKS.split_at(1),
+        Dialect::OpenaiResponses => unreachable!("its streams are made whole, because their end repeats them"),
     };
     stream_of(dialect, &[start, middle, end].concat())
 }
@@ -45,7 +46,7 @@ fn chunk(choice: &str) -> String {
     format!("{{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{{\"index\":0,{choice}}}]}}")
 }
 
-fn enforcing() -> Vec<(&'static str, Arc<dyn Factory>)> {
+pub fn enforcing() -> Vec<(&'static str, Arc<dyn Factory>)> {
     let blocked = |on_match| built_in("blocked_content", &json!({"patterns": [WORD], "on_match": on_match}));
     vec![
         ("tool_filter", built_in("tool_filter", &json!({"deny": [TOOL]}))),
@@ -55,11 +56,11 @@ fn enforcing() -> Vec<(&'static str, Arc<dyn Factory>)> {
 }
 
 /// Which policies forbid what a stream hides.
-fn forbids(policy: &str, hides: &str) -> bool {
+pub fn forbids(policy: &str, hides: &str) -> bool {
     (policy == "tool_filter") == (hides == TOOL)
 }
 
-fn check(dialect: Dialect, hides: &str, secret: &str, body: &Bytes) {
+pub fn check(dialect: Dialect, hides: &str, secret: &str, body: &Bytes) {
     for (name, factory) in enforcing().into_iter().filter(|(name, _)| forbids(name, hides)) {
         for size in [1, 64, usize::MAX] {
             let out = run(dialect, &rules(vec![factory.clone()]), body, size).out.concat();

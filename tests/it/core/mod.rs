@@ -13,6 +13,7 @@ mod random;
 mod reader;
 mod repairs;
 mod replacing;
+mod responses;
 mod support;
 mod transforms;
 mod unreadable;

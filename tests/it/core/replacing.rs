@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     corpus::{Name, WHOLE, assert_only_prefixes, needle, run_cut, texts},
     reader::{self, Kind, sse},
+    responses,
     support::{Stream, built_in, rules, stream_of},
     validator,
 };
@@ -204,6 +205,12 @@ fn in_deltas(dialect: Dialect, deltas: &[&str]) -> Stream {
             data.push(chunk("{}", "\"stop\""));
             data.push("[DONE]".to_owned());
         }
+        Dialect::OpenaiResponses => {
+            let text: String = deltas.concat();
+            let message = responses::Made::message("msg_1", deltas, &text);
+            let body = responses::stream(&[message]);
+            return Stream { name: format!("{deltas:?}"), class: None, accepted: true, dialect, body };
+        }
     }
     let data: Vec<&str> = data.iter().map(String::as_str).collect();
     let body = stream_of(dialect, &data);
@@ -229,7 +236,7 @@ fn matches_span_deltas_escapes_and_halves_of_pairs() {
         (&["\\n\\\"", "quoted\\\"\\\\"], &[("\n\"q", "\"\\"), ("\\", "/")], false),
         (&["", "a", "", "b", ""], &[("ab", "")], false),
     ];
-    for dialect in [Dialect::AnthropicMessages, Dialect::OpenaiChat] {
+    for dialect in [Dialect::AnthropicMessages, Dialect::OpenaiChat, Dialect::OpenaiResponses] {
         for (deltas, pairs, fold) in cases {
             let pairs: Pairs = pairs.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
             for cut in 0..8 {

@@ -36,10 +36,13 @@ impl Stream {
     }
 }
 
-const DIALECTS: [(streams::Dialect, Dialect); 2] =
-    [(streams::Dialect::Anthropic, Dialect::AnthropicMessages), (streams::Dialect::OpenaiChat, Dialect::OpenaiChat)];
+const DIALECTS: [(streams::Dialect, Dialect); 3] = [
+    (streams::Dialect::Anthropic, Dialect::AnthropicMessages),
+    (streams::Dialect::OpenaiChat, Dialect::OpenaiChat),
+    (streams::Dialect::OpenaiResponses, Dialect::OpenaiResponses),
+];
 
-/// Every vector in the two dialects, and every recording where there are any.
+/// Every vector in every dialect, and every recording where there are any.
 pub fn streams() -> Vec<Stream> {
     DIALECTS
         .into_iter()
@@ -78,7 +81,7 @@ pub fn stream_of(dialect: Dialect, data: &[&str]) -> Bytes {
     for data in data {
         let name = serde_json::from_str::<serde_json::Value>(data).ok();
         let name = name.as_ref().and_then(|data| data["type"].as_str());
-        luthien::wire::write_event(name.filter(|_| dialect == Dialect::AnthropicMessages), data.as_bytes(), &mut out);
+        luthien::wire::write_event(name.filter(|_| dialect != Dialect::OpenaiChat), data.as_bytes(), &mut out);
     }
     out.into()
 }
@@ -116,7 +119,7 @@ pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: 
             timeout: Duration::from_secs(5),
         })
         .collect();
-    Arc::new(Rules { hash: "test".into(), release, entries })
+    Arc::new(Rules { hash: "test".into(), release, entries, ..Rules::default() })
 }
 
 /// A built-in policy from its config.
@@ -146,7 +149,7 @@ pub const LIMITS: ResponseLimits =
 fn setup(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> (Setup, Vec<Runner>) {
     let call = call(dialect);
     let runners = select(rules, &call);
-    (Setup { dialect, call: call.id.clone(), include_usage: false, release: rules.release, limits }, runners)
+    (Setup::native(dialect, call.id.clone(), rules.release, limits), runners)
 }
 
 pub fn response(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> Response {
@@ -240,10 +243,29 @@ pub fn run_body(dialect: Dialect, rules: &Arc<Rules>, body: &Bytes) -> Bytes {
     run.out.concat().into()
 }
 
-pub fn error_event(dialect: Dialect, failure: &Failure) -> Vec<u8> {
+/// What left before the last words, if these are the failure's.
+pub fn before_error<'a>(dialect: Dialect, out: &'a [u8], failure: &Failure) -> Option<&'a [u8]> {
+    if dialect != Dialect::OpenaiResponses {
+        return out.strip_suffix(&error_event(dialect, failure)[..]);
+    }
+    // The last event says the failure with all of the response; what can say no response is a bare error.
+    let start = out.strip_suffix(b"\n\n")?.windows(2).rposition(|pair| pair == b"\n\n").map_or(0, |end| end + 2);
+    let data = std::str::from_utf8(&out[start..]).ok()?.lines().find_map(|line| line.strip_prefix("data: "))?;
+    let data: serde_json::Value = serde_json::from_str(data).ok()?;
+    let error = match data["type"].as_str()? {
+        "response.failed" if data["response"]["output"] == serde_json::json!([]) => &data["response"]["error"],
+        "error" if start == 0 && data["error"].is_object() => &data["error"],
+        "error" if start == 0 => &data,
+        _ => return None,
+    };
+    let fits = error["message"] == failure.message && error["code"] == "server_error";
+    fits.then_some(&out[..start])
+}
+
+fn error_event(dialect: Dialect, failure: &Failure) -> Vec<u8> {
     let json = WireError::failure(dialect, failure, "call-1").json(dialect);
     let mut out = Vec::new();
-    luthien::wire::write_event((dialect == Dialect::AnthropicMessages).then_some("error"), &json, &mut out);
+    luthien::wire::write_event((dialect != Dialect::OpenaiChat).then_some("error"), &json, &mut out);
     out
 }
 

@@ -17,7 +17,10 @@ const STOP: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"de
 const CHUNK: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
 const FINISH: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
-const UNREADABLE: [(Dialect, &str); 9] = [
+const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":null}}\n\nevent: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"sequence_number\":1,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":null}}\n\n";
+const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":3,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"completed\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}}\n\n";
+
+const UNREADABLE: [(Dialect, &str); 15] = [
     (Dialect::AnthropicMessages, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\"\n\n"),
     (Dialect::AnthropicMessages, "data: not JSON\n\n"),
     (
@@ -36,12 +39,28 @@ const UNREADABLE: [(Dialect, &str); 9] = [
         Dialect::OpenaiChat,
         "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":-1,\"id\":\"x\"}]}}]}\n\n",
     ),
+    (Dialect::OpenaiResponses, "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\"\n\n"),
+    (Dialect::OpenaiResponses, "data: not JSON\n\n"),
+    (Dialect::OpenaiResponses, "data: [1]\n\n"),
+    (
+        Dialect::OpenaiResponses,
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":2,\"item_id\":\"m\",\"output_index\":3,\"content_index\":0,\"delta\":\"x\"}\n\n",
+    ),
+    (
+        Dialect::OpenaiResponses,
+        "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\",\"sequence_number\":2,\"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"part\":{\"type\":\"output_text\",\"text\":\"\"}}\n\n",
+    ),
+    (
+        Dialect::OpenaiResponses,
+        "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"sequence_number\":2,\"output_index\":-1,\"item\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[]}}\n\n",
+    ),
 ];
 
 fn around(dialect: Dialect, event: &str) -> Bytes {
     match dialect {
         Dialect::AnthropicMessages => format!("{START}{event}{STOP}"),
         Dialect::OpenaiChat => format!("{CHUNK}{event}{FINISH}"),
+        Dialect::OpenaiResponses => format!("{CREATED}{event}{COMPLETED}"),
     }
     .into()
 }
@@ -74,6 +93,12 @@ fn events_that_nobody_knows_pass_also_where_a_policy_enforces() {
         (Dialect::AnthropicMessages, "event: later\ndata: {\"type\":\"later\",\"index\":7,\"x\":1e3}\n\n"),
         (Dialect::AnthropicMessages, ": a comment\n\n\n\nid: 1\nretry: 5\n\n"),
         (Dialect::AnthropicMessages, "event: ping\n\n"),
+        (
+            Dialect::OpenaiResponses,
+            "event: response.later\ndata: {\"type\":\"response.later\",\"sequence_number\":2,\"x\":1e3}\n\n",
+        ),
+        (Dialect::OpenaiResponses, "event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":2}\n\n"),
+        (Dialect::OpenaiResponses, ": a comment\n\n\n\nid: 1\nretry: 5\n\n"),
         (Dialect::OpenaiChat, "event: later\ndata: {\"id\":\"c\",\"later\":[1.50]}\n\n"),
         (Dialect::OpenaiChat, "data: {\"choices\":null}\n\n: x\n\n"),
         (Dialect::OpenaiChat, "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"later\":{\"a\":1}}}]}\n\n"),
@@ -91,7 +116,7 @@ fn events_that_nobody_knows_pass_also_where_a_policy_enforces() {
 
 #[test]
 fn a_body_that_cannot_be_read_passes_unless_a_policy_enforces() {
-    for dialect in [Dialect::AnthropicMessages, Dialect::OpenaiChat] {
+    for dialect in [Dialect::AnthropicMessages, Dialect::OpenaiChat, Dialect::OpenaiResponses] {
         for body in ["", "plain words", "[]", "{\"type\":\"other\"}", "{\"a\":"] {
             let body = Bytes::from_static(body.as_bytes());
             assert_eq!(run_body(dialect, &rules(vec![built_in("noop", &json!({}))]), &body), body);

@@ -17,9 +17,8 @@ use super::reader::Kind;
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
     pub seed: u64,
-    /// Whether text may be added behind the last of a block's text. In a chat message, whose texts are one, it would be
-    /// of consequence whether that last text is still here.
-    pub appends: bool,
+    /// The kinds of blocks behind the last of whose text more may be added.
+    pub appends: &'static [&'static str],
 }
 
 /// A block of a policy's own, or the block itself.
@@ -84,7 +83,8 @@ impl Script {
             }
             at = end;
         }
-        let can_append = complete && self.appends && edits_at_all && (of.0 == "text" || !text.is_empty());
+        let can_append =
+            complete && self.appends.contains(&of.0) && edits_at_all && (of.0 == "text" || !text.is_empty());
         if can_append && lot((self.seed, "append", of)).is_multiple_of(4) {
             edits.push((at, at, "+end".to_owned()));
         }
@@ -127,7 +127,7 @@ impl Script {
     pub fn ending(&self) -> Vec<Part> {
         match lot((self.seed, "ending")) % 5 {
             0 => vec![Part::Text("the end".to_owned())],
-            1 => vec![Part::Tool("made_at_the_end".to_owned()), Part::Text("the end".to_owned())],
+            1 => vec![Part::Tool(format!("made_at_the_end_{}", self.seed)), Part::Text("the end".to_owned())],
             _ => Vec::new(),
         }
     }

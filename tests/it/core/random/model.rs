@@ -61,7 +61,14 @@ impl Model {
         let changed = self.repair();
         self.drop_citations();
         let items = self.items.into_iter().filter(|moving| moving.state != State::Gone).map(|moving| moving.item);
-        (Answer { heads: self.heads, items: items.collect() }, changed)
+        // What a policy makes a provider's own tool say that says nothing has no place on the wire.
+        let responses = self.dialect == Dialect::OpenaiResponses;
+        let has_place = |item: &Item| match item {
+            Item::Text(block, _) => self.heads[*block].has_text || !responses,
+            _ => true,
+        };
+        let items: Vec<Item> = items.filter(has_place).collect();
+        (Answer { heads: self.heads, items }, changed)
     }
 
     /// One policy.
@@ -202,7 +209,7 @@ impl Model {
         match &moving.item {
             Item::Text(..) if std::mem::replace(said, true) => self.gone(moving),
             Item::Text(..) => self.items.push(Moving { item: text(), came: moving.came, state: State::Edited }),
-            Item::Extra(_, extra) if extra["type"] == "citations_delta" => self.gone(moving),
+            Item::Extra(_, extra) if is_citation(extra) => self.gone(moving),
             Item::Close(_) if !std::mem::replace(said, true) => {
                 self.items.push(Moving { item: text(), came: false, state: State::Edited });
                 self.items.push(moving);
@@ -265,15 +272,17 @@ impl Model {
                     let part = Part::Text(REMOVED.to_owned());
                     self.make(&part, *choice);
                 }
-                let (tool, end) = match self.dialect {
-                    Dialect::AnthropicMessages => (&["tool_use"][..], "end_turn"),
-                    Dialect::OpenaiChat => (&["tool_calls", "function_call"][..], "stop"),
+                let words = match self.dialect {
+                    Dialect::AnthropicMessages => Some((&["tool_use"][..], "end_turn")),
+                    Dialect::OpenaiChat => Some((&["tool_calls", "function_call"][..], "stop")),
+                    // An answer is completed whatever it asks for.
+                    Dialect::OpenaiResponses => None,
                 };
                 let said = reason.as_deref().unwrap_or_default();
-                if tool.contains(&said) && *tools == 0 {
-                    *reason = Some(end.to_owned());
-                } else if said == end && *tools > 0 {
-                    *reason = Some(tool[0].to_owned());
+                match words {
+                    Some((tool, end)) if tool.contains(&said) && *tools == 0 => *reason = Some(end.to_owned()),
+                    Some((tool, end)) if said == end && *tools > 0 => *reason = Some(tool[0].to_owned()),
+                    _ => {}
                 }
             }
             let (Item::Open(block) | Item::Text(block, _) | Item::Extra(block, _) | Item::Close(block)) = moving.item
@@ -317,9 +326,13 @@ impl Model {
                 edited.insert(*block);
             }
             !matches!(&moving.item, Item::Extra(block, extra)
-                if edited.contains(block) && extra["type"] == "citations_delta")
+                if edited.contains(block) && is_citation(extra))
         });
     }
+}
+
+fn is_citation(extra: &serde_json::Value) -> bool {
+    extra["type"] == "citations_delta" || !extra["annotation"].is_null()
 }
 
 /// The first block of the same kind is the block itself; another one behind it is new.

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod openai_chat;
+pub mod openai_responses;
 pub mod sse;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ pub struct Reader {
     pub answer: Answer,
     anthropic: anthropic::State,
     chat: openai_chat::State,
+    responses: openai_responses::State,
 }
 
 impl Reader {
@@ -68,6 +70,7 @@ impl Reader {
             answer: Answer::default(),
             anthropic: anthropic::State::default(),
             chat: openai_chat::State::default(),
+            responses: openai_responses::State::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Reader {
             match self.dialect {
                 Dialect::AnthropicMessages => self.anthropic.event(&event, &mut self.answer),
                 Dialect::OpenaiChat => self.chat.event(&event, &mut self.answer),
+                Dialect::OpenaiResponses => self.responses.event(&event, &mut self.answer),
             }
         }
     }
@@ -95,6 +99,7 @@ pub fn body(dialect: Dialect, body: &[u8]) -> Answer {
     match dialect {
         Dialect::AnthropicMessages => anthropic::body(&text),
         Dialect::OpenaiChat => openai_chat::body(&serde_json::from_str(&text).expect("a body is JSON")),
+        Dialect::OpenaiResponses => openai_responses::body(&text),
     }
 }
 
@@ -144,7 +149,7 @@ impl Answer {
     /// What a client makes of it, in a form to compare.
     pub fn normal(&self, dialect: Dialect) -> Value {
         match dialect {
-            Dialect::AnthropicMessages => self.in_blocks(),
+            Dialect::AnthropicMessages | Dialect::OpenaiResponses => self.in_blocks(),
             Dialect::OpenaiChat => self.in_messages(),
         }
     }

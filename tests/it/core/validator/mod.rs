@@ -4,6 +4,7 @@
 
 mod anthropic;
 mod openai_chat;
+mod openai_responses;
 
 use luthien::model::Dialect;
 
@@ -18,6 +19,7 @@ pub fn problems(dialect: Dialect, body: &[u8]) -> Vec<String> {
     let mut problems = match dialect {
         Dialect::AnthropicMessages => anthropic::problems(&events),
         Dialect::OpenaiChat => openai_chat::problems(&events),
+        Dialect::OpenaiResponses => openai_responses::problems(&events),
     };
     if !reader.rest().is_empty() {
         problems.push(format!("the last event has no blank line: {:?}", String::from_utf8_lossy(reader.rest())));
@@ -58,7 +60,7 @@ const AGAIN: &str = "role is said again";
 const GOES_ON: &str = "a choice goes on behind its finish_reason";
 
 /// Recordings that the SDK accepts although they break a rule that we keep, and which one they break.
-const LENIENT: [(&str, &str); 18] = [
+const LENIENT: [(&str, &str); 21] = [
     // Its last event has no blank line, and a block stays open: made for a test of the SDK's.
     ("sdk-python__streaming_fixtures_incomplete_partial_json", "message_delta while a block is open"),
     // Goes on where an earlier answer paused: the call of the first result stands in that one.
@@ -82,6 +84,12 @@ const LENIENT: [(&str, &str); 18] = [
     ("for-stream-completion-when-multiple-tool", GOES_ON),
     // A fixture with a space behind the end.
     ("openrouter_stream-text-with-reasoning", "[DONE] is not exact"),
+    // Taken down before events were numbered.
+    ("alexrudall-ruby-openai__fixtures_cassettes_responses_stream", "an event has no sequence_number"),
+    // Made by hand for a test of somebody's.
+    ("mock-responses_openai-streaming-responses-records-usage", "text of a part that was not added"),
+    // A server that lists its items in another order than it streamed them, under other ids.
+    ("responses_raw_cot_stream_openrouter", "the terminal output has another item than was done"),
 ];
 
 #[test]

@@ -1,0 +1,412 @@
+//! Frames of a Responses stream, read.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::{Decoder, MOST_BLOCKS, Undecodable, carried::Carried, provider_error, usage},
+    json::{Kind, Text, Value},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop, StopReason},
+    wire::Frame,
+};
+
+use super::{
+    items::{Place, Stage, TextEvent, block_kind, is_value, part_event, places, stage, text_event},
+    said::{Said, text_of},
+    shape,
+};
+
+/// Reads the frames of one Responses stream.
+#[derive(Default)]
+pub(crate) struct StreamDecoder {
+    pub(super) items: BTreeMap<u64, Item>,
+    blocks: u32,
+    pub(super) started: bool,
+    pub(super) complete: bool,
+    refused: bool,
+}
+
+/// An item as far as it was said.
+pub(super) struct Item {
+    pub(super) block: BlockId,
+    pub(super) head: ItemHead,
+    /// Its texts, in order.
+    pub(super) parts: Vec<Said>,
+    /// The part that is being said.
+    pub(super) at: Option<(&'static str, u64)>,
+    pub(super) open: bool,
+}
+
+/// What never changes of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ItemHead {
+    pub(super) id: String,
+    pub(super) wire: String,
+    pub(super) kind: BlockKind,
+}
+
+impl ItemHead {
+    pub(super) fn of(item: Value<'_>) -> Self {
+        let text = |key: &str| item.str_at(key).unwrap_or_default().into_owned();
+        Self { id: text("id"), wire: text("type"), kind: block_kind(item) }
+    }
+}
+
+impl Decoder for StreamDecoder {
+    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+        let mut events = Vec::new();
+        self.read(frame, &mut events)?;
+        out.extend((0..).zip(events).map(|(slot, event)| (event, slot)));
+        Ok(())
+    }
+
+    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
+        match frame.data().as_deref().map(Value::parse) {
+            Some(Ok(value)) => shape::check_event(self, value, frame.event()),
+            // What is no JSON is told when it is read.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl StreamDecoder {
+    fn read(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let Some(data) = frame.data() else {
+            out.push(Event::Ping);
+            return Ok(());
+        };
+        // Compatible servers end with it, as in the older protocol. It says nothing here.
+        if data.trim_ascii() == b"[DONE]" {
+            out.push(Event::Opaque);
+            return Ok(());
+        }
+        let value = match Value::parse(&data) {
+            Ok(value) => value,
+            Err(_) if frame.event() == Some(b"error") => {
+                self.complete = true;
+                out.push(Event::Error(provider_error::read_body(500, &data)));
+                return Ok(());
+            }
+            Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
+        };
+        if value.kind() != Kind::Object {
+            return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
+        }
+        let named = frame.event().map(String::from_utf8_lossy);
+        let kind = value.str_at("type").or(named).unwrap_or_default();
+        if self.complete && (kind.starts_with("response.") || kind == "error") {
+            return Err(Undecodable("the answer goes on behind its end".to_owned()));
+        }
+        if let Some(stage) = stage(&kind) {
+            return self.stage(stage, value, &data, out);
+        }
+        if let Some(said) = text_event(&kind) {
+            return self.text(said, value, &data, out);
+        }
+        if let Some((number, ends)) = part_event(&kind) {
+            return self.part(number, ends, value, &data, out);
+        }
+        match &*kind {
+            // The service nests it, the documentation does not; some compatible servers leave the name out.
+            "error" => self.error(value, out),
+            _ if value.some("error").is_some_and(|error| error.kind() == Kind::Object) => self.error(value, out),
+            "response.output_item.added" => self.open(index(value)?, member(value, "item")?, &data, out)?,
+            "response.output_item.done" => self.done(value, &data, out)?,
+            "response.output_text.annotation.added" => {
+                out.push(Event::Extra(self.item(value)?.block, Extra::Citation));
+            }
+            "keepalive" => out.push(Event::Ping),
+            _ => out.push(self.other(value)),
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, value: Value<'_>, out: &mut Vec<Event>) {
+        self.complete = true;
+        out.push(Event::Error(provider_error::read(value.some("error").unwrap_or(value))));
+    }
+
+    /// An event of the response as a whole.
+    fn stage(&mut self, stage: Stage, value: Value<'_>, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let response = member(value, "response")?;
+        match stage {
+            Stage::Going => {
+                let first = !std::mem::replace(&mut self.started, true);
+                out.push(if first { Event::Start(start(response)) } else { Event::Opaque });
+            }
+            Stage::Failed => {
+                self.complete = true;
+                out.push(Event::Error(failure(response)));
+            }
+            Stage::Ended => {
+                self.complete = true;
+                // Servers that stream nothing, or not all, say it here.
+                for item in response.get("output").into_iter().flat_map(Value::items) {
+                    let head = ItemHead::of(item);
+                    if self.streamed(&head).is_none() {
+                        let next = self.items.keys().next_back().map_or(0, |last| last + 1);
+                        self.whole(next, item, data, out)?;
+                    }
+                }
+                out.push(Event::Stop(self.stop(response)));
+                out.push(Event::End);
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&self, response: Value<'_>) -> Stop {
+        let called = self.items.values().any(|item| item.head.kind.tool_name().is_some());
+        Stop { choice: 0, reason: Some(reason(response, called, self.refused)), usage: usage_of(response) }
+    }
+
+    fn open(&mut self, index: u64, item: Value<'_>, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        if self.items.contains_key(&index) {
+            return Err(Undecodable(format!("two items have the output_index {index}")));
+        }
+        if self.items.len() > MOST_BLOCKS {
+            return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} items")));
+        }
+        let block = BlockId(self.blocks);
+        self.blocks += 1;
+        let head = ItemHead::of(item);
+        let kind = head.kind.clone();
+        let number = u32::try_from(index).map_err(|_| Undecodable("an output_index is out of range".to_owned()))?;
+        let mut known = Item { block, head, parts: vec![Said::default()], at: None, open: true };
+        out.push(Event::Open(block, BlockHead { kind, choice: 0, index: Some(number) }));
+        out.extend(free_text(item).then_some(Event::Extra(block, Extra::FreeText)));
+        // Some servers say a call's arguments with its beginning. What comes as a JSON value is said at the end.
+        let place = places(item).first().copied().filter(|place| place.holder.span() == item.span());
+        match place.and_then(|place| place.text) {
+            Some(text) if is_value(text) => out.push(Event::Extra(block, Extra::Echo)),
+            Some(text) => {
+                if let Some(text) = text_of(text, data) {
+                    known.say(&text, out);
+                }
+            }
+            None => {}
+        }
+        self.items.insert(index, known);
+        Ok(())
+    }
+
+    fn done(&mut self, value: Value<'_>, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let (index, item) = (index(value)?, member(value, "item")?);
+        match self.items.get(&index) {
+            Some(known) if known.open => {}
+            Some(_) => return Err(Undecodable("an item ends twice".to_owned())),
+            // Some servers leave out its beginning.
+            None => return self.whole(index, item, data, out),
+        }
+        self.finish(index, item, data, out);
+        Ok(())
+    }
+
+    /// An item that comes all at once.
+    fn whole(&mut self, index: u64, item: Value<'_>, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let mut opened = Vec::new();
+        self.open(index, item, &Bytes::new(), &mut opened)?;
+        out.extend(opened.into_iter().filter(|event| !matches!(event, Event::Extra(_, Extra::Echo))));
+        self.finish(index, item, data, out);
+        Ok(())
+    }
+
+    /// The item of that name, if it was streamed.
+    pub(super) fn streamed(&self, head: &ItemHead) -> Option<&Item> {
+        self.items.values().find(|known| known.head.id == head.id && known.head.wire == head.wire)
+    }
+
+    /// An item is whole: says what of it no event has said.
+    fn finish(&mut self, index: u64, item: Value<'_>, data: &Bytes, out: &mut Vec<Event>) {
+        let Some(known) = self.items.get_mut(&index) else { return };
+        let places = places(item);
+        self.refused |= places.iter().any(|place| place.holder.some("refusal").is_some());
+        for (number, place) in places.into_iter().enumerate() {
+            if known.parts.get(number).is_some_and(Said::any) {
+                continue;
+            }
+            if number >= known.parts.len() {
+                known.next_part(out);
+            }
+            if let Some(text) = place.text.and_then(|text| text_of(text, data)) {
+                known.say(&text, out);
+            }
+        }
+        if let Some(encrypted) = item.some("encrypted_content").and_then(Value::as_str)
+            && known.head.kind == BlockKind::Thinking
+        {
+            let carried = Carried::Reasoning { id: known.head.id.clone(), encrypted: encrypted.into_owned() };
+            out.push(Event::Extra(known.block, Extra::Signature(Text::new(&carried.seal()))));
+        }
+        known.open = false;
+        out.push(Event::Close(known.block));
+    }
+
+    fn text(
+        &mut self,
+        said: TextEvent,
+        value: Value<'_>,
+        data: &Bytes,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Undecodable> {
+        let refuses = said.key == "refusal" || value.str_at("type").is_some_and(|kind| kind.contains("refusal"));
+        self.refused |= refuses;
+        let item = self.open_item(value)?;
+        if let Some(key) = said.part {
+            item.go_to(key, number(value, key)?, out);
+        }
+        let text = value.get(said.key).and_then(|text| text.text_in(data));
+        let Some(text) = text else { return Err(Undecodable(format!("a text event has no `{}`", said.key))) };
+        let repeats = !said.is_delta && item.parts.last().is_some_and(Said::any);
+        if text.is_empty() || repeats {
+            let extra = if said.is_delta { Extra::Other } else { Extra::Repeat };
+            out.push(Event::Extra(item.block, extra));
+        } else {
+            item.say(&text, out);
+        }
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        key: &'static str,
+        ends: bool,
+        value: Value<'_>,
+        data: &Bytes,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Undecodable> {
+        let at = number(value, key)?;
+        let item = self.open_item(value)?;
+        let before = out.len();
+        item.go_to(key, at, out);
+        let text = super::items::part(member(value, "part")?).text.and_then(|text| text_of(text, data));
+        match text {
+            Some(text) if !ends || !item.parts.last().is_some_and(Said::any) => item.say(&text, out),
+            Some(_) | None if ends => out.push(Event::Extra(item.block, Extra::Repeat)),
+            Some(_) | None if out.len() == before => out.push(Event::Extra(item.block, Extra::Other)),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// An event that says no text: it goes with its item, if it names one.
+    fn other(&self, value: Value<'_>) -> Event {
+        let item = value.get("output_index").and_then(Value::as_u64).and_then(|index| self.items.get(&index));
+        match item.filter(|item| item.open) {
+            // Commands and patches come in pieces of their own form before they come whole.
+            Some(item) if item.is_value() => Event::Extra(item.block, Extra::Echo),
+            Some(item) => Event::Extra(item.block, Extra::Other),
+            None => Event::Opaque,
+        }
+    }
+
+    fn item(&self, value: Value<'_>) -> Result<&Item, Undecodable> {
+        self.items.get(&index(value)?).filter(|item| item.open).ok_or_else(not_open)
+    }
+
+    fn open_item(&mut self, value: Value<'_>) -> Result<&mut Item, Undecodable> {
+        self.items.get_mut(&index(value)?).filter(|item| item.open).ok_or_else(not_open)
+    }
+}
+
+impl Item {
+    fn say(&mut self, text: &Text, out: &mut Vec<Event>) {
+        if let Some(part) = self.parts.last_mut() {
+            part.push(text);
+        }
+        out.push(Event::Delta(self.block, text.clone()));
+    }
+
+    /// What is said from here on belongs to that part.
+    fn go_to(&mut self, key: &'static str, number: u64, out: &mut Vec<Event>) {
+        if self.at.is_some_and(|at| at != (key, number)) {
+            self.next_part(out);
+        }
+        self.at = Some((key, number));
+    }
+
+    fn next_part(&mut self, out: &mut Vec<Event>) {
+        self.parts.push(Said::default());
+        out.push(Event::Extra(self.block, Extra::Break));
+    }
+
+    /// Whether its text comes as a JSON value.
+    pub(super) fn is_value(&self) -> bool {
+        let kinds = ["local_shell_call", "shell_call", "computer_call", "apply_patch_call", "tool_search_call"];
+        self.head.kind.tool_name().is_some() && kinds.contains(&&*self.head.wire)
+    }
+}
+
+/// Whether an item calls a tool that takes free text.
+pub(super) fn free_text(item: Value<'_>) -> bool {
+    item.str_at("type").as_deref() == Some("custom_tool_call")
+}
+
+/// The head of a response object.
+pub(super) fn start(response: Value<'_>) -> Start {
+    let created = response.get("created_at").map(|value| value.raw_str().split('.').next().unwrap_or_default());
+    Start {
+        id: response.str_at("id").unwrap_or_default().into_owned(),
+        model: response.str_at("model").unwrap_or_default().into_owned(),
+        created: created.and_then(|text| text.parse().ok()).unwrap_or(0),
+        usage: usage_of(response),
+    }
+}
+
+/// Why a response failed.
+pub(super) fn failure(response: Value<'_>) -> crate::model::ProviderError {
+    provider_error::read(response.some("error").unwrap_or(response))
+}
+
+/// Why a response that did not fail ended.
+pub(super) fn reason(response: Value<'_>, called: bool, refused: bool) -> StopReason {
+    let incomplete = response.some("incomplete_details").and_then(|details| details.str_at("reason"));
+    match incomplete.as_deref() {
+        Some("content_filter") => StopReason::Refused,
+        Some(_) => StopReason::Unfinished,
+        None if response.str_at("status").as_deref() == Some("incomplete") => StopReason::Unfinished,
+        None if called => StopReason::ToolUse,
+        None if refused => StopReason::Refused,
+        None => StopReason::EndTurn,
+    }
+}
+
+/// The token counts of a response object.
+pub(super) fn usage_of(response: Value<'_>) -> crate::model::Usage {
+    response.some("usage").map(|value| usage(Dialect::OpenaiResponses, value)).unwrap_or_default()
+}
+
+/// The `output_index` of an event.
+pub(super) fn index(value: Value<'_>) -> Result<u64, Undecodable> {
+    number(value, "output_index")
+}
+
+fn number(value: Value<'_>, key: &str) -> Result<u64, Undecodable> {
+    value.get(key).and_then(Value::as_u64).ok_or_else(|| Undecodable(format!("an event has no `{key}`")))
+}
+
+fn member<'a>(value: Value<'a>, key: &str) -> Result<Value<'a>, Undecodable> {
+    value.some(key).ok_or_else(|| Undecodable(format!("an event has no `{key}`")))
+}
+
+fn not_open() -> Undecodable {
+    Undecodable("an event is about an item that is not open".to_owned())
+}
+
+/// Whether an item says other texts than were said of it. `more`: what was not said yet may still be.
+pub(super) fn differs(parts: &[Said], places: &[Place<'_>], more: bool) -> bool {
+    let fits = |said: Option<&Said>, place: Option<&Place<'_>>| match (said, place) {
+        (Some(said), Some(place)) => said.agrees(place) || (more && !said.any()),
+        // A part that was said must be there.
+        (Some(said), None) => !said.any(),
+        (None, Some(place)) => more || Said::default().agrees(place),
+        (None, None) => true,
+    };
+    let longest = parts.len().max(places.len());
+    (0..longest).any(|number| !fits(parts.get(number), places.get(number)))
+}

@@ -1,0 +1,261 @@
+//! What of each item has left, to write its repetitions from.
+
+use std::collections::HashMap;
+
+use crate::{
+    json::{Patch, Span, Text, Value, quote},
+    model::{BlockHead, BlockId},
+    wire::Frame,
+};
+
+use super::{
+    items::{is_value, places},
+    write::{Own, array, text_part},
+};
+
+/// The items of one answer, in the order of their beginnings.
+#[derive(Default)]
+pub(super) struct Ledger {
+    items: Vec<Sent>,
+    places: HashMap<BlockId, usize>,
+    /// The number of the next item of our own.
+    next: u32,
+    /// How far the provider's numbers have moved: up for each item added, down for each taken out.
+    shift: i64,
+    /// Whether the items differ from what came, in number or in text.
+    pub(super) changed: bool,
+}
+
+/// What of one item has left.
+pub(super) struct Sent {
+    pub(super) block: BlockId,
+    /// The `output_index` that it came with. `None`: it is of our own.
+    pub(super) came: Option<u32>,
+    /// The `output_index` that it has now.
+    pub(super) index: u32,
+    pub(super) gone: bool,
+    pub(super) edited: bool,
+    pub(super) open: bool,
+    /// The text of each of its parts, escaped.
+    pub(super) parts: Vec<Vec<u8>>,
+    /// Which of the parts are refusals.
+    pub(super) refusals: Vec<usize>,
+    /// The frame that began it.
+    pub(super) frame: Option<Frame>,
+    /// The last event about it, by its name.
+    pub(super) last: Vec<u8>,
+    /// An item of our own, and how it ended.
+    pub(super) own: Option<Own>,
+    pub(super) json: Option<Vec<u8>>,
+}
+
+impl Ledger {
+    /// An item begins.
+    pub(super) fn open(&mut self, block: BlockId, head: &BlockHead, own: Option<Own>) -> u32 {
+        self.shift += i64::from(head.index.is_none());
+        self.changed |= head.index.is_none();
+        let moved = head.index.and_then(|came| u32::try_from(i64::from(came) + self.shift).ok());
+        let index = moved.unwrap_or(self.next);
+        self.next = index + 1;
+        self.push(Sent {
+            block,
+            came: head.index,
+            index,
+            gone: false,
+            edited: false,
+            open: true,
+            parts: vec![Vec::new()],
+            refusals: Vec::new(),
+            frame: None,
+            last: Vec::new(),
+            own,
+            json: None,
+        });
+        index
+    }
+
+    /// An item was taken out.
+    pub(super) fn drop_item(&mut self, block: BlockId, head: &BlockHead) {
+        self.changed = true;
+        self.shift -= 1;
+        self.push(Sent {
+            block,
+            came: head.index,
+            index: 0,
+            gone: true,
+            edited: false,
+            open: false,
+            parts: Vec::new(),
+            refusals: Vec::new(),
+            frame: None,
+            last: Vec::new(),
+            own: None,
+            json: None,
+        });
+    }
+
+    /// Text of an item leaves.
+    pub(super) fn say(&mut self, block: BlockId, text: &Text, edited: bool) {
+        let Some(sent) = self.get_mut(block) else { return };
+        if let Some(part) = sent.parts.last_mut() {
+            part.extend_from_slice(text.raw());
+        }
+        if edited {
+            sent.edited = true;
+            self.changed = true;
+        }
+    }
+
+    /// Text of an item was taken out.
+    pub(super) fn leave_out(&mut self, block: BlockId) {
+        if let Some(sent) = self.get_mut(block) {
+            sent.edited = true;
+            self.changed = true;
+        }
+    }
+
+    /// The next part of an item begins.
+    pub(super) fn next_part(&mut self, block: BlockId) {
+        if let Some(sent) = self.get_mut(block) {
+            sent.parts.push(Vec::new());
+        }
+    }
+
+    /// An item is complete. Only what differs from what came is needed again.
+    pub(super) fn close(&mut self, block: BlockId) {
+        if let Some(sent) = self.get_mut(block) {
+            sent.open = false;
+            if !sent.edited && sent.own.is_none() {
+                sent.parts = Vec::new();
+            }
+        }
+    }
+
+    pub(super) fn get(&self, block: BlockId) -> Option<&Sent> {
+        self.places.get(&block).and_then(|place| self.items.get(*place))
+    }
+
+    pub(super) fn get_mut(&mut self, block: BlockId) -> Option<&mut Sent> {
+        self.places.get(&block).and_then(|place| self.items.get_mut(*place))
+    }
+
+    /// The item that came with that `output_index`.
+    pub(super) fn came(&self, index: u64) -> Option<&Sent> {
+        self.items.iter().find(|sent| sent.came.map(u64::from) == Some(index))
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = &Sent> {
+        self.items.iter()
+    }
+
+    /// The items again, as they have left.
+    pub(super) fn output(&self, output: Value<'_>) -> Vec<u8> {
+        let mut ids = HashMap::new();
+        for sent in &self.items {
+            if let (Some(came), Some(id)) = (sent.came, sent.id()) {
+                ids.insert(id, came);
+            }
+        }
+        let mut written: Vec<(u32, Vec<u8>)> = Vec::new();
+        for (position, item) in output.items().enumerate() {
+            let id = item.str_at("id").unwrap_or_default().into_owned();
+            let came = ids.get(&id).copied().or_else(|| u32::try_from(position).ok());
+            match came.and_then(|came| self.came(u64::from(came))) {
+                Some(sent) if sent.gone => {}
+                Some(sent) => written.push((sent.index, sent.again(item))),
+                None => written.push((u32::MAX, item.raw().to_vec())),
+            }
+        }
+        let own = self.items.iter().filter(|sent| sent.own.is_some());
+        written.extend(own.filter_map(|sent| Some((sent.index, sent.json.clone()?))));
+        written.sort_by_key(|(index, _)| *index);
+        array(written.into_iter().map(|(_, item)| item))
+    }
+
+    /// An item of our own that never said anything does not exist.
+    pub(super) fn forget(&mut self, block: BlockId) {
+        let Some(sent) = self.get_mut(block) else { return };
+        let index = sent.index;
+        sent.gone = true;
+        sent.open = false;
+        if index + 1 == self.next {
+            self.next = index;
+            self.shift -= 1;
+        }
+    }
+
+    /// Bytes kept of what has left.
+    pub(super) fn kept(&self) -> usize {
+        let of = |sent: &Sent| {
+            let parts: usize = sent.parts.iter().map(Vec::len).sum();
+            parts + sent.json.as_ref().map_or(0, Vec::len) + sent.frame.as_ref().map_or(0, |frame| frame.raw().len())
+        };
+        self.items.iter().map(of).sum()
+    }
+
+    /// Every item that is complete.
+    pub(super) fn own_output(&self) -> Vec<u8> {
+        array(self.items.iter().filter_map(|sent| sent.json.clone()))
+    }
+
+    fn push(&mut self, sent: Sent) {
+        self.places.insert(sent.block, self.items.len());
+        self.items.push(sent);
+    }
+}
+
+impl Sent {
+    /// The item again, with the text that has left.
+    pub(super) fn again(&self, item: Value<'_>) -> Vec<u8> {
+        if !self.edited {
+            return item.raw().to_vec();
+        }
+        let start = item.span().start;
+        let shift = |span: Span| Span { start: span.start - start, end: span.end - start };
+        let mut patch = Patch::default();
+        let places = places(item);
+        for (number, place) in places.iter().enumerate() {
+            let text = self.parts.get(number).map(Vec::as_slice).unwrap_or_default();
+            if let Some(old) = place.text {
+                patch.replace(shift(old.span()), text_like(old, text));
+            }
+            clear(place.holder, &shift, &mut patch);
+        }
+        if let (Some(content), Some(more)) = (item.get("content"), self.parts.get(places.len()..))
+            && item.str_at("type").as_deref() == Some("message")
+        {
+            let more: Vec<Vec<u8>> = more.iter().filter(|text| !text.is_empty()).map(|text| text_part(text)).collect();
+            if !more.is_empty() {
+                let end = shift(content.span()).end - 1;
+                let comma: &[u8] = if places.is_empty() { b"" } else { b"," };
+                patch.replace(Span { start: end, end }, [comma, &more.join(&b","[..])].concat());
+            }
+        }
+        patch.apply(item.raw())
+    }
+
+    /// The item ended with this frame: keeps it as it was sent, for an answer that we have to end ourselves.
+    pub(super) fn keep(&mut self, frame: &Frame) {
+        let data = frame.data().unwrap_or_default();
+        let item = Value::parse(&data).ok().and_then(|value| value.get("item"));
+        self.json = item.map(|item| self.again(item));
+    }
+}
+
+/// Annotations and log probabilities speak of the old text.
+pub(super) fn clear(holder: Value<'_>, shift: &impl Fn(Span) -> Span, patch: &mut Patch) {
+    for key in ["annotations", "logprobs"] {
+        if let Some(old) = holder.some(key).filter(|old| old.items().next().is_some()) {
+            patch.replace(shift(old.span()), "[]");
+        }
+    }
+}
+
+/// New text in the form of the old: a string, or a JSON value. `text` is escaped.
+pub(super) fn text_like(old: Value<'_>, text: &[u8]) -> Vec<u8> {
+    if !is_value(old) {
+        return [b"\"", text, b"\""].concat();
+    }
+    let decoded = Text::decode_raw(text);
+    if Value::parse(decoded.as_bytes()).is_ok() { decoded.into_owned().into_bytes() } else { quote(&decoded) }
+}

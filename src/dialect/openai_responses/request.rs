@@ -1,0 +1,144 @@
+//! Responses requests.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::{RequestView, State, Undecodable, request_object, texts::Texts},
+    json::{Kind, Value},
+    model::{Request, Source},
+};
+
+use super::items::{block_kind, is_value, places};
+
+/// Reads a request: every text in it, with its source and its place.
+pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
+    let value = request_object(body)?;
+    let view = RequestView {
+        model: value.str_at("model").unwrap_or_default().into_owned(),
+        stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
+        include_usage: true,
+        custom_tools: custom_tools(value),
+        state: state(value),
+        echo: body.clone(),
+        ..RequestView::default()
+    };
+    let mut texts = Texts::new(body);
+    for member in value.members() {
+        match &*member.key {
+            "instructions" => read_content(&mut texts, member.value, Source::System, None),
+            "input" => {
+                texts.string(member.value, Source::User, None);
+                member.value.items().for_each(|item| read_item(&mut texts, item));
+            }
+            "tools" => member.value.items().for_each(|tool| read_tool(&mut texts, tool)),
+            "prompt" => {
+                let variables = member.value.get("variables").into_iter().flat_map(Value::members);
+                variables.for_each(|variable| read_part(&mut texts, variable.value, Source::User, None));
+            }
+            _ => {}
+        }
+    }
+    let request = Request::new(view.model.clone(), view.stream, texts.found);
+    Ok((view, request))
+}
+
+/// The tools that take free text, wherever they are offered.
+fn custom_tools(request: Value<'_>) -> Vec<String> {
+    fn collect(holder: Value<'_>, out: &mut Vec<String>) {
+        for tool in holder.get("tools").into_iter().flat_map(Value::items) {
+            match tool.str_at("type").as_deref() {
+                Some("custom") => out.extend(tool.str_at("name").map(Cow::into_owned)),
+                _ => collect(tool, out),
+            }
+        }
+    }
+    let mut out = Vec::new();
+    collect(request, &mut out);
+    request.get("input").into_iter().flat_map(Value::items).for_each(|item| collect(item, &mut out));
+    out
+}
+
+/// What rests on what the provider keeps. It keeps an answer unless it is told not to.
+fn state(request: Value<'_>) -> State {
+    let mut needs: Vec<&'static str> =
+        ["previous_response_id", "conversation"].into_iter().filter(|key| request.some(key).is_some()).collect();
+    if request.get("background").and_then(Value::as_bool) == Some(true) {
+        needs.push("background");
+    }
+    let mut items = request.get("input").into_iter().flat_map(Value::items);
+    if items.any(|item| item.str_at("type").as_deref() == Some("item_reference")) {
+        needs.push("input[].item_reference");
+    }
+    State { needs, stores: request.get("store").and_then(Value::as_bool) != Some(false) }
+}
+
+fn read_item(texts: &mut Texts<'_>, item: Value<'_>) {
+    let kind = item.str_at("type").unwrap_or(Cow::Borrowed("message"));
+    let call = item.str_at("call_id");
+    match &*kind {
+        "message" => {
+            let source = match item.str_at("role").as_deref() {
+                Some("system" | "developer") => Source::System,
+                Some("assistant") => Source::Assistant,
+                _ => Source::User,
+            };
+            if let Some(content) = item.get("content") {
+                read_content(texts, content, source, None);
+            }
+        }
+        // Reasoning is bound to what only the provider can read.
+        "reasoning" => {}
+        "additional_tools" => {
+            item.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
+        }
+        kind if kind.ends_with("_output") => {
+            if let Some(output) = item.get("output") {
+                read_content(texts, output, Source::ToolResult, call.as_deref());
+            }
+            item.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
+        }
+        _ => {
+            let name =
+                block_kind(item).tool_name().map(str::to_owned).or_else(|| Some(item.str_at("name")?.into_owned()));
+            for place in places(item) {
+                match place.text {
+                    Some(text) if is_value(text) => texts.value(text, Source::ToolCall, name.as_deref()),
+                    Some(text) => texts.string(text, Source::ToolCall, name.as_deref()),
+                    None => {}
+                }
+            }
+            // What a server's tool came back with.
+            if let Some(output) = item.get("output") {
+                read_content(texts, output, Source::ToolResult, name.as_deref());
+            }
+        }
+    }
+}
+
+fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool: Option<&str>) {
+    texts.string(content, source, tool);
+    for part in content.items() {
+        // `instructions` of a stored prompt are items themselves.
+        match part.get("content") {
+            Some(content) if part.get("role").is_some() => read_content(texts, content, source, tool),
+            Some(_) | None => read_part(texts, part, source, tool),
+        }
+    }
+}
+
+fn read_part(texts: &mut Texts<'_>, part: Value<'_>, source: Source, tool: Option<&str>) {
+    texts.string(part, source, tool);
+    if part.kind() == Kind::Object {
+        for key in ["text", "refusal", "stdout", "stderr"] {
+            texts.member(part, key, source, tool);
+        }
+    }
+}
+
+fn read_tool(texts: &mut Texts<'_>, tool: Value<'_>) {
+    texts.description(tool);
+    // A namespace has tools of its own.
+    tool.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
+}

@@ -1,0 +1,254 @@
+//! What an event or a response object must look like for a policy to judge it.
+//!
+//! Every text of this dialect is said several times. What is judged is the first saying, so all others must agree with it.
+
+use crate::{
+    dialect::{
+        Undecodable,
+        shape::{member, object, unique},
+    },
+    json::{Kind, Value},
+};
+
+use super::{
+    decode::{Item, ItemHead, StreamDecoder, differs},
+    items::{Stage, fits, part, part_event, places, stage, text_event},
+};
+
+const EVENT_KEYS: [&str; 17] = [
+    "type",
+    "name",
+    "item_id",
+    "output_index",
+    "content_index",
+    "summary_index",
+    "delta",
+    "text",
+    "refusal",
+    "arguments",
+    "input",
+    "code",
+    "part",
+    "item",
+    "response",
+    "error",
+    "annotation",
+];
+const ITEM_KEYS: [&str; 16] = [
+    "type",
+    "id",
+    "call_id",
+    "name",
+    "arguments",
+    "input",
+    "code",
+    "content",
+    "summary",
+    "action",
+    "actions",
+    "operation",
+    "role",
+    "execution",
+    "encrypted_content",
+    "output",
+];
+
+/// Checks an event of a stream. `name` is what its `event:` line says.
+pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
+    object(event, "an event of the stream")?;
+    unique(event, &EVENT_KEYS)?;
+    let kind = member(event, "type", &[Kind::String])?.and_then(Value::as_str);
+    if let (Some(kind), Some(name)) = (&kind, name)
+        && kind.as_bytes() != name
+    {
+        return Err(wrong("an event's name is not its type"));
+    }
+    let kind = kind.unwrap_or_default();
+    let item = event.get("output_index").and_then(Value::as_u64).and_then(|index| known.items.get(&index));
+    if let (Some(id), Some(item)) = (event.str_at("item_id"), item)
+        && !item.head.id.is_empty()
+        && id != item.head.id
+    {
+        return Err(wrong("an event names another item than the one at its output_index"));
+    }
+    if let Some(stage) = stage(&kind) {
+        return check_stage(known, &kind, stage, event);
+    }
+    if let Some(said) = text_event(&kind) {
+        member(event, said.key, &[Kind::String])?;
+        let Some(item) = item else { return Ok(()) };
+        let says = kind.strip_prefix("response.").and_then(|name| name.rsplit_once('.')).unwrap_or_default().0;
+        if !fits(&item.head.wire, says) {
+            return Err(wrong("an item says a text of another kind"));
+        }
+        let named = member(event, "name", &[Kind::String])?.and_then(Value::as_str);
+        if named.is_some_and(|name| item.head.kind.tool_name().is_some_and(|known| known != name)) {
+            return Err(wrong("an event names another tool than its item"));
+        }
+        let here = said.part.map(|key| (key, event.get(key).and_then(Value::as_u64)));
+        return check_part(item, here, |item, same| {
+            // The whole text of the part that was said last.
+            let place = super::items::Place { holder: event, text: event.get(said.key) };
+            said.is_delta || item.parts.last().is_none_or(|part| !same || !part.any() || part.agrees(&place))
+        });
+    }
+    if let Some((key, ends)) = part_event(&kind) {
+        let Some(inner) = member(event, "part", &[Kind::Object])? else { return Ok(()) };
+        check_text_part(inner)?;
+        let (Some(item), place) = (item, part(inner)) else { return Ok(()) };
+        if !fits(&item.head.wire, &inner.str_at("type").unwrap_or_default()) {
+            return Err(wrong("an item has a part of another kind"));
+        }
+        return check_part(item, Some((key, event.get(key).and_then(Value::as_u64))), |item, same| {
+            !ends || item.parts.last().is_none_or(|part| !same || !part.any() || part.agrees(&place))
+        });
+    }
+    if let Some(inner) = member(event, "item", &[Kind::Object])? {
+        check_item(inner)?;
+        let head = ItemHead::of(inner);
+        if item.is_none() && !head.id.is_empty() && known.items.values().any(|other| other.head.id == head.id) {
+            return Err(wrong("two items have one id"));
+        }
+        if kind == "response.output_item.added" {
+            return check_beginning(inner);
+        }
+        if let Some(item) = item {
+            return check_end(item, inner, true);
+        }
+        return Ok(());
+    }
+    // What says a text in a form that nobody here knows, no policy has seen. Calls that come as a whole are seen at their end.
+    let is_seen = item.is_some_and(Item::is_value) || kind == "error";
+    let says = ["delta", "text"].iter().any(|key| event.some(key).is_some_and(|value| value.kind() == Kind::String));
+    if says && !is_seen { Err(wrong("an event of an unknown kind says a text")) } else { Ok(()) }
+}
+
+/// A part is said from its beginning to its end before the next one begins.
+fn check_part(
+    item: &Item,
+    here: Option<(&'static str, Option<u64>)>,
+    agrees: impl Fn(&Item, bool) -> bool,
+) -> Result<(), Undecodable> {
+    let same = match (item.at, here) {
+        (Some((key, number)), Some((other, Some(at)))) if key == other && at < number => {
+            return Err(wrong("an item goes back to an earlier part"));
+        }
+        (Some(at), Some((key, Some(number)))) => at == (key, number),
+        _ => true,
+    };
+    if agrees(item, same) { Ok(()) } else { Err(wrong(TWICE)) }
+}
+
+const TWICE: &str = "the answer says one text in two ways";
+
+fn check_stage(known: &StreamDecoder, kind: &str, stage: Stage, event: Value<'_>) -> Result<(), Undecodable> {
+    let Some(response) = member(event, "response", &[Kind::Object])? else { return Ok(()) };
+    check_response(response)?;
+    let mut output = response.get("output").into_iter().flat_map(Value::items);
+    if stage == Stage::Going {
+        if kind == "response.created" && known.started {
+            return Err(wrong("an answer begins twice"));
+        }
+        return if output.next().is_some() { Err(wrong("a response that goes on has output already")) } else { Ok(()) };
+    }
+    let mut ids = Vec::new();
+    for item in output {
+        check_item(item)?;
+        let head = ItemHead::of(item);
+        let Some(streamed) = known.streamed(&head) else {
+            return Err(wrong("the end of the answer has an item that was not streamed"));
+        };
+        if ids.contains(&streamed.block) {
+            return Err(wrong("the end of the answer has an item twice"));
+        }
+        ids.push(streamed.block);
+        check_end(streamed, item, false)?;
+    }
+    if stage == Stage::Ended && known.items.values().any(|item| item.open) {
+        return Err(wrong("the answer ends while an item is open"));
+    }
+    if ids.is_sorted() { Ok(()) } else { Err(wrong("the end of the answer has its items in another order")) }
+}
+
+/// An item begins without its text, except for a call that comes whole.
+fn check_beginning(item: Value<'_>) -> Result<(), Undecodable> {
+    let places = places(item);
+    if places.iter().any(|place| place.holder.span() != item.span()) {
+        return Err(wrong("an item begins with content, which belongs into parts"));
+    }
+    Ok(())
+}
+
+/// An item, or its repetition at the end, says what was streamed of it.
+fn check_end(known: &Item, item: Value<'_>, more: bool) -> Result<(), Undecodable> {
+    if ItemHead::of(item) != known.head {
+        return Err(wrong("an item ends as another one than it began"));
+    }
+    if differs(&known.parts, &places(item), more) { Err(wrong(TWICE)) } else { Ok(()) }
+}
+
+/// Checks the form of an item.
+fn check_item(item: Value<'_>) -> Result<(), Undecodable> {
+    object(item, "an item")?;
+    unique(item, &ITEM_KEYS)?;
+    let Some(kind) = member(item, "type", &[Kind::String])?.and_then(Value::as_str) else {
+        return Err(wrong("an item has no type"));
+    };
+    if kind.chars().any(|char| !(char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')) {
+        return Err(wrong("the type of an item is not a lower-case name"));
+    }
+    for key in ["id", "call_id", "name", "input", "code"] {
+        member(item, key, &[Kind::String])?;
+    }
+    if matches!(&*kind, "function_call" | "mcp_call") {
+        member(item, "arguments", &[Kind::String])?;
+    }
+    for key in ["content", "summary"] {
+        let parts = member(item, key, &[Kind::Array])?;
+        for part in parts.into_iter().flat_map(Value::items) {
+            check_text_part(part)?;
+            if !fits(&kind, &part.str_at("type").unwrap_or_default()) {
+                return Err(wrong("an item has a part of another kind"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_text_part(part: Value<'_>) -> Result<(), Undecodable> {
+    object(part, "a part")?;
+    unique(part, &["type", "text", "refusal", "annotations", "logprobs"])?;
+    let kind = member(part, "type", &[Kind::String])?.and_then(Value::as_str).unwrap_or_default();
+    let other = if kind == "refusal" { "text" } else { "refusal" };
+    if part.some(other).is_some() {
+        return Err(wrong("a part is of two kinds at once"));
+    }
+    for key in ["text", "refusal"] {
+        member(part, key, &[Kind::String])?;
+    }
+    Ok(())
+}
+
+fn check_response(response: Value<'_>) -> Result<(), Undecodable> {
+    unique(response, &["id", "output", "output_text", "status", "error", "incomplete_details"])?;
+    member(response, "output", &[Kind::Array])?;
+    // Some servers write what the SDKs put together from `output`.
+    let Some(repeated) = member(response, "output_text", &[Kind::String])?.and_then(Value::as_str) else {
+        return Ok(());
+    };
+    let items = response.get("output").into_iter().flat_map(Value::items);
+    let texts = items.filter(|item| item.str_at("type").as_deref() == Some("message")).flat_map(places);
+    let joined: String = texts.filter_map(|place| place.text?.as_str()).collect();
+    if joined == repeated { Ok(()) } else { Err(wrong(TWICE)) }
+}
+
+/// Checks a whole response object.
+pub(super) fn check_body(response: Value<'_>) -> Result<(), Undecodable> {
+    object(response, "the answer")?;
+    check_response(response)?;
+    response.get("output").into_iter().flat_map(Value::items).try_for_each(check_item)
+}
+
+fn wrong(problem: &str) -> Undecodable {
+    Undecodable(problem.to_owned())
+}

@@ -1,0 +1,118 @@
+//! Tool calls in a form that every client reads: with name and id from the beginning, and with arguments that are JSON.
+
+use std::collections::HashMap;
+
+use crate::{
+    json::{Decoder, Text, quote},
+    model::{BlockHead, BlockId, BlockKind, Event, Extra},
+};
+
+/// Gives tool calls what they lack.
+pub(super) struct Calls {
+    /// Luthien's id of the exchange, from which ids are made.
+    exchange: String,
+    /// The client's tools that take free text.
+    custom_tools: Vec<String>,
+    made: u32,
+    /// Calls that have begun and not ended.
+    open: HashMap<BlockId, Call>,
+}
+
+struct Call {
+    head: BlockHead,
+    /// What came of it before its name.
+    waits: Option<Vec<Event>>,
+    /// Its text, which is free and has to become an argument.
+    free: Option<(String, Decoder)>,
+}
+
+impl Calls {
+    pub(super) fn new(exchange: String, custom_tools: Vec<String>) -> Self {
+        Self { exchange, custom_tools, made: 0, open: HashMap::new() }
+    }
+
+    /// Whether there was any call.
+    pub(super) fn any(&self) -> bool {
+        self.made > 0
+    }
+
+    /// Whether a call has begun that has not ended.
+    pub(super) fn is_any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Bytes that wait here.
+    pub(super) fn held(&self) -> usize {
+        let of = |event: &Event| event.text().map_or(0, |text| text.raw().len());
+        let free = |call: &Call| call.free.as_ref().map_or(0, |(text, _)| text.len());
+        self.open.values().map(|call| free(call) + call.waits.iter().flatten().map(of).sum::<usize>()).sum()
+    }
+
+    /// Takes an event of a block and adds what can be said of it to `out`.
+    pub(super) fn take(&mut self, id: BlockId, event: Event, out: &mut Vec<Event>) {
+        if let Event::Open(_, head) = event {
+            return self.begin(id, BlockHead { index: None, ..head }, out);
+        }
+        let Some(call) = self.open.get_mut(&id) else { return out.push(event) };
+        let closes = matches!(event, Event::Close(_));
+        if let Event::Name(_, name) = &event {
+            return self.name(id, name.clone(), out);
+        }
+        if let Some(waiting) = &mut call.waits {
+            waiting.push(event);
+            // It never gets a name: the client sees a call that it does not know.
+            return if closes {
+                self.name(id, String::new(), out);
+            };
+        }
+        match (event, &mut call.free) {
+            (Event::Extra(_, Extra::FreeText), free) => {
+                let is_custom = |name: &str| self.custom_tools.iter().any(|custom| custom == name);
+                if !call.head.kind.tool_name().is_some_and(is_custom) {
+                    free.get_or_insert_default();
+                }
+            }
+            (Event::Delta(_, text), Some((whole, decoder))) => {
+                decoder.push(&text, whole);
+            }
+            (event, free) => {
+                if closes && let Some((whole, _)) = free {
+                    let arguments = [b"{\"input\":", quote(whole).as_slice(), b"}"].concat();
+                    out.push(Event::Delta(id, Text::new(&String::from_utf8_lossy(&arguments))));
+                }
+                out.push(event);
+            }
+        }
+        if closes {
+            self.open.remove(&id);
+        }
+    }
+
+    fn begin(&mut self, id: BlockId, mut head: BlockHead, out: &mut Vec<Event>) {
+        if let BlockKind::ToolCall { id: call, name } = &mut head.kind {
+            self.made += 1;
+            if call.is_empty() {
+                *call = format!("call_{}_{}", self.exchange, self.made);
+            }
+            let waits = name.is_empty().then(Vec::new);
+            let is_waiting = waits.is_some();
+            self.open.insert(id, Call { head: head.clone(), waits, free: None });
+            if is_waiting {
+                return;
+            }
+        }
+        out.push(Event::Open(id, head));
+    }
+
+    fn name(&mut self, id: BlockId, new: String, out: &mut Vec<Event>) {
+        let Some(call) = self.open.get_mut(&id) else { return };
+        let Some(waiting) = call.waits.take() else { return };
+        if let BlockKind::ToolCall { name, .. } = &mut call.head.kind {
+            *name = new;
+        }
+        out.push(Event::Open(id, call.head.clone()));
+        for event in waiting {
+            self.take(id, event, out);
+        }
+    }
+}

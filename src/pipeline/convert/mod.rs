@@ -1,0 +1,246 @@
+//! An answer of one dialect, written in another.
+//!
+//! Takes the events that policies have decided on and has the encoder of the client's dialect write each of them. What is
+//! common to all pairs of dialects is here: what no other dialect can say goes, [`calls`] gives calls what they lack, in
+//! [`serial`] blocks come one after the other, and the end is said once, with all that is known of it.
+
+mod calls;
+mod incoming;
+mod serial;
+mod whole;
+
+use std::collections::HashSet;
+
+use crate::{
+    dialect::{self, Encoder, Recipient},
+    journal::Fact,
+    json::Text,
+    model::{
+        BlockHead, BlockId, BlockKind, Dialect, ErrorKind, Event, Extra, ProviderError, Start, Stop, StopReason, Usage,
+    },
+};
+
+pub(super) use self::incoming::Incoming;
+use self::{calls::Calls, serial::Serial, whole::Building};
+
+/// Writes an answer in another dialect.
+pub(super) struct Converter {
+    form: Form,
+    calls: Calls,
+    serial: Serial,
+    /// Blocks that the client's dialect has no words for.
+    dropped: HashSet<BlockId>,
+    /// The first half of a character, whose second half the next delta of the block says.
+    half: Option<(BlockId, Text)>,
+    started: bool,
+    stop: Option<Stop>,
+    usage: Usage,
+    end: End,
+    facts: Vec<Fact>,
+}
+
+enum Form {
+    Stream(Box<dyn Encoder>),
+    Body(Box<Building>),
+}
+
+/// Whether the last word has been said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Ahead,
+    Said,
+    /// It was an error of our own.
+    Failed,
+}
+
+impl Converter {
+    /// From the dialect `from` of a provider to the dialect `to` of a client.
+    pub(super) fn new(from: Dialect, to: Dialect, recipient: Recipient, stream: bool) -> Self {
+        let calls = Calls::new(recipient.call.to_string(), recipient.request.custom_tools.clone());
+        let form = if stream {
+            Form::Stream(dialect::encoder(to, recipient))
+        } else {
+            Form::Body(Box::new(Building::new(from, to, recipient)))
+        };
+        Self {
+            form,
+            calls,
+            serial: Serial::default(),
+            dropped: HashSet::new(),
+            half: None,
+            started: false,
+            stop: None,
+            usage: Usage::default(),
+            end: End::Ahead,
+            facts: Vec::new(),
+        }
+    }
+
+    /// The encoder of a stream.
+    pub(super) fn encoder(&mut self) -> Option<&mut dyn Encoder> {
+        match &mut self.form {
+            Form::Stream(encoder) => Some(encoder.as_mut()),
+            Form::Body(_) => None,
+        }
+    }
+
+    /// Bytes that wait or are kept here.
+    pub(super) fn held(&self) -> usize {
+        let kept = if let Form::Stream(encoder) = &self.form { encoder.kept() } else { 0 };
+        self.serial.held() + self.calls.held() + kept
+    }
+
+    /// Whether it ended the answer with an error of its own.
+    pub(super) fn has_failed(&self) -> bool {
+        self.end == End::Failed
+    }
+
+    pub(super) fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Takes an event that was decided on.
+    pub(super) fn push(&mut self, event: &Event, out: &mut Vec<u8>) {
+        if self.end != End::Ahead {
+            return;
+        }
+        if let Some(usage) = event.usage() {
+            self.usage.update(usage);
+        }
+        match event {
+            Event::Start(_) | Event::Ping => self.write(event, out),
+            // Token counts may still come.
+            Event::Stop(stop) => {
+                if self.stop.as_ref().is_none_or(|said| said.reason.is_none()) {
+                    self.stop = Some(stop.clone());
+                }
+            }
+            Event::End => self.end(out),
+            Event::Error(_) => {
+                self.end = End::Said;
+                self.write(event, out);
+            }
+            Event::Usage(_) | Event::Opaque | Event::Eof => {}
+            Event::Open(id, _) | Event::Name(id, _) | Event::Delta(id, _) | Event::Extra(id, _) | Event::Close(id) => {
+                self.block(*id, event, out);
+            }
+        }
+    }
+
+    /// The provider's body is over. Servers that end without a last word have ended all the same, if they said why.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.end == End::Ahead && self.stop.is_some() {
+            self.end(out);
+        }
+    }
+
+    fn block(&mut self, id: BlockId, event: &Event, out: &mut Vec<u8>) {
+        if let Event::Open(_, head) = event
+            && let Some(what) = unsayable(head)
+        {
+            self.dropped.insert(id);
+            self.facts.push(Fact::Dropped { what });
+        }
+        let is_own = matches!(event, Event::Extra(_, Extra::Citation | Extra::Echo | Extra::Repeat | Extra::Other));
+        if is_own || self.dropped.contains(&id) {
+            return;
+        }
+        let (mut complete, mut ordered) = (Vec::new(), Vec::new());
+        self.calls.take(id, event.clone(), &mut complete);
+        for event in complete {
+            self.serial.push(id, event, &mut ordered);
+        }
+        for event in &ordered {
+            self.write(event, out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if self.calls.is_any_open() {
+            // Half a call that is closed would be run.
+            self.end = End::Failed;
+            let message = "the provider's answer ended within a tool call".to_owned();
+            let error = ProviderError { kind: ErrorKind::Server, code: None, message };
+            return self.write(&Event::Error(error), out);
+        }
+        self.end = End::Said;
+        let mut events = Vec::new();
+        self.serial.finish(&mut events);
+        for event in &events {
+            self.write(event, out);
+        }
+        let said = self.stop.take().and_then(|stop| stop.reason);
+        // Some servers say that calls are to be run where there are none, or do not say it where there are.
+        let reason = match said {
+            Some(StopReason::ToolUse) if !self.calls.any() => StopReason::EndTurn,
+            Some(StopReason::EndTurn) | None if self.calls.any() => StopReason::ToolUse,
+            None => StopReason::EndTurn,
+            Some(reason) => reason,
+        };
+        let stop = Stop { choice: 0, reason: Some(reason), usage: self.usage };
+        self.write(&Event::Stop(stop), out);
+        self.write(&Event::End, out);
+    }
+
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let is_start = matches!(event, Event::Start(_));
+        if !is_start && !self.started && !matches!(event, Event::Ping | Event::Error(_)) {
+            // Some servers never say what their answer is called.
+            self.write(&Event::Start(Start::default()), out);
+        }
+        self.started |= is_start;
+        match event {
+            Event::Delta(id, text) => {
+                let text = self.joined(*id, text);
+                if !text.is_empty() {
+                    self.say(&Event::Delta(*id, text), out);
+                }
+            }
+            // Half a character that nothing completes is said as it is.
+            Event::Close(id) => {
+                if let Some((id, half)) = self.half.take_if(|(of, _)| of == id) {
+                    self.say(&Event::Delta(id, half), out);
+                }
+                self.say(event, out);
+            }
+            Event::Start(_)
+            | Event::Open(..)
+            | Event::Name(..)
+            | Event::Extra(..)
+            | Event::Stop(_)
+            | Event::Usage(_)
+            | Event::Error(_)
+            | Event::End
+            | Event::Ping
+            | Event::Opaque
+            | Event::Eof => self.say(event, out),
+        }
+    }
+
+    /// More text of a block, without a half of a character at its end: what decodes one delta at a time cannot read it.
+    fn joined(&mut self, id: BlockId, text: &Text) -> Text {
+        let before = self.half.take_if(|(of, _)| *of == id).map(|(_, half)| half);
+        let whole = before.map_or_else(|| text.clone(), |half| half.with(text));
+        let (whole, half) = whole.without_open_half();
+        self.half = half.map(|half| (id, half));
+        whole
+    }
+
+    fn say(&mut self, event: &Event, out: &mut Vec<u8>) {
+        match &mut self.form {
+            Form::Stream(encoder) => encoder.write(event, out),
+            Form::Body(building) => building.write(event, out),
+        }
+    }
+}
+
+/// What of an answer has no words in another dialect.
+fn unsayable(head: &BlockHead) -> Option<&'static str> {
+    match &head.kind {
+        _ if head.choice != 0 => Some("other_choice"),
+        BlockKind::Text | BlockKind::Thinking | BlockKind::Refusal | BlockKind::ToolCall { .. } => None,
+        BlockKind::ServerTool { .. } => Some("server_tool"),
+        BlockKind::ServerResult { .. } => Some("server_result"),
+        BlockKind::Other(_) => Some("other"),
+    }
+}
