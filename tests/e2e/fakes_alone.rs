@@ -115,7 +115,7 @@ fn events_are_read_with_and_without_names() {
 #[tokio::test]
 async fn the_sdks_read_every_vector_as_expected() {
     let provider = Provider::start().await;
-    let vectors = [streams::vectors(Dialect::Anthropic), streams::vectors(Dialect::OpenaiChat)].concat();
+    let vectors = Dialect::ALL.map(streams::vectors).concat();
     for vector in &vectors {
         provider.on_model(&vector.name, Script::sse(vector.bytes.clone()));
     }

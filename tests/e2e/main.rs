@@ -11,13 +11,16 @@ mod harness;
 
 mod admin;
 mod auth;
+mod conversion;
 mod fakes_alone;
 mod faults;
 mod hooks;
 mod lifecycle;
+mod live;
 mod passthrough;
 mod policies;
 mod reload;
+mod requests;
 mod routing;
 mod timeouts;
 mod tools;

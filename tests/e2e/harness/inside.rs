@@ -13,7 +13,7 @@ use luthien::{
     extproc::{self, Listener},
     lifecycle::Drain,
     model::CallHead,
-    policy::{Entry, Factory, Mode, OnFault, Policy, Release, Rules, Selector},
+    policy::{Entry, Factory, Mode, OnFault, Policy, Rules, Selector},
     telemetry::metrics::Metrics,
 };
 use serde_json::json;
@@ -71,7 +71,7 @@ impl Inside {
             "timeouts": timeouts,
         }))
         .unwrap();
-        let rules = Rules { hash: "test".to_owned(), release: Release::Block, entries };
+        let rules = Rules { hash: "test".to_owned(), entries, ..Rules::default() };
         let metrics = Arc::new(Metrics::default());
         let (drain, draining) = Drain::new();
         let gateway = extproc::Gateway::new(

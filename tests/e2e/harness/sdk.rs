@@ -1,6 +1,6 @@
 //! Runs the official SDKs, one process for many calls.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(crate) enum Sdk {
 #[derive(Debug, Clone)]
 pub(crate) struct Job(Value);
 
-/// What an SDK made of a call; the fields are those of `tests/vectors/expected.json`.
+/// What an SDK made of a call; the fields are those of `tests/vectors/expected.json`, and those of [`Job::details`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Outcome {
@@ -31,6 +31,10 @@ pub(crate) struct Outcome {
     pub(crate) helper_error: Option<Value>,
     #[serde(rename = "final")]
     pub(crate) message: Option<Value>,
+    /// What the iteration gave.
+    pub(crate) items: Option<Vec<Value>>,
+    /// The headers that the helper's error came with.
+    pub(crate) headers: Option<BTreeMap<String, String>>,
 }
 
 /// How the SDK reads the answer.
@@ -113,6 +117,26 @@ impl Job {
             "mode": mode,
             "request": { "model": model },
         }))
+    }
+
+    /// With these fields in its request.
+    pub(crate) fn with(mut self, fields: &Value) -> Self {
+        for (name, value) in fields.as_object().expect("a request's fields are an object") {
+            self.0["request"][name] = value.clone();
+        }
+        self
+    }
+
+    /// Asks chat for the chunk with token counts, where it streams.
+    pub(crate) fn include_usage(mut self) -> Self {
+        self.0["include_usage"] = true.into();
+        self
+    }
+
+    /// Fills the fields of the outcome that `expected.json` has not.
+    pub(crate) fn details(mut self) -> Self {
+        self.0["details"] = true.into();
+        self
     }
 }
 

@@ -28,6 +28,8 @@ const chatRequest = (job) => ({
   ...job.request,
 });
 
+const responsesRequest = (job) => ({ model: "gpt-test", input: "Hello", ...job.request });
+
 const streamOptions = (job) => (job.include_usage ? { stream_options: { include_usage: true } } : {});
 
 const describe = (error) => ({
@@ -38,20 +40,22 @@ const describe = (error) => ({
   status_code: error.status ?? null,
 });
 
-async function iterate(result, openStream, withTypes) {
+async function iterate(job, result, openStream, withTypes) {
   result.raw_items = 0;
   if (withTypes) result.raw_types = [];
+  if (job.details) result.items = [];
   try {
     for await (const item of await openStream()) {
       result.raw_items += 1;
       if (withTypes) result.raw_types.push(item.type);
+      if (job.details) result.items.push(JSON.parse(JSON.stringify(item)));
     }
   } catch (error) {
     result.raw_error = error.constructor.name;
   }
 }
 
-async function finish(result, call) {
+async function finish(job, result, call) {
   try {
     // The helpers hang getters and private fields on what they return: only what JSON shows of it is compared.
     result.final = JSON.parse(JSON.stringify(await call()));
@@ -59,6 +63,7 @@ async function finish(result, call) {
   } catch (error) {
     result.helper_ok = false;
     result.helper_error = describe(error);
+    if (job.details && error.headers) result.headers = Object.fromEntries(error.headers);
   }
 }
 
@@ -67,13 +72,13 @@ async function runAnthropic(job, result) {
   const messages = job.beta ? client.beta.messages : client.messages;
   const request = messagesRequest(job);
   if (job.mode === "raw" || job.mode === "both") {
-    await iterate(result, () => messages.create({ ...request, stream: true }), true);
+    await iterate(job, result, () => messages.create({ ...request, stream: true }), true);
   }
   if (job.mode === "stream" || job.mode === "both") {
-    await finish(result, () => messages.stream(request).finalMessage());
+    await finish(job, result, () => messages.stream(request).finalMessage());
   }
   if (job.mode === "json") {
-    await finish(result, () => messages.create(request));
+    await finish(job, result, () => messages.create(request));
   }
 }
 
@@ -82,17 +87,35 @@ async function runOpenaiChat(job, result) {
   const request = chatRequest(job);
   const streamed = { ...request, ...streamOptions(job) };
   if (job.mode === "raw" || job.mode === "both") {
-    await iterate(result, () => completions.create({ ...streamed, stream: true }), false);
+    await iterate(job, result, () => completions.create({ ...streamed, stream: true }), false);
   }
   if (job.mode === "stream" || job.mode === "both") {
-    await finish(result, () => completions.stream(streamed).finalChatCompletion());
+    await finish(job, result, () => completions.stream(streamed).finalChatCompletion());
   }
   if (job.mode === "json") {
-    await finish(result, () => completions.create(request));
+    await finish(job, result, () => completions.create(request));
   }
 }
 
-const runners = { anthropic: runAnthropic, "openai-chat": runOpenaiChat };
+async function runOpenaiResponses(job, result) {
+  const responses = new OpenAI(options(job, "/v1")).responses;
+  const request = responsesRequest(job);
+  if (job.mode === "raw" || job.mode === "both") {
+    await iterate(job, result, () => responses.create({ ...request, stream: true }), true);
+  }
+  if (job.mode === "stream" || job.mode === "both") {
+    await finish(job, result, () => responses.stream(request).finalResponse());
+  }
+  if (job.mode === "json") {
+    await finish(job, result, () => responses.create(request));
+  }
+}
+
+const runners = {
+  anthropic: runAnthropic,
+  "openai-chat": runOpenaiChat,
+  "openai-responses": runOpenaiResponses,
+};
 
 async function run(job) {
   const result = {

@@ -3,12 +3,14 @@
 Reads a JSON array of jobs on standard input and writes a JSON array of results, one for each job and in the same
 order, on standard output.
 
-A job: `dialect` ("anthropic" | "openai-chat"), `base_url` (scheme, host and port), `mode` ("raw": iterate the stream;
-"stream": the accumulating helper; "both": raw, then the helper, as two requests; "json": no streaming), and optionally
-`request` (fields over the default request), `include_usage`, `beta` (Anthropic's beta namespace), `api_key`.
+A job: `dialect` ("anthropic" | "openai-chat" | "openai-responses"), `base_url` (scheme, host and port), `mode` ("raw":
+iterate the stream; "stream": the accumulating helper; "both": raw, then the helper, as two requests; "json": no
+streaming), and optionally `request` (fields over the default request), `include_usage`, `beta` (Anthropic's beta
+namespace), `api_key`, `details` (adds what follows to the result).
 
-A result: `raw_items`, `raw_types` (Anthropic only), `raw_error`, `helper_ok`, `helper_error`, `final`. What the mode
-did not exercise is null. "json" fills the helper's fields.
+A result: `raw_items`, `raw_types` (not for chat, whose chunks have none), `raw_error`, `helper_ok`, `helper_error`,
+`final`. What the mode did not exercise is null. "json" fills the helper's fields. With `details` also `items`, what the
+iteration gave, and `headers`, those of the answer that the helper's error came with.
 """
 
 import json
@@ -50,6 +52,11 @@ def chat_request(job):
     return request | job.get("request", {})
 
 
+def responses_request(job):
+    request = {"model": "gpt-test", "input": "Hello"}
+    return request | job.get("request", {})
+
+
 def stream_options(job):
     return {"stream_options": {"include_usage": True}} if job.get("include_usage") else {}
 
@@ -72,28 +79,39 @@ def describe(error):
     }
 
 
-def iterate(result, open_stream, with_types):
+def dump(value):
+    # `exclude_unset` keeps what came over the wire and leaves out fields that this SDK version merely knows of.
+    return value.model_dump(mode="json", exclude_unset=True, warnings=False)
+
+
+def iterate(job, result, open_stream, with_types):
     result["raw_items"] = 0
     if with_types:
         result["raw_types"] = []
+    if job.get("details"):
+        result["items"] = []
     try:
         with open_stream() as stream:
             for item in stream:
                 result["raw_items"] += 1
                 if with_types:
                     result["raw_types"].append(item.type)
+                if job.get("details"):
+                    result["items"].append(dump(item))
     except Exception as error:
         result["raw_error"] = class_of(error)
 
 
-def finish(result, call):
+def finish(job, result, call):
     try:
-        # `exclude_unset` keeps what came over the wire and leaves out fields that this SDK version merely knows of.
-        result["final"] = call().model_dump(mode="json", exclude_unset=True, warnings=False)
+        result["final"] = dump(call())
         result["helper_ok"] = True
     except Exception as error:
         result["helper_ok"] = False
         result["helper_error"] = describe(error)
+        response = getattr(error, "response", None)
+        if job.get("details") and response is not None:
+            result["headers"] = dict(response.headers)
 
 
 def run_anthropic(job, result):
@@ -106,11 +124,11 @@ def run_anthropic(job, result):
             return stream.get_final_message()
 
     if job["mode"] in ("raw", "both"):
-        iterate(result, lambda: messages.create(stream=True, **request), with_types=True)
+        iterate(job, result, lambda: messages.create(stream=True, **request), with_types=True)
     if job["mode"] in ("stream", "both"):
-        finish(result, helper)
+        finish(job, result, helper)
     if job["mode"] == "json":
-        finish(result, lambda: messages.create(**request))
+        finish(job, result, lambda: messages.create(**request))
 
 
 def run_openai_chat(job, result):
@@ -123,17 +141,38 @@ def run_openai_chat(job, result):
 
     if job["mode"] in ("raw", "both"):
         iterate(
+            job,
             result,
             lambda: client.chat.completions.create(stream=True, **request, **stream_options(job)),
             with_types=False,
         )
     if job["mode"] in ("stream", "both"):
-        finish(result, helper)
+        finish(job, result, helper)
     if job["mode"] == "json":
-        finish(result, lambda: client.chat.completions.create(**request))
+        finish(job, result, lambda: client.chat.completions.create(**request))
 
 
-RUNNERS = {"anthropic": run_anthropic, "openai-chat": run_openai_chat}
+def run_openai_responses(job, result):
+    responses = openai_client(job).responses
+    request = responses_request(job)
+
+    def helper():
+        with responses.stream(**request) as stream:
+            return stream.get_final_response()
+
+    if job["mode"] in ("raw", "both"):
+        iterate(job, result, lambda: responses.create(stream=True, **request), with_types=True)
+    if job["mode"] in ("stream", "both"):
+        finish(job, result, helper)
+    if job["mode"] == "json":
+        finish(job, result, lambda: responses.create(**request))
+
+
+RUNNERS = {
+    "anthropic": run_anthropic,
+    "openai-chat": run_openai_chat,
+    "openai-responses": run_openai_responses,
+}
 
 
 def run(job):
