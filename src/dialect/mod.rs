@@ -11,6 +11,7 @@ mod anthropic;
 mod carried;
 mod convert;
 mod errors;
+mod models;
 mod openai_chat;
 mod openai_responses;
 mod path;
@@ -36,6 +37,7 @@ pub use convert::{
     ConvertedRequest, ConvertedTools, Inconvertible, Target, convert_request, without_foreign_reasoning,
 };
 pub use errors::{ErrorAnswer, WireError};
+pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
 pub use path::{Endpoint, endpoint, error_dialect, path};

@@ -78,6 +78,12 @@ impl Gateway {
             None => self.route(client, ""),
         }
     }
+
+    /// The aliases of an upstream: the clients' names of models, each with its own.
+    pub(super) fn aliases(&self, upstream: &Upstream) -> Vec<(String, String)> {
+        let own = self.settings.upstreams.iter().find(|settings| settings.name == upstream.name);
+        own.into_iter().flat_map(|settings| settings.aliases.clone()).collect()
+    }
 }
 
 /// The vendor whose client sends these headers, as one of its dialects.

@@ -75,8 +75,8 @@ pub struct Response {
     facts: Vec<Fact>,
     usage: Usage,
     provider_failed: bool,
-    /// The answer is an error with this status.
-    error: Option<u16>,
+    /// What a body is read as.
+    reading: Reading,
     /// It says that asking again is of no use.
     is_final: bool,
     /// No frame has come.
@@ -88,6 +88,15 @@ pub struct Response {
 enum Source {
     Stream { framer: Framer, decoder: Box<dyn Decoder> },
     Body { whole: BytesMut },
+}
+
+/// What a body is read as.
+enum Reading {
+    Answer,
+    /// An error with this status.
+    Error(u16),
+    /// A list of models; aliases with the provider's names.
+    Models(Vec<(String, String)>),
 }
 
 /// Where the answer stands.
@@ -127,7 +136,12 @@ impl Response {
 
     /// An error of the provider's with this status, to be told in the client's dialect.
     pub fn error(setup: Setup, status: u16) -> Self {
-        Self { error: Some(status), ..Self::body(setup, Vec::new()) }
+        Self { reading: Reading::Error(status), ..Self::body(setup, Vec::new()) }
+    }
+
+    /// A list of models, to be told in the form of the client's vendor; with aliases and the provider's names for them.
+    pub fn models(setup: Setup, aliases: Vec<(String, String)>) -> Self {
+        Self { reading: Reading::Models(aliases), ..Self::body(setup, Vec::new()) }
     }
 
     fn new(setup: Setup, source: Source, weaver: Weaver, runners: Vec<Runner>) -> Self {
@@ -149,7 +163,7 @@ impl Response {
             facts: Vec::new(),
             usage: Usage::default(),
             provider_failed: false,
-            error: None,
+            reading: Reading::Answer,
             is_final: false,
             is_first: true,
             state: State::Running,
@@ -332,10 +346,19 @@ impl Response {
     fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
         let renamed = self.setup.model.as_ref().and_then(|model| dialect::with_model(self.setup.dialect, &body, model));
         let body = renamed.map_or(body, Bytes::from);
-        if let Some(status) = self.error {
-            let error = dialect::read_error(status, &body);
-            self.is_final = error.code.as_deref() == Some("insufficient_quota");
-            return self.events(Frame::new(body, true), vec![(Event::Error(error), 0)]);
+        match &self.reading {
+            Reading::Answer => {}
+            Reading::Error(status) => {
+                let error = dialect::read_error(*status, &body);
+                self.is_final = error.code.as_deref() == Some("insufficient_quota");
+                return self.events(Frame::new(body, true), vec![(Event::Error(error), 0)]);
+            }
+            Reading::Models(aliases) => {
+                let aliases = aliases.iter().map(|(alias, model)| (alias.as_str(), model.as_str()));
+                let list = dialect::convert_models(self.setup.client, &body, aliases);
+                self.weaver.put(list.map_err(|error| bad_answer(error.to_string()))?);
+                return Ok(());
+            }
         }
         let checked = if self.enforces() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
         let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));

@@ -109,6 +109,11 @@ impl Weaver {
         }
     }
 
+    /// Writes bytes that stand for the provider's whole body.
+    pub(super) fn put(&mut self, bytes: Vec<u8>) {
+        self.out.push_changed(bytes, 0);
+    }
+
     /// The provider's body is over, and complete.
     pub(super) fn finish(&mut self) {
         if let Form::Converted(converter) = &mut self.form {

@@ -56,6 +56,8 @@ pub(super) struct Call {
     view: RequestView,
     /// Fields of the request that the provider was not sent.
     dropped: Vec<String>,
+    /// A list of models was asked for in the form of another vendor than the upstream's.
+    listing: Option<Listing>,
     held: usize,
     /// The answer's headers have left. Until then, a failure is a proper HTTP error.
     released: bool,
@@ -118,6 +120,15 @@ struct Answering {
     converts: bool,
 }
 
+/// A list of models that is to be told in another form.
+struct Listing {
+    /// The dialects of the upstream and of the client.
+    dialects: (Dialect, Dialect),
+    aliases: Vec<(String, String)>,
+    timeouts: Timeouts,
+    sent: Instant,
+}
+
 /// What wakes a call up. Nothing else does.
 enum Wake {
     Message(Box<Result<Option<ProcessingRequest>, Status>>),
@@ -146,6 +157,7 @@ impl Call {
             dialect: Dialect::OpenaiChat,
             view: RequestView::default(),
             dropped: Vec::new(),
+            listing: None,
             held: 0,
             released: false,
             over: false,

@@ -26,7 +26,7 @@ use super::{
         rescue,
         routing::{request_headers, vendor},
     },
-    Asked, Call, Deciding, Phase, Upload, failed, limited,
+    Asked, Call, Deciding, Listing, Phase, Upload, failed, limited,
 };
 
 /// Room that is made for a request before any of it is here, in bytes.
@@ -104,9 +104,19 @@ impl Call {
         let upstream = route.upstream;
         self.check_client(client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
-        let converts = !asks.is_of_same_vendor(route.dialect);
-        let changes = request_headers(route, client, path, converts.then_some(headers));
         let now = Instant::now();
+        let shown = path.split_once('?').map_or(path, |(path, _)| path);
+        let converts = !asks.is_of_same_vendor(route.dialect) && shown.starts_with("/v1/models");
+        if converts {
+            self.listing = Some(Listing {
+                dialects: (route.dialect, asks),
+                aliases: gateway.aliases(upstream),
+                timeouts: upstream.timeouts.clone(),
+                sent: now,
+            });
+        }
+        let path = if converts { shown } else { path };
+        let changes = request_headers(route, client, path, converts.then_some(headers));
         self.clocks.first_byte =
             Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));

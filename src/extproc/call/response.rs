@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::{
     model::FailureKind,
     pipeline::{Response, Setup, Stopped, clock::TimeoutMonitor},
+    policy::Release,
 };
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
         headers::{HeaderView, attribute},
         replies::{self, Direction, Headers},
     },
-    Answering, Asked, Call, Phase, failed, unix_now, unreachable,
+    Answering, Asked, Call, Listing, Phase, failed, unix_now, unreachable,
 };
 
 impl Call {
@@ -45,6 +46,9 @@ impl Call {
             Phase::Asked(asked) if asked.endpoint.answers && (200..300).contains(&self.books.status) => asked,
             Phase::Asked(asked) if asked.dialect != asked.endpoint.dialect => {
                 self.answer_error(&asked);
+                return if self.response == Half::Done { self.response_end(false) } else { Ok(()) };
+            }
+            Phase::Unread if self.lists_models(&headers) => {
                 return if self.response == Half::Done { self.response_end(false) } else { Ok(()) };
             }
             // Errors of the provider pass in its own words, and so does what is not an answer.
@@ -92,6 +96,20 @@ impl Call {
             release: asked.release,
             limits: self.gateway.response_limits(),
         }
+    }
+
+    /// Whether this is a list of models that has to be told in another form; then it is read as one.
+    fn lists_models(&mut self, headers: &HeaderView) -> bool {
+        let is_list = self.books.status == 200 && headers.media_type() == "application/json" && !headers.is_encoded();
+        let Some(Listing { dialects, aliases, timeouts, sent }) = self.listing.take().filter(|_| is_list) else {
+            return false;
+        };
+        let (call, limits) = (Arc::clone(&self.books.id), self.gateway.response_limits());
+        let setup = Setup { client: dialects.1, ..Setup::native(dialects.0, call, Release::Block, limits) };
+        let response = Response::models(setup, aliases);
+        self.phase =
+            Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream: false, converts: true }));
+        true
     }
 
     /// An error of the provider's, to be told in the client's words.
@@ -164,7 +182,7 @@ impl Call {
             changes.remove(name);
         }
         if !self.dropped.is_empty() {
-            changes.set("x-luthien-dropped", &self.dropped.join(", "));
+            changes.set("x-luthien-dropped", &listed(&self.dropped));
         }
         if let Phase::Answering(answering) = &self.phase {
             if answering.converts {
@@ -235,5 +253,34 @@ impl Call {
         self.books.outcome(outcome);
         self.phase = Phase::Over;
         self.over = true;
+    }
+}
+
+/// The longest list of names in a header, in bytes; clients and proxies refuse long headers.
+const LONGEST_LIST: usize = 1000;
+
+/// Names in one header. How many stand there no more is said behind them.
+fn listed(names: &[String]) -> String {
+    let mut length = 0;
+    let fits = |name: &&String| {
+        length += name.len() + 2;
+        length <= LONGEST_LIST
+    };
+    let mut shown: Vec<String> = names.iter().take_while(fits).cloned().collect();
+    let rest = names.len() - shown.len();
+    shown.extend((rest > 0).then(|| format!("and {rest} more")));
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_in_a_header_stays_short_and_says_how_much_is_missing() {
+        let names = |count: usize| (0..count).map(|number| format!("field{number:05}")).collect::<Vec<_>>();
+        assert_eq!(listed(&names(2)), "field00000, field00001");
+        let long = listed(&names(5000));
+        assert!(long.len() < 1050 && long.ends_with(", and 4917 more"), "{long}");
     }
 }

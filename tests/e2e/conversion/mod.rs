@@ -11,6 +11,7 @@ mod asked;
 mod cases;
 mod legal;
 mod matrix;
+mod models;
 mod names;
 mod read;
 mod recorded;
