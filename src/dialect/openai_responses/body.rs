@@ -81,8 +81,10 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
                 Event::Delta(id, text) => ledger.say(*id, text, matches!(piece.body, Body::Edited(_))),
                 Event::Extra(id, Extra::Break) => ledger.next_part(*id),
                 Event::Close(id) => {
-                    if let Some(sent) = ledger.get_mut(*id) {
-                        sent.json = sent.own.as_ref().map(|own| own.item(Some(&sent.parts.concat())));
+                    let own =
+                        ledger.get(*id).and_then(|sent| Some(sent.own.as_ref()?.item(Some(&sent.parts.concat()))));
+                    if let Some(own) = own {
+                        ledger.ended(*id, own);
                     }
                     ledger.close(*id);
                 }

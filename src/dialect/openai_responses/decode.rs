@@ -1,6 +1,6 @@
 //! Frames of a Responses stream, read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -21,6 +21,8 @@ use super::{
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
     pub(super) items: BTreeMap<u64, Item>,
+    /// The items by their ids.
+    names: HashMap<String, u64>,
     blocks: u32,
     pub(super) started: bool,
     pub(super) complete: bool,
@@ -191,6 +193,7 @@ impl StreamDecoder {
             }
             None => {}
         }
+        self.names.entry(known.head.id.clone()).or_insert(index);
         self.items.insert(index, known);
         Ok(())
     }
@@ -216,9 +219,14 @@ impl StreamDecoder {
         Ok(())
     }
 
-    /// The item of that name, if it was streamed.
+    /// The item of that name and type, if it was streamed.
     pub(super) fn streamed(&self, head: &ItemHead) -> Option<&Item> {
-        self.items.values().find(|known| known.head.id == head.id && known.head.wire == head.wire)
+        self.named(&head.id).filter(|known| known.head.wire == head.wire)
+    }
+
+    /// The item of that name, if it was streamed.
+    pub(super) fn named(&self, id: &str) -> Option<&Item> {
+        self.names.get(id).and_then(|index| self.items.get(index))
     }
 
     /// An item is whole: says what of it no event has said.

@@ -70,6 +70,9 @@ impl Encoder for StreamEncoder {
                 (None, None) => continue,
             }
             self.note(&piece.body);
+            if let Body::Gone(Event::Open(id, _)) = &piece.body {
+                self.ledger.began(*id, frame);
+            }
             if any && left == 0 && !written {
                 written = true;
                 self.note_place(frame, pieces);
@@ -186,13 +189,18 @@ impl StreamEncoder {
             {
                 self.head = value.get("response").map(|response| response.raw().to_vec());
             }
-            let Some(sent) = event.block().and_then(|id| self.ledger.get_mut(id)) else { continue };
+            let Some(id) = event.block() else { continue };
             if let Event::Open(..) = event {
-                sent.frame = Some(frame.clone());
+                self.ledger.began(id, frame);
             }
+            let Some(sent) = self.ledger.get_mut(id) else { continue };
             sent.note_event(frame);
             if let Event::Close(_) = event {
-                sent.keep(frame);
+                let data = frame.data().unwrap_or_default();
+                let item = Value::parse(&data).ok().and_then(|value| value.get("item"));
+                if let Some(item) = item.map(|item| sent.again(item)) {
+                    self.ledger.ended(id, item);
+                }
             }
         }
     }
@@ -388,9 +396,7 @@ impl StreamEncoder {
             self.event("response.output_item.added", &[("output_index", index.as_bytes()), ("item", &begun)], out);
         }
         self.event("response.output_item.done", &[("output_index", index.as_bytes()), ("item", &item)], out);
-        if let Some(sent) = self.ledger.get_mut(id) {
-            sent.json = Some(item);
-        }
+        self.ledger.ended(id, item);
         self.ledger.close(id);
     }
 

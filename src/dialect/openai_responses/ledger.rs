@@ -18,6 +18,10 @@ use super::{
 pub(super) struct Ledger {
     items: Vec<Sent>,
     places: HashMap<BlockId, usize>,
+    /// The items that came, by their `output_index`.
+    came: HashMap<u64, usize>,
+    /// Bytes kept of what has left.
+    kept: usize,
     /// The number of the next item of our own.
     next: u32,
     /// How far the provider's numbers have moved: up for each item added, down for each taken out.
@@ -100,10 +104,9 @@ impl Ledger {
         if let Some(part) = sent.parts.last_mut() {
             part.extend_from_slice(text.raw());
         }
-        if edited {
-            sent.edited = true;
-            self.changed = true;
-        }
+        sent.edited |= edited;
+        self.kept += text.raw().len();
+        self.changed |= edited;
     }
 
     /// Text of an item was taken out.
@@ -123,11 +126,28 @@ impl Ledger {
 
     /// An item is complete. Only what differs from what came is needed again.
     pub(super) fn close(&mut self, block: BlockId) {
+        let Some(sent) = self.get_mut(block) else { return };
+        sent.open = false;
+        if !sent.edited && sent.own.is_none() {
+            let parts = std::mem::take(&mut sent.parts);
+            self.kept -= parts.iter().map(Vec::len).sum::<usize>();
+        }
+    }
+
+    /// An item began with this frame, whether it has left or not.
+    pub(super) fn began(&mut self, block: BlockId, frame: &Frame) {
         if let Some(sent) = self.get_mut(block) {
-            sent.open = false;
-            if !sent.edited && sent.own.is_none() {
-                sent.parts = Vec::new();
-            }
+            sent.frame = Some(frame.clone());
+            self.kept += frame.raw().len();
+        }
+    }
+
+    /// An item has left whole, and looked like this: kept for an answer that we have to end ourselves.
+    pub(super) fn ended(&mut self, block: BlockId, item: Vec<u8>) {
+        if let Some(sent) = self.get_mut(block) {
+            let len = item.len();
+            sent.json = Some(item);
+            self.kept += len;
         }
     }
 
@@ -141,7 +161,7 @@ impl Ledger {
 
     /// The item that came with that `output_index`.
     pub(super) fn came(&self, index: u64) -> Option<&Sent> {
-        self.items.iter().find(|sent| sent.came.map(u64::from) == Some(index))
+        self.came.get(&index).and_then(|place| self.items.get(*place))
     }
 
     pub(super) fn items(&self) -> impl Iterator<Item = &Sent> {
@@ -159,11 +179,10 @@ impl Ledger {
         let mut written: Vec<(u32, Vec<u8>)> = Vec::new();
         for (position, item) in output.items().enumerate() {
             let id = item.str_at("id").unwrap_or_default().into_owned();
-            let came = ids.get(&id).copied().or_else(|| u32::try_from(position).ok());
-            match came.and_then(|came| self.came(u64::from(came))) {
-                Some(sent) if sent.gone => {}
-                Some(sent) => written.push((sent.index, sent.again(item))),
-                None => written.push((u32::MAX, item.raw().to_vec())),
+            // Without a stream there are no names to go by, and no need: the items are these very ones.
+            let came = if ids.is_empty() { u32::try_from(position).ok() } else { ids.get(&id).copied() };
+            if let Some(sent) = came.and_then(|came| self.came(u64::from(came))).filter(|sent| !sent.gone) {
+                written.push((sent.index, sent.again(item)));
             }
         }
         let own = self.items.iter().filter(|sent| sent.own.is_some());
@@ -186,11 +205,7 @@ impl Ledger {
 
     /// Bytes kept of what has left.
     pub(super) fn kept(&self) -> usize {
-        let of = |sent: &Sent| {
-            let parts: usize = sent.parts.iter().map(Vec::len).sum();
-            parts + sent.json.as_ref().map_or(0, Vec::len) + sent.frame.as_ref().map_or(0, |frame| frame.raw().len())
-        };
-        self.items.iter().map(of).sum()
+        self.kept
     }
 
     /// Every item that is complete.
@@ -200,6 +215,9 @@ impl Ledger {
 
     fn push(&mut self, sent: Sent) {
         self.places.insert(sent.block, self.items.len());
+        if let Some(came) = sent.came {
+            self.came.insert(u64::from(came), self.items.len());
+        }
         self.items.push(sent);
     }
 }
@@ -232,13 +250,6 @@ impl Sent {
             }
         }
         patch.apply(item.raw())
-    }
-
-    /// The item ended with this frame: keeps it as it was sent, for an answer that we have to end ourselves.
-    pub(super) fn keep(&mut self, frame: &Frame) {
-        let data = frame.data().unwrap_or_default();
-        let item = Value::parse(&data).ok().and_then(|value| value.get("item"));
-        self.json = item.map(|item| self.again(item));
     }
 }
 

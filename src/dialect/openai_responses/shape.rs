@@ -106,7 +106,7 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
     if let Some(inner) = member(event, "item", &[Kind::Object])? {
         check_item(inner)?;
         let head = ItemHead::of(inner);
-        if item.is_none() && !head.id.is_empty() && known.items.values().any(|other| other.head.id == head.id) {
+        if item.is_none() && !head.id.is_empty() && known.named(&head.id).is_some() {
             return Err(wrong("two items have one id"));
         }
         if kind == "response.output_item.added" {
@@ -158,16 +158,14 @@ fn check_stage(known: &StreamDecoder, kind: &str, stage: Stage, event: Value<'_>
         let Some(streamed) = known.streamed(&head) else {
             return Err(wrong("the end of the answer has an item that was not streamed"));
         };
-        if ids.contains(&streamed.block) {
-            return Err(wrong("the end of the answer has an item twice"));
-        }
         ids.push(streamed.block);
         check_end(streamed, item, false)?;
     }
     if stage == Stage::Ended && known.items.values().any(|item| item.open) {
         return Err(wrong("the answer ends while an item is open"));
     }
-    if ids.is_sorted() { Ok(()) } else { Err(wrong("the end of the answer has its items in another order")) }
+    let ascends = ids.is_sorted_by(|before, after| before < after);
+    if ascends { Ok(()) } else { Err(wrong("the end of the answer has its items twice, or in another order")) }
 }
 
 /// An item begins without its text, except for a call that comes whole.

@@ -328,3 +328,15 @@ fn a_refusal_or_a_limit_that_the_provider_says_stays_what_it_is() {
         assert_eq!(details["reason"] == "max_output_tokens", end == "incomplete");
     }
 }
+
+#[test]
+fn a_dropped_call_does_not_come_back_at_the_end_where_the_end_leaves_others_out() {
+    let call = Made::call("fc_1", "call_1", "rm", &["{}"]);
+    let mut all = events(&[Made::message("msg_1", &["a"], "a"), call.clone()]);
+    all.pop();
+    all.push(lifecycle("completed", &call.item));
+    let rules = rules(vec![built_in("tool_filter", &json!({"deny": ["rm"]}))]);
+    let out = run(RESPONSES, &rules, &numbered(&all), 64).out.concat();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("response.completed") && !out.contains("fc_1"), "{out}");
+}
