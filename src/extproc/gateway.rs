@@ -19,6 +19,7 @@ use crate::{
         settings::{Settings, Timeouts, Unreadable, UpstreamTimeouts},
         target::Target,
     },
+    model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
     telemetry::metrics::Metrics,
@@ -134,8 +135,10 @@ impl Gateway {
         }
     }
 
-    pub(super) fn passes_unreadable(&self) -> bool {
-        self.settings.unreadable == Unreadable::Pass
+    /// Whether what cannot be read passes as it is. To a provider of another vendor it would mean nothing, or something else.
+    pub(super) fn passes_unreadable(&self, client: Dialect) -> bool {
+        let is_understood = || self.unread_route(client).is_ok_and(|route| client.is_of_same_vendor(route.dialect));
+        self.settings.unreadable == Unreadable::Pass && is_understood()
     }
 }
 

@@ -61,7 +61,7 @@ impl Call {
         }
         let Some(endpoint) = endpoint else { return self.unread(&method, &path, &headers, &client) };
         if headers.is_encoded() {
-            if self.gateway.passes_unreadable() {
+            if self.gateway.passes_unreadable(endpoint.dialect) {
                 return self.send_unread(&path, &headers, &client);
             }
             let message = "the request body is compressed; send it without content-encoding, or set `unreadable: pass`";
@@ -170,7 +170,7 @@ impl Call {
         };
         let (view, request) = match read {
             Ok(read) => read,
-            Err(_) if self.gateway.passes_unreadable() => {
+            Err(_) if self.gateway.passes_unreadable(upload.endpoint.dialect) => {
                 self.send_unread(&upload.path, &upload.headers, &upload.client)?;
                 self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
                 self.answer_request_trailers();

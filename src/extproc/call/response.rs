@@ -66,7 +66,7 @@ impl Call {
         let is_stream = media_type == "text/event-stream";
         let readable = is_stream || media_type == "application/json" || media_type.ends_with("+json");
         if headers.is_encoded() || !readable {
-            if self.gateway.passes_unreadable() && asked.dialect == asked.endpoint.dialect {
+            if asked.dialect == asked.endpoint.dialect && self.gateway.passes_unreadable(asked.dialect) {
                 self.answer_unread();
                 return Ok(());
             }

@@ -19,6 +19,7 @@ mod regressions;
 mod rules;
 mod scenarios;
 mod turns;
+mod unread;
 
 use crate::{common::streams::Dialect, fakes::provider::Provider, harness::gateway::Gateway};
 
