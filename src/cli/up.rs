@@ -168,6 +168,10 @@ fn describe(app: &App, rules: &str, state: &Path, out: &mut Vec<u8>) -> io::Resu
         out,
         "  curl -N {url}/v1/messages {json} -H 'anthropic-version: 2023-06-01' \\\n    -d '{{\"model\":\"{claude}\",\"stream\":true,\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"tell me a secret\"}}]}}'"
     )?;
+    writeln!(
+        out,
+        "  curl -N {url}/v1/responses {json} \\\n    -d '{{\"model\":\"{gpt}\",\"stream\":true,\"store\":false,\"input\":\"call a tool\"}}'"
+    )?;
     writeln!(out, "  curl {url}/v1/models\n")?;
     if has_demo {
         writeln!(out, "Words that the demo provider understands:\n\n{}", demo::words_table())?;

@@ -157,11 +157,12 @@ pub fn check_body(dialect: Dialect, body: &Bytes) -> Result<(), Undecodable> {
 }
 
 /// Writes a whole answer that was changed. `pieces` are all its events, in order, with what policies put between them.
-pub fn patch_body(dialect: Dialect, body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
+/// `call` is Luthien's id of the call.
+pub fn patch_body(dialect: Dialect, body: &Bytes, pieces: &[Piece], call: &str) -> Vec<u8> {
     match dialect {
         Dialect::AnthropicMessages => anthropic::patch_body(body, pieces),
         Dialect::OpenaiChat => openai_chat::patch_body(body, pieces),
-        Dialect::OpenaiResponses => openai_responses::patch_body(body, pieces),
+        Dialect::OpenaiResponses => openai_responses::patch_body(body, pieces, call),
     }
 }
 

@@ -129,7 +129,7 @@ impl Response {
         let weaver = if setup.converts() {
             Weaver::converted(Converter::new(setup.dialect, setup.client, setup.recipient(&runners), false))
         } else {
-            Weaver::body(setup.dialect)
+            Weaver::body(setup.dialect, Arc::clone(&setup.call))
         };
         Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners)
     }

@@ -3,7 +3,7 @@
 //! A frame whose events all come back untouched, and whose numbering is still right, leaves as the bytes that it came in.
 //! Everything else is patched or written by the dialect's encoder. A frame leaves when its last event is decided.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
@@ -28,7 +28,8 @@ pub(super) struct Weaver {
 /// How answers are written.
 enum Form {
     Stream(Box<dyn Encoder>),
-    Body(Dialect),
+    /// A whole body, with Luthien's id of the call.
+    Body(Dialect, Arc<str>),
     /// In another dialect than the provider's.
     Converted(Box<Converter>),
 }
@@ -55,8 +56,8 @@ impl Weaver {
         Self::new(Form::Stream(encoder))
     }
 
-    pub(super) fn body(dialect: Dialect) -> Self {
-        Self::new(Form::Body(dialect))
+    pub(super) fn body(dialect: Dialect, call: Arc<str>) -> Self {
+        Self::new(Form::Body(dialect, call))
     }
 
     pub(super) fn converted(converter: Converter) -> Self {
@@ -91,7 +92,7 @@ impl Weaver {
             return self.arrived(&piece);
         }
         let Some(front) = self.frames.front_mut() else { return self.write(&piece) };
-        let is_body = matches!(self.form, Form::Body(_));
+        let is_body = matches!(self.form, Form::Body(..));
         match piece.origin {
             // Between the frames, unless the front one is begun: then it stands within.
             None if front.pieces.is_empty() && !is_body => self.write(&piece),
@@ -163,7 +164,7 @@ impl Weaver {
     pub(super) fn kept(&self) -> usize {
         match &self.form {
             Form::Stream(encoder) => encoder.kept(),
-            Form::Body(_) => 0,
+            Form::Body(..) => 0,
             Form::Converted(converter) => converter.held(),
         }
     }
@@ -177,7 +178,7 @@ impl Weaver {
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
         match &mut self.form {
             Form::Converted(converter) => converter.take_facts(),
-            Form::Stream(_) | Form::Body(_) => Vec::new(),
+            Form::Stream(_) | Form::Body(..) => Vec::new(),
         }
     }
 
@@ -199,7 +200,7 @@ impl Weaver {
     fn encoder(&mut self) -> Option<&mut dyn Encoder> {
         match &mut self.form {
             Form::Stream(encoder) => Some(encoder.as_mut()),
-            Form::Body(_) => None,
+            Form::Body(..) => None,
             Form::Converted(converter) => converter.encoder(),
         }
     }
@@ -242,9 +243,9 @@ impl Weaver {
                 self.out.push_changed(out, grown);
             }
             Form::Converted(_) => {}
-            Form::Body(_) if untouched => self.out.push_raw(&whole.frame),
-            Form::Body(dialect) => {
-                let out = dialect::patch_body(*dialect, whole.frame.raw(), &whole.pieces);
+            Form::Body(..) if untouched => self.out.push_raw(&whole.frame),
+            Form::Body(dialect, call) => {
+                let out = dialect::patch_body(*dialect, whole.frame.raw(), &whole.pieces, call);
                 let grown = out.len().saturating_sub(whole.frame.raw().len());
                 self.out.push_changed(out, grown);
             }

@@ -63,7 +63,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
 }
 
 /// Writes a response that was changed: items that stay keep their bytes.
-pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
+pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece], call: &str) -> Vec<u8> {
     let Ok(response) = Value::parse(body) else { return body.to_vec() };
     let mut ledger = Ledger::default();
     let mut made = 0;
@@ -75,7 +75,7 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
             (Body::Kept(event) | Body::Edited(event), origin) => match event {
                 Event::Open(id, head) => {
                     made += u32::from(origin.is_none());
-                    let own = origin.is_none().then(|| Own::of(&head.kind, made, false));
+                    let own = origin.is_none().then(|| Own::of(&head.kind, call, made, false));
                     ledger.open(*id, head, own);
                 }
                 Event::Delta(id, text) => ledger.say(*id, text, matches!(piece.body, Body::Edited(_))),
@@ -116,7 +116,7 @@ pub(crate) fn whole(recipient: &Recipient, whole: &Whole) -> Vec<u8> {
     let items = (1..).zip(whole.blocks.iter().filter(|built| built.says_anything())).map(|(number, built)| {
         let Built { block, sealed, namespace } = built;
         let custom = is_custom(&block.kind);
-        let mut own = Own::of(&block.kind, number, custom);
+        let mut own = Own::of(&block.kind, &recipient.call, number, custom);
         own.encrypted = sealed.as_deref().map(unsealed);
         own.namespace.clone_from(namespace);
         let is_empty = block.text.is_empty() && block.kind.tool_name().is_some() && !custom;

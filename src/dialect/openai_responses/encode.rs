@@ -309,7 +309,7 @@ impl StreamEncoder {
             .kind
             .tool_name()
             .is_some_and(|name| self.recipient.request.custom_tools.iter().any(|custom| custom == name));
-        let own = Own::of(&head.kind, self.made, custom);
+        let own = Own::of(&head.kind, &self.recipient.call, self.made, custom);
         self.ledger.open(id, &BlockHead { index: None, ..head.clone() }, Some(own));
     }
 

@@ -31,8 +31,9 @@ pub(super) enum OwnKind {
 }
 
 impl Own {
-    /// The item that says a block. `number` makes its id, `custom` says whether a tool takes free text.
-    pub(super) fn of(kind: &BlockKind, number: u32, custom: bool) -> Self {
+    /// The item that says a block; `custom`: its tool takes free text. `call` and `number` make its id, which no other item
+    /// of a conversation may have: it comes back as history.
+    pub(super) fn of(kind: &BlockKind, call: &str, number: u32, custom: bool) -> Self {
         let (prefix, kind) = match kind {
             BlockKind::ToolCall { id, name } if custom => {
                 ("ctc", OwnKind::Custom { call: id.clone(), name: name.clone() })
@@ -45,7 +46,7 @@ impl Own {
             | BlockKind::ServerResult { .. }
             | BlockKind::Other(_) => ("msg", OwnKind::Message),
         };
-        Self { id: format!("{prefix}_luthien_{number}"), kind, announced: false, encrypted: None, namespace: None }
+        Self { id: format!("{prefix}_{call}_{number}"), kind, announced: false, encrypted: None, namespace: None }
     }
 
     /// The item. `text` is escaped; `None`: it only begins.
