@@ -30,7 +30,7 @@ impl Carried {
         match self {
             Self::Signature(signature) => format!("{SEAL}signature.{signature}"),
             Self::Redacted(data) => format!("{SEAL}redacted.{data}"),
-            Self::Reasoning { id, encrypted } => format!("{SEAL}reasoning.{id}.{encrypted}"),
+            Self::Reasoning { id, encrypted } => format!("{SEAL}reasoning.{}.{id}{encrypted}", id.len()),
         }
     }
 
@@ -41,7 +41,8 @@ impl Carried {
             "signature" => Some(Self::Signature(rest.to_owned())),
             "redacted" => Some(Self::Redacted(rest.to_owned())),
             "reasoning" => {
-                let (id, encrypted) = rest.split_once('.')?;
+                let (len, rest) = rest.split_once('.')?;
+                let (id, encrypted) = rest.split_at_checked(len.parse().ok()?)?;
                 Some(Self::Reasoning { id: id.to_owned(), encrypted: encrypted.to_owned() })
             }
             _ => None,
@@ -55,11 +56,12 @@ mod tests {
 
     #[test]
     fn what_is_sealed_is_opened_again() {
-        let reasoning = Carried::Reasoning { id: "rs_1".to_owned(), encrypted: "gAAA.b==".to_owned() };
+        let reasoning = Carried::Reasoning { id: "rs.1".to_owned(), encrypted: "gAAA.b==".to_owned() };
         for carried in [Carried::Signature("EqoB/+=".to_owned()), Carried::Redacted(String::new()), reasoning] {
             assert_eq!(Carried::open(&carried.seal()), Some(carried));
         }
         assert_eq!(Carried::open("EqoBCkYIBxgCIkA"), None);
         assert_eq!(Carried::open("luthien1.other.x"), None);
+        assert_eq!(Carried::open("luthien1.reasoning.9.rs_1"), None);
     }
 }

@@ -72,10 +72,11 @@ pub fn convert_request(
     let mut conversation = read(from, body, value, &mut losses)?;
     order::results(&mut conversation.turns);
     keep_choice(&mut conversation, &mut losses);
-    let mut names = Names::new(match to {
+    let longest = match to {
         Dialect::AnthropicMessages => models::Claude::of(target.model).longest_name(),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => 64,
-    });
+    };
+    let mut names = Names::new(longest, conversation.tools.iter().map(|tool| tool.name.as_str()));
     let writing = Writing { target: *target, losses: &mut losses, names: &mut names };
     let body = match to {
         Dialect::AnthropicMessages => anthropic::conversation::write(&conversation, writing)?,

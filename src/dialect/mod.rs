@@ -52,6 +52,11 @@ pub trait Decoder: Send {
 
     /// Whether the body may end here: the dialect's end, or an error, was said.
     fn is_complete(&self) -> bool;
+
+    /// Bytes that it keeps of what it has read.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// Writes the frames of one stream.
@@ -255,7 +260,7 @@ pub struct RequestView {
     pub custom_tools: Vec<String>,
     /// What of it rests on what a provider keeps.
     pub state: State,
-    /// The body, where an answer repeats fields of it.
+    /// What an answer repeats of it, as a JSON object. Empty where answers repeat nothing.
     pub echo: Bytes,
 }
 
@@ -285,7 +290,7 @@ pub fn retrieval(path: &str) -> (RequestView, Request) {
     (view, request)
 }
 
-/// A Responses request that tells the provider to keep nothing.
+/// A request that tells the provider to keep nothing.
 pub fn unstored(body: &Bytes) -> Bytes {
     let Ok(value) = Value::parse(body) else { return body.clone() };
     let mut patch = Patch::default();

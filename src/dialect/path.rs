@@ -49,7 +49,12 @@ pub fn error_dialect(path: &str) -> Dialect {
 
 /// Whether a path names one response that the provider kept.
 fn is_response(path: &str) -> bool {
-    path.strip_prefix("/v1/responses/").is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    path.strip_prefix("/v1/responses/").is_some_and(|id| !id.is_empty() && id.chars().all(is_of_id))
+}
+
+/// What ids are made of. Anything else could be another path to whoever decodes it.
+fn is_of_id(char: char) -> bool {
+    char.is_ascii_alphanumeric() || char == '_' || char == '-'
 }
 
 fn without_query(path: &str) -> &str {
@@ -71,6 +76,7 @@ mod tests {
         assert_eq!(of("GET", "/v1/responses/resp_1?stream=true"), Some((Dialect::OpenaiResponses, true)));
         assert_eq!(of("GET", "/v1/responses"), None);
         assert_eq!(of("GET", "/v1/responses/resp_1/input_items"), None);
+        assert_eq!(of("GET", "/v1/responses/..%2ffiles"), None);
         assert_eq!(of("DELETE", "/v1/responses/resp_1"), None);
         assert_eq!(of("GET", "/v1/chat/completions"), None);
         assert_eq!(of("POST", "/v1/chat/completions/x"), None);

@@ -56,8 +56,11 @@ pub(super) fn read_body(status: u16, body: &[u8]) -> ProviderError {
         Ok(value) => read(value.some("error").unwrap_or(value)),
         Err(_) => ProviderError { kind: ErrorKind::Server, code: None, message: String::new() },
     };
-    if error.message.is_empty() {
-        error.message = String::from_utf8_lossy(body).trim().chars().take(LONGEST_TEXT).collect();
+    // What is no text, such as a compressed body, says nothing to a reader.
+    if let Ok(text) = std::str::from_utf8(body)
+        && error.message.is_empty()
+    {
+        error.message = text.trim().chars().take(LONGEST_TEXT).collect();
     }
     if error.message.is_empty() {
         error.message = format!("the provider answered with status {status} and said no more");

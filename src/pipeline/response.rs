@@ -303,7 +303,7 @@ impl Response {
     /// Bytes that wait here.
     pub fn held(&self) -> usize {
         let pending = match &self.source {
-            Source::Stream { framer, .. } => framer.pending(),
+            Source::Stream { framer, decoder } => framer.pending() + decoder.kept(),
             Source::Body { whole } => whole.len(),
         };
         self.weaver.held() + self.weaver.kept() + self.incoming.held() + pending

@@ -1,5 +1,7 @@
 //! What policies on text share.
 
+use std::borrow::Cow;
+
 use crate::{
     json::{Edit, Text, literals},
     model::{BlockHead, BlockKind},
@@ -19,27 +21,35 @@ pub(super) fn json_strings(text: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Applies `edit` to each string in a JSON text; everything else stays byte for byte. The text may be cut off.
 ///
-/// A text that is no JSON object or array is one string.
+/// A text that is no JSON object or array is one string. In one that only begins like JSON, what stands between its
+/// strings is searched as well.
 pub(super) fn edit_json_strings(text: &str, mut edit: impl FnMut(&str) -> Vec<Edit>) -> String {
     if !text.trim_start().starts_with(['{', '[', '"']) {
         return apply(text, &edit(text));
     }
+    let is_json = is_json(text);
     let mut out = String::with_capacity(text.len());
     let mut kept = 0;
-    for range in literals(text) {
-        let Some(raw) = text.get(range.clone()) else { continue };
+    let places = literals(text).chain(std::iter::once(text.len()..text.len()));
+    for range in places {
+        let gap = text.get(kept..range.start).unwrap_or_default();
+        out.push_str(&if is_json { Cow::Borrowed(gap) } else { Cow::Owned(apply(gap, &edit(gap))) });
+        let raw = text.get(range.clone()).unwrap_or_default();
         let string = Text::from_raw(bytes::Bytes::copy_from_slice(raw.as_bytes()));
         let edits = edit(&string.decode());
-        if edits.is_empty() {
-            continue;
-        }
-        let new = string.splice(0, false, &edits);
-        out.push_str(text.get(kept..range.start).unwrap_or_default());
-        out.push_str(&String::from_utf8_lossy(new.raw()));
+        out.push_str(&if edits.is_empty() {
+            Cow::Borrowed(raw)
+        } else {
+            Cow::Owned(String::from_utf8_lossy(string.splice(0, false, &edits).raw()).into_owned())
+        });
         kept = range.end;
     }
-    out.push_str(text.get(kept..).unwrap_or_default());
     out
+}
+
+/// Whether a text is JSON, or the beginning of JSON that was cut off.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_or_else(|error| error.is_eof(), |_| true)
 }
 
 /// Applies edits to a plain text.

@@ -147,16 +147,20 @@ impl Selector {
         };
         let fits = |globs: &Option<GlobSet>, value: &str| globs.as_ref().is_none_or(|globs| globs.is_match(value));
         let path = facts.path.split_once('?').map_or(facts.path, |(path, _)| path);
+        // Who fetches an answer that the provider kept says no model, and a longer path than who had it made. Such a call is
+        // held to all that the other could have been held to.
+        let fits_model = facts.model.is_empty() || fits(&self.models, facts.model);
+        let made_at = if path.starts_with("/v1/responses/") { "/v1/responses" } else { path };
         if !is_one_of(&self.dialects, facts.dialect) {
             return Some(("dialect".into(), Some(facts.dialect)));
         }
-        if !fits(&self.models, facts.model) {
+        if !fits_model {
             return Some(("model".into(), Some(facts.model)));
         }
         if !is_one_of(&self.upstreams, facts.upstream) {
             return Some(("upstream".into(), Some(facts.upstream)));
         }
-        if !fits(&self.paths, path) {
+        if !fits(&self.paths, path) && !fits(&self.paths, made_at) {
             return Some(("path".into(), Some(path)));
         }
         if let Some(clients) = &self.clients
@@ -229,6 +233,13 @@ mod tests {
         ] {
             assert_eq!(selector.explain(&facts), expected.map_err(str::to_owned), "{selector:?}");
             assert_eq!(selector.selects(&facts), expected.is_ok());
+        }
+        let kept = CallFacts { model: "", path: "/v1/responses/resp_1", ..facts };
+        for selector in [
+            Selector { models: Some(set(&["claude-*"])), ..none() },
+            Selector { paths: Some(set(&["/v1/responses"])), ..none() },
+        ] {
+            assert!(selector.selects(&kept), "an answer that was kept is held to {selector:?}");
         }
         let bash = Selector { tools: Some(set(&["bash"])), ..none() };
         assert!(bash.selects_tool("bash") && !bash.selects_tool("read") && none().selects_tool("read"));

@@ -126,7 +126,7 @@ pub fn write_event(event: Option<&str>, data: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(event.as_bytes());
         out.push(b'\n');
     }
-    for line in data.split(|byte| *byte == b'\n') {
+    for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(line);
         out.push(b'\n');

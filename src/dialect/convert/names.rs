@@ -38,13 +38,18 @@ impl ConvertedTools {
 #[derive(Debug)]
 pub(in crate::dialect) struct Names {
     longest: usize,
+    /// The client's tools by the names that were sent.
+    taken: BTreeMap<String, String>,
     tools: ConvertedTools,
 }
 
 impl Names {
-    /// For a provider whose names have at most `longest` characters.
-    pub(in crate::dialect) fn new(longest: usize) -> Self {
-        Self { longest, tools: ConvertedTools::default() }
+    /// For a provider whose names have at most `longest` characters. `tools` are the client's: names of theirs that fit as
+    /// they are go to nobody else.
+    pub(in crate::dialect) fn new<'a>(longest: usize, tools: impl Iterator<Item = &'a str>) -> Self {
+        let fitting = tools.filter(|name| fit(name, longest) == **name);
+        let taken = fitting.map(|name| (name.to_owned(), name.to_owned())).collect();
+        Self { longest, taken, tools: ConvertedTools::default() }
     }
 
     pub(in crate::dialect) fn into_tools(self) -> ConvertedTools {
@@ -57,7 +62,12 @@ impl Names {
             (Some(namespace), name) => format!("{namespace}__{name}"),
             (None, name) => name.to_owned(),
         };
-        let sent = fit(&flat, self.longest);
+        let mut sent = fit(&flat, self.longest);
+        if self.taken.get(&sent).is_some_and(|tool| tool != name) {
+            // Another tool has it. What no name has in it makes a name that is told apart.
+            sent = fit(name, self.longest);
+        }
+        self.taken.insert(sent.clone(), name.to_owned());
         if sent != name {
             self.tools.renamed.insert(sent.clone(), name.to_owned());
         }
@@ -111,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_fit_is_shortened_and_found_again() {
-        let mut names = Names::new(64);
+        let mut names = Names::new(64, std::iter::empty());
         assert_eq!(names.sent("get_weather"), "get_weather");
         let long = format!("mcp__{}__a", "server".repeat(20));
         let sent = names.sent(&long);
@@ -122,7 +132,10 @@ mod tests {
         let tools = names.into_tools();
         assert_eq!((tools.client_name(&sent), tools.client_name("other")), ((None, long.as_str()), (None, "other")));
         assert!(tools.is_wrapped(&dotted) && !tools.is_wrapped(&sent));
-        let mut names = Names::new(64);
+        let mut names = Names::new(64, ["files__write"].into_iter());
+        let other = names.sent(&within("files", "write"));
+        assert!(other.starts_with("files_write_"), "{other}");
+        assert_eq!(names.sent("files__write"), "files__write");
         assert_eq!(names.sent(&within("files", "read")), "files__read");
         assert_eq!(names.into_tools().client_name("files__read"), (Some("files"), "read"));
     }

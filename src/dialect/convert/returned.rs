@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_for_another_provider_goes() {
-        let foreign = r#"{"type":"thinking","thinking":"a","signature":"luthien1.reasoning.rs_1.gA"}"#;
+        let foreign = r#"{"type":"thinking","thinking":"a","signature":"luthien1.reasoning.4.rs_1gA"}"#;
         let own = r#"{"type":"thinking","thinking":"b","signature":"Eq"}"#;
         let body = format!(
             r#"{{"messages":[{{"content":"luthien1."}},{{"content":[{foreign},{own}, {{"type":"text"}}]}},{{"content":[{foreign}]}}]}}"#
@@ -136,7 +136,7 @@ mod tests {
             cleaned(Dialect::AnthropicMessages, &body),
             format!(r#"{{"messages":[{{"content":"luthien1."}},{{"content":[{own}, {{"type":"text"}}]}}]}}"#)
         );
-        let body = r#"{"input":[{"type":"reasoning","id":"rs_x","encrypted_content":"luthien1.signature.E"},{"type":"reasoning","id":"x","encrypted_content":"luthien1.reasoning.rs_1.gA.b"},{"type":"reasoning","id":"rs_2","encrypted_content":"gB"}]}"#;
+        let body = r#"{"input":[{"type":"reasoning","id":"rs_x","encrypted_content":"luthien1.signature.E"},{"type":"reasoning","id":"x","encrypted_content":"luthien1.reasoning.4.rs_1gA.b"},{"type":"reasoning","id":"rs_2","encrypted_content":"gB"}]}"#;
         assert_eq!(
             cleaned(Dialect::OpenaiResponses, body),
             r#"{"input":[{"type":"reasoning","id":"rs_1","encrypted_content":"gA.b"},{"type":"reasoning","id":"rs_2","encrypted_content":"gB"}]}"#

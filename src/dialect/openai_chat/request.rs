@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    dialect::{RequestView, Undecodable, request_object, texts::Texts},
+    dialect::{RequestView, State, Undecodable, request_object, texts::Texts},
     json::Value,
     model::{Request, Source},
 };
@@ -19,6 +19,8 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
         stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
         include_usage: include_usage.unwrap_or(false),
         custom_tools: custom_tools(value),
+        // An answer is kept only where that is asked for.
+        state: State { needs: Vec::new(), stores: value.get("store").and_then(Value::as_bool) == Some(true) },
         ..RequestView::default()
     };
     let mut texts = Texts::new(body);

@@ -1,6 +1,6 @@
 //! Frames of a Responses stream, read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -17,12 +17,18 @@ use super::{
     shape,
 };
 
+/// Far above any number of items, and below what could not be counted on from.
+const HIGHEST_INDEX: u32 = 1 << 30;
+
 /// Reads the frames of one Responses stream.
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
     pub(super) items: BTreeMap<u64, Item>,
     /// The items by their ids.
     names: HashMap<String, u64>,
+    /// Bytes of ids and names.
+    kept: usize,
+    parts: usize,
     blocks: u32,
     pub(super) started: bool,
     pub(super) complete: bool,
@@ -37,6 +43,8 @@ pub(super) struct Item {
     pub(super) parts: Vec<Said>,
     /// The part that is being said.
     pub(super) at: Option<(&'static str, u64)>,
+    /// The parts that were said before it.
+    pub(super) left: HashSet<(&'static str, u64)>,
     pub(super) open: bool,
 }
 
@@ -73,6 +81,10 @@ impl Decoder for StreamDecoder {
 
     fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    fn kept(&self) -> usize {
+        self.kept
     }
 }
 
@@ -178,8 +190,9 @@ impl StreamDecoder {
         self.blocks += 1;
         let head = ItemHead::of(item);
         let kind = head.kind.clone();
-        let number = u32::try_from(index).map_err(|_| Undecodable("an output_index is out of range".to_owned()))?;
-        let mut known = Item { block, head, parts: vec![Said::default()], at: None, open: true };
+        let number = u32::try_from(index).ok().filter(|number| *number < HIGHEST_INDEX);
+        let number = number.ok_or_else(|| Undecodable("an output_index is out of range".to_owned()))?;
+        let mut known = Item { block, head, parts: vec![Said::default()], at: None, left: HashSet::new(), open: true };
         out.push(Event::Open(block, BlockHead { kind, choice: 0, index: Some(number) }));
         out.extend(free_text(item).then_some(Event::Extra(block, Extra::FreeText)));
         // Some servers say a call's arguments with its beginning. What comes as a JSON value is said at the end.
@@ -193,6 +206,7 @@ impl StreamDecoder {
             }
             None => {}
         }
+        self.kept += 2 * known.head.id.len() + known.head.kind.tool_name().map_or(0, str::len);
         self.names.entry(known.head.id.clone()).or_insert(index);
         self.items.insert(index, known);
         Ok(())
@@ -264,10 +278,11 @@ impl StreamDecoder {
     ) -> Result<(), Undecodable> {
         let refuses = said.key == "refusal" || value.str_at("type").is_some_and(|kind| kind.contains("refusal"));
         self.refused |= refuses;
-        let item = self.open_item(value)?;
+        self.note_name(value);
         if let Some(key) = said.part {
-            item.go_to(key, number(value, key)?, out);
+            self.go_to(key, value, out)?;
         }
+        let item = self.open_item(value)?;
         let text = value.get(said.key).and_then(|text| text.text_in(data));
         let Some(text) = text else { return Err(Undecodable(format!("a text event has no `{}`", said.key))) };
         let repeats = !said.is_delta && item.parts.last().is_some_and(Said::any);
@@ -288,10 +303,10 @@ impl StreamDecoder {
         data: &Bytes,
         out: &mut Vec<Event>,
     ) -> Result<(), Undecodable> {
-        let at = number(value, key)?;
-        let item = self.open_item(value)?;
+        self.note_name(value);
         let before = out.len();
-        item.go_to(key, at, out);
+        self.go_to(key, value, out)?;
+        let item = self.open_item(value)?;
         let text = super::items::part(member(value, "part")?).text.and_then(|text| text_of(text, data));
         match text {
             Some(text) if !ends || !item.parts.last().is_some_and(Said::any) => item.say(&text, out),
@@ -300,6 +315,31 @@ impl StreamDecoder {
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    /// What is said from here on belongs to the part that an event names.
+    fn go_to(&mut self, key: &'static str, value: Value<'_>, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let at = number(value, key)?;
+        let item = self.open_item(value)?;
+        if item.at == Some((key, at)) {
+            return Ok(());
+        }
+        item.go_to(key, at, out);
+        self.parts += 1;
+        self.kept += size_of::<Said>() + size_of::<(&str, u64)>();
+        if self.parts > MOST_BLOCKS {
+            return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} parts")));
+        }
+        Ok(())
+    }
+
+    /// Events may name an item that has no name of its own.
+    fn note_name(&mut self, value: Value<'_>) {
+        let (Some(id), Ok(index)) = (value.str_at("item_id"), index(value)) else { return };
+        if !self.names.contains_key(&*id) && self.names.len() <= 2 * MOST_BLOCKS {
+            self.kept += id.len();
+            self.names.insert(id.into_owned(), index);
+        }
     }
 
     /// An event that says no text: it goes with its item, if it names one.
@@ -332,7 +372,8 @@ impl Item {
 
     /// What is said from here on belongs to that part.
     fn go_to(&mut self, key: &'static str, number: u64, out: &mut Vec<Event>) {
-        if self.at.is_some_and(|at| at != (key, number)) {
+        if let Some(at) = self.at.filter(|at| *at != (key, number)) {
+            self.left.insert(at);
             self.next_part(out);
         }
         self.at = Some((key, number));

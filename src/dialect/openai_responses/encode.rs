@@ -75,6 +75,11 @@ impl Encoder for StreamEncoder {
             }
             if any && left == 0 && !written {
                 written = true;
+                if let Some(Event::Close(id)) = piece.event()
+                    && self.ledger.get(*id).is_some_and(|sent| sent.part_is_ours)
+                {
+                    self.end_text(*id, out);
+                }
                 self.note_place(frame, pieces);
                 self.patch_frame(frame, pieces, out);
             }
@@ -340,8 +345,8 @@ impl StreamEncoder {
         let Some((sent, place)) = self.ledger.get(id).and_then(|sent| Some((sent, Spoken::of(sent)?))) else { return };
         let (index, delta) = (sent.index.to_string(), [b"\"", &text.raw()[..], b"\""].concat());
         let begins = sent.needs_part();
-        let part = sent.parts.len().saturating_sub(1).to_string();
-        if let Some(number) = place.number.filter(|_| begins) {
+        let part = sent.part_number().to_string();
+        if let (Some(number), Some((added, _))) = (place.number.filter(|_| begins), place.part_events) {
             let new = (place.part)(b"");
             let members = [
                 ("item_id", &*place.id),
@@ -349,7 +354,10 @@ impl StreamEncoder {
                 (number, part.as_bytes()),
                 ("part", &new),
             ];
-            self.event("response.content_part.added", &members, out);
+            self.event(added, &members, out);
+            if let Some(sent) = self.ledger.get_mut(id) {
+                sent.part_is_ours = true;
+            }
         }
         let mut members = vec![("item_id", &*place.id), ("output_index", index.as_bytes())];
         members.extend(place.number.map(|number| (number, part.as_bytes())));
@@ -407,7 +415,7 @@ impl StreamEncoder {
             return;
         }
         let index = sent.index.to_string();
-        let number = sent.parts.len().saturating_sub(1).to_string();
+        let number = sent.part_number().to_string();
         let text = sent.parts.last().map(Vec::as_slice).unwrap_or_default();
         let (whole, part) = ([b"\"", text, b"\""].concat(), (place.part)(text));
         let at = |mut more: Vec<(&'static str, Vec<u8>)>| {
@@ -425,7 +433,7 @@ impl StreamEncoder {
             done.extend(place.name.clone().map(|name| ("name", name)));
             self.event_owned(place.done, &done, out);
         }
-        if let Some(kind) = place.part_done {
+        if let Some((_, kind)) = place.part_events {
             self.event_owned(kind, &at(vec![("part", part)]), out);
         }
     }

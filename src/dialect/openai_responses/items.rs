@@ -5,7 +5,8 @@ use crate::{
     model::BlockKind,
 };
 
-/// A text of an item. The parts of a message or of a reasoning have one each, every other item has at most one.
+/// A text of an item. The parts of a message or of a reasoning have one each, every other item of a known kind has at most
+/// one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     /// The part that it stands in; the item itself where there are no parts.
@@ -28,6 +29,8 @@ pub(super) fn block_kind(item: Value<'_>) -> BlockKind {
         "computer_call" => client("computer"),
         "apply_patch_call" => client("apply_patch"),
         "tool_search_call" if item.str_at("execution").as_deref() == Some("client") => client("tool_search"),
+        // Asks the client to say yes to a call: what is approved is run.
+        "mcp_approval_request" => BlockKind::ToolCall { id: text("id"), name: text("name") },
         "mcp_call" => BlockKind::ServerTool { id: text("id"), name: text("name") },
         "mcp_list_tools" => BlockKind::ServerTool { id: text("id"), name: "mcp_list_tools".to_owned() },
         other => match (other.strip_suffix("_call"), other.ends_with("_output")) {
@@ -38,18 +41,23 @@ pub(super) fn block_kind(item: Value<'_>) -> BlockKind {
     }
 }
 
-/// The member that holds the text of an item without parts.
-fn text_key(kind: &str, item: Value<'_>) -> Option<&'static str> {
+/// The members that hold the text of an item without parts.
+fn text_keys(kind: &str, item: Value<'_>) -> &'static [&'static str] {
     match kind {
-        "function_call" | "mcp_call" => Some("arguments"),
-        "tool_search_call" => (item.str_at("execution").as_deref() == Some("client")).then_some("arguments"),
-        "custom_tool_call" => Some("input"),
-        "code_interpreter_call" => Some("code"),
-        "local_shell_call" | "shell_call" | "computer_call" => Some("action"),
-        "apply_patch_call" => Some("operation"),
-        kind if kind.ends_with("_call") || kind.ends_with("_output") => None,
+        "function_call" | "mcp_call" | "mcp_approval_request" => &["arguments"],
+        "tool_search_call" if item.str_at("execution").as_deref() != Some("client") => &[],
+        "tool_search_call" => &["arguments"],
+        "custom_tool_call" => &["input"],
+        "code_interpreter_call" => &["code"],
+        "local_shell_call" | "shell_call" => &["action"],
+        // Later versions of the tool give a list.
+        "computer_call" => &["action", "actions"],
+        "apply_patch_call" => &["operation"],
+        kind if kind.ends_with("_output") => &[],
+        // What a server runs.
+        kind if kind.ends_with("_call") => &["arguments", "input", "code"],
         // A kind that nobody here knows may have text as well, which readers show.
-        _ => Some("text"),
+        _ => &["text", "arguments", "input", "code"],
     }
 }
 
@@ -63,10 +71,10 @@ pub(super) fn places(item: Value<'_>) -> Vec<Place<'_>> {
             parts.flat_map(Value::items).map(part).collect()
         }
         kind => {
-            let single = text_key(kind, item).and_then(|key| item.some(key));
-            // Later versions of the computer tool give a list.
-            let several = (kind == "computer_call").then(|| item.some("actions")).flatten();
-            single.or(several).map(|text| Place { holder: item, text: Some(text) }).into_iter().collect()
+            let own = text_keys(kind, item).iter().filter_map(|key| item.some(key));
+            let own = own.map(|text| Place { holder: item, text: Some(text) });
+            let parts = ["summary", "content"].into_iter().filter_map(|key| item.get(key));
+            own.chain(parts.flat_map(Value::items).map(part)).collect()
         }
     }
 }

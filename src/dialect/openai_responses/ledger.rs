@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     items::{is_value, places},
-    write::{Own, array, text_part},
+    write::{Own, array, reasoning_part, summary_part, text_part},
 };
 
 /// The items of one answer, in the order of their beginnings.
@@ -44,6 +44,10 @@ pub(super) struct Sent {
     pub(super) parts: Vec<Vec<u8>>,
     /// Which of the parts are refusals.
     pub(super) refusals: Vec<usize>,
+    /// The first part that stands in its `content`.
+    pub(super) content_from: Option<usize>,
+    /// The part that is said was announced by us, and has to be ended by us.
+    pub(super) part_is_ours: bool,
     /// The frame that began it.
     pub(super) frame: Option<Frame>,
     /// The last event about it, by its name.
@@ -60,7 +64,7 @@ impl Ledger {
         self.changed |= head.index.is_none();
         let moved = head.index.and_then(|came| u32::try_from(i64::from(came) + self.shift).ok());
         let index = moved.unwrap_or(self.next);
-        self.next = index + 1;
+        self.next = index.saturating_add(1);
         self.push(Sent {
             block,
             came: head.index,
@@ -70,6 +74,8 @@ impl Ledger {
             open: true,
             parts: vec![Vec::new()],
             refusals: Vec::new(),
+            content_from: None,
+            part_is_ours: false,
             frame: None,
             last: Vec::new(),
             own,
@@ -91,6 +97,8 @@ impl Ledger {
             open: false,
             parts: Vec::new(),
             refusals: Vec::new(),
+            content_from: None,
+            part_is_ours: false,
             frame: None,
             last: Vec::new(),
             own: None,
@@ -197,7 +205,7 @@ impl Ledger {
         let index = sent.index;
         sent.gone = true;
         sent.open = false;
-        if index + 1 == self.next {
+        if index.saturating_add(1) == self.next {
             self.next = index;
             self.shift -= 1;
         }
@@ -239,15 +247,18 @@ impl Sent {
             }
             clear(place.holder, &shift, &mut patch);
         }
-        if let (Some(content), Some(more)) = (item.get("content"), self.parts.get(places.len()..))
-            && item.str_at("type").as_deref() == Some("message")
-        {
-            let more: Vec<Vec<u8>> = more.iter().filter(|text| !text.is_empty()).map(|text| text_part(text)).collect();
-            if !more.is_empty() {
-                let end = shift(content.span()).end - 1;
-                let comma: &[u8] = if places.is_empty() { b"" } else { b"," };
-                patch.replace(Span { start: end, end }, [comma, &more.join(&b","[..])].concat());
-            }
+        let (key, part): (_, fn(&[u8]) -> Vec<u8>) = match item.str_at("type").as_deref() {
+            Some("message") => ("content", text_part),
+            Some("reasoning") if self.content_from.is_some() => ("content", reasoning_part),
+            Some("reasoning") => ("summary", summary_part),
+            _ => return patch.apply(item.raw()),
+        };
+        let more: Vec<Vec<u8>> =
+            self.parts.iter().skip(places.len()).filter(|text| !text.is_empty()).map(|text| part(text)).collect();
+        if let Some(list) = item.get(key).filter(|_| !more.is_empty()) {
+            let end = shift(list.span()).end - 1;
+            let comma: &[u8] = if list.items().next().is_none() { b"" } else { b"," };
+            patch.replace(Span { start: end, end }, [comma, &more.join(&b","[..])].concat());
         }
         patch.apply(item.raw())
     }

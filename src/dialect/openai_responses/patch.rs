@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    items::{is_value, part, part_event, places, stage, text_event},
+    items::{Stage, is_value, part, part_event, places, stage, text_event},
     ledger::{Ledger, Sent, clear, text_like},
 };
 
@@ -26,8 +26,9 @@ pub(super) fn frame(value: Value<'_>, data: &[u8], pieces: &[Piece], ledger: &Le
         patch.number(old, number);
     }
     let kind = value.str_at("type").unwrap_or_default();
-    if stage(&kind).is_some() {
-        if let Some(response) = value.some("response").filter(|_| ledger.changed) {
+    if let Some(stage) = stage(&kind) {
+        let ends = stage != Stage::Going;
+        if let Some(response) = value.some("response").filter(|_| ledger.changed && ends) {
             output(response, &same, ledger, &mut patch);
         }
         return patch.apply(data);

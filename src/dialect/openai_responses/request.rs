@@ -10,7 +10,10 @@ use crate::{
     model::{Request, Source},
 };
 
-use super::items::{block_kind, is_value, places};
+use super::{
+    items::{block_kind, is_value, places},
+    write::echo,
+};
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
@@ -21,7 +24,7 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
         include_usage: true,
         custom_tools: custom_tools(value),
         state: state(value),
-        echo: body.clone(),
+        echo: echo(value),
         ..RequestView::default()
     };
     let mut texts = Texts::new(body);
@@ -33,9 +36,14 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
                 member.value.items().for_each(|item| read_item(&mut texts, item));
             }
             "tools" => member.value.items().for_each(|tool| read_tool(&mut texts, tool)),
+            "text" => {
+                if let Some(format) = member.value.get("format") {
+                    texts.member(format, "description", Source::System, None);
+                }
+            }
             "prompt" => {
                 let variables = member.value.get("variables").into_iter().flat_map(Value::members);
-                variables.for_each(|variable| read_part(&mut texts, variable.value, Source::User, None));
+                variables.for_each(|variable| read_content(&mut texts, variable.value, Source::User, None));
             }
             _ => {}
         }
@@ -68,7 +76,12 @@ fn state(request: Value<'_>) -> State {
         needs.push("background");
     }
     let mut items = request.get("input").into_iter().flat_map(Value::items);
-    if items.any(|item| item.str_at("type").as_deref() == Some("item_reference")) {
+    // An item that is neither said to be anything nor said by anybody is a reference too.
+    let refers = |item: Value<'_>| match item.some("type").and_then(Value::as_str) {
+        Some(kind) => kind == "item_reference",
+        None => item.some("role").is_none(),
+    };
+    if items.any(refers) {
         needs.push("input[].item_reference");
     }
     State { needs, stores: request.get("store").and_then(Value::as_bool) != Some(false) }
@@ -94,8 +107,8 @@ fn read_item(texts: &mut Texts<'_>, item: Value<'_>) {
             item.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
         }
         kind if kind.ends_with("_output") => {
-            if let Some(output) = item.get("output") {
-                read_content(texts, output, Source::ToolResult, call.as_deref());
+            for said in ["output", "result"].into_iter().filter_map(|key| item.get(key)) {
+                read_content(texts, said, Source::ToolResult, call.as_deref());
             }
             item.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
         }
@@ -109,36 +122,42 @@ fn read_item(texts: &mut Texts<'_>, item: Value<'_>) {
                     None => {}
                 }
             }
-            // What a server's tool came back with.
-            if let Some(output) = item.get("output") {
-                read_content(texts, output, Source::ToolResult, name.as_deref());
+            // What a server's tool was asked and came back with, and what the user said to a call.
+            for key in ["output", "outputs", "result", "results", "error", "queries", "reason"] {
+                if let Some(said) = item.get(key) {
+                    read_content(texts, said, Source::ToolResult, name.as_deref());
+                }
             }
+            if kind == "web_search_call"
+                && let Some(action) = item.some("action")
+            {
+                texts.value(action, Source::ToolCall, name.as_deref());
+            }
+            item.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
         }
     }
 }
 
+/// A text, a part with one, or a list of such. `instructions` of a stored prompt are items, which have content themselves.
 fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool: Option<&str>) {
     texts.string(content, source, tool);
-    for part in content.items() {
-        // `instructions` of a stored prompt are items themselves.
-        match part.get("content") {
-            Some(content) if part.get("role").is_some() => read_content(texts, content, source, tool),
-            Some(_) | None => read_part(texts, part, source, tool),
+    content.items().for_each(|part| read_content(texts, part, source, tool));
+    if content.kind() == Kind::Object {
+        for key in ["text", "refusal", "stdout", "stderr", "logs", "message"] {
+            texts.member(content, key, source, tool);
         }
-    }
-}
-
-fn read_part(texts: &mut Texts<'_>, part: Value<'_>, source: Source, tool: Option<&str>) {
-    texts.string(part, source, tool);
-    if part.kind() == Kind::Object {
-        for key in ["text", "refusal", "stdout", "stderr"] {
-            texts.member(part, key, source, tool);
+        if let Some(inner) = content.get("content") {
+            read_content(texts, inner, source, tool);
         }
     }
 }
 
 fn read_tool(texts: &mut Texts<'_>, tool: Value<'_>) {
     texts.description(tool);
+    texts.member(tool, "server_description", Source::ToolDescription, None);
+    if let Some(format) = tool.get("format") {
+        texts.member(format, "definition", Source::ToolDescription, None);
+    }
     // A namespace has tools of its own.
     tool.get("tools").into_iter().flat_map(Value::items).for_each(|tool| read_tool(texts, tool));
 }

@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     decode::{Item, ItemHead, StreamDecoder, differs},
-    items::{Stage, fits, part, part_event, places, stage, text_event},
+    items::{Place, Stage, fits, part, part_event, places, stage, text_event},
 };
 
 const EVENT_KEYS: [&str; 17] = [
@@ -63,11 +63,12 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
     {
         return Err(wrong("an event's name is not its type"));
     }
-    let kind = kind.unwrap_or_default();
+    // What is not said in the data is taken from the name, as readers do.
+    let kind = kind.unwrap_or_else(|| name.map(String::from_utf8_lossy).unwrap_or_default());
     let item = event.get("output_index").and_then(Value::as_u64).and_then(|index| known.items.get(&index));
     if let (Some(id), Some(item)) = (event.str_at("item_id"), item)
-        && !item.head.id.is_empty()
-        && id != item.head.id
+        && (known.named(&id).is_some_and(|named| named.block != item.block)
+            || (!item.head.id.is_empty() && id != item.head.id))
     {
         return Err(wrong("an event names another item than the one at its output_index"));
     }
@@ -88,7 +89,7 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
         let here = said.part.map(|key| (key, event.get(key).and_then(Value::as_u64)));
         return check_part(item, here, |item, same| {
             // The whole text of the part that was said last.
-            let place = super::items::Place { holder: event, text: event.get(said.key) };
+            let place = Place { holder: event, text: event.get(said.key) };
             said.is_delta || item.parts.last().is_none_or(|part| !same || !part.any() || part.agrees(&place))
         });
     }
@@ -119,8 +120,10 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
     }
     // What says a text in a form that nobody here knows, no policy has seen. Calls that come as a whole are seen at their end.
     let is_seen = item.is_some_and(Item::is_value) || kind == "error";
-    let says = ["delta", "text"].iter().any(|key| event.some(key).is_some_and(|value| value.kind() == Kind::String));
-    if says && !is_seen { Err(wrong("an event of an unknown kind says a text")) } else { Ok(()) }
+    let holds = |key: &&str| event.some(key).is_some_and(|value| matches!(value.kind(), Kind::String | Kind::Object));
+    let says = ["delta", "text", "refusal", "arguments", "input", "code", "part", "item", "response"].iter().any(holds);
+    let is_foreign = kind.is_empty() && event.some("error").is_none();
+    if (says || is_foreign) && !is_seen { Err(wrong("an event of an unknown kind says a text")) } else { Ok(()) }
 }
 
 /// A part is said from its beginning to its end before the next one begins.
@@ -129,8 +132,12 @@ fn check_part(
     here: Option<(&'static str, Option<u64>)>,
     agrees: impl Fn(&Item, bool) -> bool,
 ) -> Result<(), Undecodable> {
+    let of = |key: &str| if key == "summary_index" { &["reasoning"][..] } else { &["reasoning", "message"] };
+    if here.is_some_and(|(key, _)| !of(key).contains(&item.head.wire.as_str())) {
+        return Err(wrong("an item has a part that its kind cannot have"));
+    }
     let same = match (item.at, here) {
-        (Some((key, number)), Some((other, Some(at)))) if key == other && at < number => {
+        (_, Some((key, Some(number)))) if item.left.contains(&(key, number)) => {
             return Err(wrong("an item goes back to an earlier part"));
         }
         (Some(at), Some((key, Some(number)))) => at == (key, number),
@@ -171,7 +178,9 @@ fn check_stage(known: &StreamDecoder, kind: &str, stage: Stage, event: Value<'_>
 /// An item begins without its text, except for a call that comes whole.
 fn check_beginning(item: Value<'_>) -> Result<(), Undecodable> {
     let places = places(item);
-    if places.iter().any(|place| place.holder.span() != item.span()) {
+    let says = |place: &&Place<'_>| place.text.is_some_and(|text| text.raw() != b"\"\"");
+    let mut said = places.iter().filter(says);
+    if said.clone().count() > 1 || said.any(|place| place.holder.span() != item.span()) {
         return Err(wrong("an item begins with content, which belongs into parts"));
     }
     Ok(())
@@ -200,6 +209,9 @@ fn check_item(item: Value<'_>) -> Result<(), Undecodable> {
     }
     if matches!(&*kind, "function_call" | "mcp_call") {
         member(item, "arguments", &[Kind::String])?;
+    }
+    if item.some("action").is_some() && item.some("actions").is_some() {
+        return Err(wrong("a call acts in two ways at once"));
     }
     for key in ["content", "summary"] {
         let parts = member(item, key, &[Kind::Array])?;

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     ledger::Sent,
-    write::{OwnKind, array, refusal_part, summary_part, text_part, with_members},
+    write::{OwnKind, array, reasoning_part, refusal_part, summary_part, text_part, with_members},
 };
 
 /// How the text of one item is said.
@@ -24,7 +24,8 @@ pub(super) struct Spoken {
     pub(super) key: &'static str,
     pub(super) delta: &'static str,
     pub(super) done: &'static str,
-    pub(super) part_done: Option<&'static str>,
+    /// The events that begin and end a part, where there are parts.
+    pub(super) part_events: Option<(&'static str, &'static str)>,
     /// A part with this text.
     pub(super) part: fn(&[u8]) -> Vec<u8>,
     /// The tool's name, as JSON, which stands at the end of the arguments of a function.
@@ -47,13 +48,17 @@ impl Spoken {
         let frame = sent.frame.as_ref().filter(|frame| frame.event() == Some(b"response.output_item.added"))?;
         let data = frame.data()?;
         let item = Value::parse(&data).ok()?.get("item")?;
-        let wire = if sent.refuses() { Cow::Borrowed("refusal") } else { item.str_at("type")? };
+        let wire = match item.str_at("type")? {
+            _ if sent.refuses() => Cow::Borrowed("refusal"),
+            wire if wire == "reasoning" && sent.content_from.is_some() => Cow::Borrowed("reasoning_text"),
+            wire => wire,
+        };
         Self::named(&wire, quote(&item.str_at("id")?), item.str_at("name").map(|name| quote(&name)))
     }
 
     /// Whether its events carry log probabilities.
     pub(super) fn has_logprobs(&self) -> bool {
-        self.number == Some("content_index") && self.key == "text"
+        self.delta == "response.output_text.delta"
     }
 
     fn named(wire: &str, id: Vec<u8>, name: Option<Vec<u8>>) -> Option<Self> {
@@ -63,27 +68,34 @@ impl Spoken {
             key,
             delta,
             done,
-            part_done: None,
+            part_events: None,
             part: text_part,
             name: name.filter(|_| wire == "function_call"),
         };
+        let content = Some(("response.content_part.added", "response.content_part.done"));
         Some(match wire {
             "message" => Self {
                 number: Some("content_index"),
-                part_done: Some("response.content_part.done"),
+                part_events: content,
                 ..spoken("text", "response.output_text.delta", "response.output_text.done")
             },
             "refusal" => Self {
                 number: Some("content_index"),
-                part_done: Some("response.content_part.done"),
+                part_events: content,
                 part: refusal_part,
                 ..spoken("refusal", "response.refusal.delta", "response.refusal.done")
             },
             "reasoning" => Self {
                 number: Some("summary_index"),
-                part_done: Some("response.reasoning_summary_part.done"),
+                part_events: Some(("response.reasoning_summary_part.added", "response.reasoning_summary_part.done")),
                 part: summary_part,
                 ..spoken("text", "response.reasoning_summary_text.delta", "response.reasoning_summary_text.done")
+            },
+            "reasoning_text" => Self {
+                number: Some("content_index"),
+                part_events: content,
+                part: reasoning_part,
+                ..spoken("text", "response.reasoning_text.delta", "response.reasoning_text.done")
             },
             "function_call" => {
                 spoken("arguments", "response.function_call_arguments.delta", "response.function_call_arguments.done")
@@ -106,11 +118,19 @@ impl Sent {
         if part.is_some_and(|part| part.str_at("type").as_deref() == Some("refusal")) {
             self.refusals.push(self.parts.len().saturating_sub(1));
         }
+        if begins && self.content_from.is_none() {
+            self.content_from = Some(self.parts.len().saturating_sub(1));
+        }
     }
 
     /// Whether the part that is said is a refusal.
     fn refuses(&self) -> bool {
         self.refusals.last().is_some_and(|last| last + 1 == self.parts.len())
+    }
+
+    /// The number of the part that is said, as its events count.
+    pub(super) fn part_number(&self) -> usize {
+        self.parts.len().saturating_sub(1).saturating_sub(self.content_from.unwrap_or(0))
     }
 
     /// Whether a part has to be announced before more text of it.

@@ -1,5 +1,6 @@
 //! Responses objects and items of our own.
 
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::{
@@ -107,6 +108,10 @@ pub(super) fn summary_part(text: &[u8]) -> Vec<u8> {
     [br#"{"type":"summary_text","text":""#, text, br#""}"#].concat()
 }
 
+pub(super) fn reasoning_part(text: &[u8]) -> Vec<u8> {
+    [br#"{"type":"reasoning_text","text":""#, text, br#""}"#].concat()
+}
+
 /// The token counts.
 pub(super) fn usage(usage: &Usage) -> Vec<u8> {
     if usage.is_empty() {
@@ -150,6 +155,13 @@ const ECHOED: [(&str, &str); 20] = [
     ("truncation", r#""disabled""#),
     ("user", "null"),
 ];
+
+/// What a response object repeats of its request.
+pub(super) fn echo(request: Value<'_>) -> Bytes {
+    let said = ECHOED.iter().filter_map(|(key, _)| Some([&quote(key), &b":"[..], request.get(key)?.raw()].concat()));
+    let said: Vec<Vec<u8>> = said.collect();
+    [b"{", said.join(&b","[..]).as_slice(), b"}"].concat().into()
+}
 
 /// A response object of our own, as it is at the beginning.
 pub(super) fn response(start: &Start, request: &RequestView) -> Vec<u8> {

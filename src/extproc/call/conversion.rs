@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{self, ConvertedTools, Endpoint, ErrorAnswer, Target},
-    model::{Dialect, FailureKind, Request},
+    model::{FailureKind, Request},
     pipeline::Stopped,
     policy::Stateful,
 };
@@ -52,7 +52,7 @@ impl Call {
         }
         if route.dialect == client {
             body = dialect::without_foreign_reasoning(client, &body);
-            if self.rules.stateful == Stateful::RequireStateless && client == Dialect::OpenaiResponses {
+            if self.rules.stateful == Stateful::RequireStateless && self.view.state.stores {
                 body = dialect::unstored(&body);
                 self.view.state.stores = false;
             }
@@ -65,6 +65,8 @@ impl Call {
             Ok(converted) => converted,
             Err(error) => return failed(FailureKind::BadRequest, error.to_string()),
         };
+        // Whoever is asked in other words is asked to keep nothing.
+        self.view.state.stores &= route.dialect == client;
         self.books.dropped(&converted.dropped);
         self.dropped = converted.dropped;
         Ok((converted.body, converted.tools))

@@ -301,7 +301,7 @@ impl Call {
             Phase::Deciding(deciding) => deciding.body.len(),
             Phase::Answering(answering) => answering.response.held(),
             Phase::New | Phase::Asked(_) | Phase::Unread | Phase::Over => 0,
-        };
+        } + self.view.echo.len();
         let fits = self.gateway.account(self.held, now);
         self.held = now;
         if fits {

@@ -188,6 +188,7 @@ impl Call {
             if answering.converts {
                 let media_type = if answering.is_stream { "text/event-stream" } else { "application/json" };
                 changes.set("content-type", media_type);
+                changes.remove("content-encoding");
                 if answering.response.is_final() {
                     changes.set("x-should-retry", "false");
                 }

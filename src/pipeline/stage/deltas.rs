@@ -161,7 +161,8 @@ impl Deltas {
 
     /// What the policy added at the very end, when the last delta had left already.
     pub(super) fn release_rest(&mut self) -> Option<Piece> {
-        if !self.complete {
+        // An edit that touches a delta is said with it.
+        if !self.complete || !self.held.is_empty() {
             return None;
         }
         let rest: String = self.edits.get(self.written..)?.iter().map(|edit| edit.with.as_str()).collect();

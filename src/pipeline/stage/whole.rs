@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     json::{Decoder, Text},
-    model::{Block, BlockHead, BlockId, BlockKind, Event, Piece},
+    model::{Block, BlockHead, BlockId, BlockKind, Event, Extra, Piece},
     policy::Fate,
 };
 
@@ -139,7 +139,9 @@ impl Whole {
             Itself::Edited { text, said } => {
                 // The first delta says all of the new text; where there is none, it comes by itself before the end.
                 let is_text = event.text().is_some();
-                let says = (is_text || is_close) && !std::mem::replace(said, true) && !text.is_empty();
+                let repeats_nothing = self.text.is_empty() && matches!(event, Event::Extra(_, Extra::Repeat));
+                let says =
+                    (is_text || is_close || repeats_nothing) && !std::mem::replace(said, true) && !text.is_empty();
                 let new = says.then(|| Event::Delta(id, Text::new(text)));
                 if is_text {
                     out.extend(match new {

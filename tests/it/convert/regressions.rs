@@ -144,7 +144,7 @@ fn thoughts_of_one_provider_never_go_to_another() {
         json!({ "input": [{ "role": "user", "content": "x" }, { "type": "reasoning", "id": "rs_1", "summary": [],
             "encrypted_content": encrypted }, { "role": "user", "content": "z" }] })
     };
-    for encrypted in ["gAAA", "luthien1.reasoning.rs_1.gAAA"] {
+    for encrypted in ["gAAA", "luthien1.reasoning.4.rs_1gAAA"] {
         for to in [C, A] {
             let (out, dropped) = sent(R, to, &item(encrypted).to_string());
             assert!(!out.contains("gAAA"), "{out}");

@@ -1,9 +1,13 @@
 //! Responses answers made for one purpose, whole or with something wrong in one of the places that say a thing.
 
+mod asked;
+mod attacks;
 mod edits;
 pub mod endings;
 mod hiding;
+mod overlapping;
 mod repeats;
+mod silent;
 mod wrong;
 
 use bytes::Bytes;
