@@ -57,8 +57,6 @@ pub(crate) struct Recorded {
 
 impl Dialect {
     pub(crate) const ALL: [Self; 3] = [Self::Anthropic, Self::OpenaiChat, Self::OpenaiResponses];
-    /// Those whose answers the tests make up themselves.
-    pub(crate) const FIRST: [Self; 2] = [Self::Anthropic, Self::OpenaiChat];
 
     /// The folder that holds its streams; also its name in the jobs of the SDK drivers.
     pub(crate) fn folder(self) -> &'static str {

@@ -27,7 +27,7 @@ async fn health_readiness_version_and_metrics() {
     assert_eq!(version["rules"], ready.json()["rules"]["hash"]);
     assert_eq!(gateway.admin(get("/nothing")).await.status, 404);
 
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         provider.expect(Script::sse(samples::text(dialect, &["Hello", " you"])));
         assert!(gateway.call(Version::Http1, Request::stream(dialect)).await.text().contains("HELLO"));
         provider.expect(Script::stream().reset());
@@ -47,10 +47,11 @@ async fn health_readiness_version_and_metrics() {
     let text = metrics.text();
     for line in [
         "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",outcome=\"completed\"} 1",
+        "luthien_calls_total{dialect=\"openai_responses\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\"} ",
         "luthien_held_bytes 0",
-        "luthien_time_to_first_byte_seconds_count 2",
+        "luthien_time_to_first_byte_seconds_count 3",
         "# EOF",
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");

@@ -30,7 +30,7 @@ fn credentials(received: &Received) -> Vec<(&str, &str)> {
 /// A gateway that adds the provider's key.
 fn with_provider_key(provider: &Provider) -> Builder {
     let upstream = format!(
-        "- name: fake\n  url: {}\n  dialects: [openai_chat, anthropic_messages]\n  credentials: {{ env: FAKE_PROVIDER_KEY }}\n",
+        "- name: fake\n  url: {}\n  dialects: [openai_chat, openai_responses, anthropic_messages]\n  credentials: {{ env: FAKE_PROVIDER_KEY }}\n",
         provider.url()
     );
     Gateway::with(provider).upstreams(&upstream).env("FAKE_PROVIDER_KEY", PROVIDER_KEY)
@@ -44,7 +44,7 @@ async fn the_clients_credential_passes() {
     let gateway = Gateway::with(&provider).start().await;
     let sent = [("authorization", "Bearer sk-of-the-client"), ("x-api-key", "sk-of-the-client")];
     let mut number = 0;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         for (name, value) in sent {
             provider.expect(Script::json(samples::whole(dialect, "Hello", &[])));
             let request = Request::whole(dialect).without("authorization").header(name, value);
@@ -60,7 +60,7 @@ async fn the_clients_credential_passes() {
 async fn a_key_of_the_gateway_takes_the_place_of_the_clients() {
     let provider = Provider::start().await;
     let gateway = with_provider_key(&provider).start().await;
-    for (number, dialect) in Dialect::FIRST.into_iter().enumerate() {
+    for (number, dialect) in Dialect::ALL.into_iter().enumerate() {
         provider.expect(Script::json(samples::whole(dialect, "Hello", &[])));
         let request = Request::whole(dialect).header("x-api-key", "sk-of-the-client");
         assert_eq!(gateway.call(Version::Http2, request).await.status, 200);
@@ -77,7 +77,7 @@ async fn a_client_without_a_key_is_refused_in_its_dialect() {
     let provider = Provider::start().await;
     let gateway = with_provider_key(&provider).settings(KEYS).env("FAKE_CLIENT_KEY", CLIENT_KEY).start().await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let request = Request::stream(dialect).without("authorization");
             let wrong = request.clone().header("authorization", "Bearer lk-somebody-else");
             for request in [request, wrong] {
@@ -86,6 +86,8 @@ async fn a_client_without_a_key_is_refused_in_its_dialect() {
                 let told = errors::in_body(dialect, &answer);
                 if dialect == Dialect::Anthropic {
                     assert_eq!(told.kind, "authentication_error");
+                } else {
+                    assert_eq!(told.code.as_deref(), Some("invalid_api_key"));
                 }
                 let text = answer.text();
                 assert!(
@@ -106,7 +108,7 @@ async fn a_client_key_opens_the_gateway_and_goes_no_further() {
     let none = Gateway::with(&provider).settings(KEYS).env("FAKE_CLIENT_KEY", CLIENT_KEY).start().await;
     let mut number = 0;
     for gateway in [&own, &none] {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             for (name, value) in
                 [("authorization", format!("Bearer {CLIENT_KEY}")), ("x-api-key", CLIENT_KEY.to_owned())]
             {

@@ -11,6 +11,7 @@ use crate::{
     harness::{
         SOON,
         client::{self, End, Request, Version},
+        samples::{self, CALLS},
         sdk::{Job, Mode, Outcome, Sdk},
         sse,
     },
@@ -124,6 +125,31 @@ async fn the_sdks_read_every_vector_as_expected() {
     for sdk in Sdk::BOTH {
         for (vector, outcome) in vectors.iter().zip(sdk.run(&jobs).await) {
             assert_eq!(outcome, Outcome::expected(vector.expected(sdk.key())), "{} in {sdk:?}", vector.name);
+        }
+    }
+}
+
+/// What the tests make up is what a provider may send: the helpers accumulate the stream to the body.
+#[tokio::test]
+async fn the_sdks_read_every_sample() {
+    let provider = Provider::start().await;
+    for dialect in Dialect::ALL {
+        provider.on_model("text", Script::sse(samples::text(dialect, &["Work", "ing."])));
+        provider.on_model("tools", Script::sse(samples::tools(dialect, "Working.", &CALLS)));
+        provider.on_model("whole", Script::json(samples::whole(dialect, "Working.", &CALLS)));
+        let job = |mode, model| Job::new(dialect, &provider.url(), mode, model);
+        let jobs = [job(Mode::Both, "text"), job(Mode::Both, "tools"), job(Mode::Json, "whole")];
+        for sdk in Sdk::BOTH {
+            let outcomes = sdk.run(&jobs).await;
+            for (outcome, has_calls) in outcomes.iter().zip([false, true, true]) {
+                let context = format!("{dialect:?} in {sdk:?}: {outcome:?}");
+                assert_eq!((&outcome.raw_error, &outcome.helper_error), (&None, &None), "{context}");
+                let message = outcome.message.as_ref().unwrap_or_else(|| panic!("{context}")).to_string();
+                assert!(message.contains("Working."), "{context}");
+                assert!(
+                    CALLS.iter().all(|(id, name, _)| (message.contains(id) && message.contains(name)) == has_calls)
+                );
+            }
         }
     }
 }

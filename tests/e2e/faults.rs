@@ -13,7 +13,8 @@ use crate::{
         client::{End, Request, Version, call_body},
         errors,
         gateway::{Builder, Gateway},
-        samples,
+        samples::{self, Text},
+        sse,
     },
 };
 
@@ -30,7 +31,7 @@ async fn a_provider_that_breaks_off_breaks_the_answer() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).start().await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             for broken in [Script::reset, Script::cut] {
                 let gate = Gate::new();
                 provider.expect(broken(Script::sse(samples::open_text(dialect, &["Hello"])).wait(&gate)));
@@ -51,7 +52,7 @@ async fn a_stream_without_its_end_gets_an_error() {
     for policy in ["policies: []", WATCHES] {
         let gateway = Gateway::with(&provider).policy(policy).start().await;
         for version in Version::BOTH {
-            for dialect in Dialect::FIRST {
+            for dialect in Dialect::ALL {
                 let sent = samples::open_text(dialect, &["Hello"]);
                 provider.expect(Script::sse(sent.clone()));
                 let answer = gateway.call(version, Request::stream(dialect)).await;
@@ -63,14 +64,33 @@ async fn a_stream_without_its_end_gets_an_error() {
     }
 }
 
+/// What has begun is told to have failed; of what has not, nothing is known to tell.
+#[tokio::test]
+async fn a_failure_before_any_event_is_a_bare_error() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).settings("timeouts: { stall: 1s }").start().await;
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
+        provider.expect(Script::sse(": not yet\n\n").hang());
+        let answer = gateway.call(version, Request::stream(dialect)).await;
+        let told = errors::at_end(dialect, &answer);
+        assert_eq!(sse::events(&answer.body).len(), 1, "{}", answer.text());
+        assert!(told.message.contains("stall"), "{told:?}");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn an_event_that_is_not_json_ends_a_watched_stream() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).start().await;
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
-        let name = if dialect == Dialect::Anthropic { "event: content_block_delta\n" } else { "" };
-        let start = samples::open_text(dialect, &["Hello"]);
-        let end = samples::close_text(dialect);
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
+        let name = match dialect {
+            Dialect::Anthropic => "event: content_block_delta\n",
+            Dialect::OpenaiChat => "",
+            Dialect::OpenaiResponses => "event: response.output_text.delta\n",
+        };
+        let (text, start) = Text::open(dialect, &["Hello"]);
+        let end = text.close();
         provider.expect(Script::sse(format!("{start}{name}data: {{\"text\":\"secret-word\n\n{end}")));
         let answer = gateway.call(version, Request::stream(dialect)).await;
         errors::at_end(dialect, &answer);
@@ -87,7 +107,7 @@ async fn a_compressed_answer_is_refused() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).start().await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             provider.expect(Script::sse(gzip).header("content-encoding", "gzip"));
             let answer = gateway.call(version, Request::stream(dialect)).await;
             assert_eq!(answer.status, 502);
@@ -105,10 +125,10 @@ async fn a_compressed_answer_is_refused() {
 async fn an_event_over_the_limit_ends_the_stream() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).settings("limits: { event: 64KiB }").start().await;
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
-        let start = samples::open_text(dialect, &["Hello"]);
-        let long = samples::text_delta(dialect, &"x".repeat(100 << 10));
-        provider.expect(Script::sse(start).then(long).then(samples::close_text(dialect)));
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
+        let (mut text, start) = Text::open(dialect, &["Hello"]);
+        let long = text.delta(&"x".repeat(100 << 10));
+        provider.expect(Script::sse(start).then(long).then(text.close()));
         let answer = gateway.call(version, Request::stream(dialect)).await;
         errors::at_end(dialect, &answer);
         assert!(answer.body.len() < 64 << 10, "the event was sent all the same");
@@ -120,7 +140,7 @@ async fn an_event_over_the_limit_ends_the_stream() {
 async fn a_whole_answer_over_the_limit_is_refused() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).settings("limits: { response_body: 64KiB }").start().await;
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
         provider.expect(Script::json(samples::whole(dialect, &"x".repeat(100 << 10), &[])));
         let answer = gateway.call(version, Request::whole(dialect)).await;
         assert_eq!(answer.status, 502);
@@ -135,7 +155,7 @@ async fn a_request_over_the_limit_is_refused_and_never_forwarded() {
     let gateway = Gateway::with(&provider).settings("limits: { request_body: 1MiB }").start().await;
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(2 << 20));
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let answer = gateway.call(version, Request::post(dialect.path(), body.clone())).await;
             assert_eq!(answer.status, 413, "{}", answer.text());
             errors::in_body(dialect, &answer);
@@ -150,7 +170,7 @@ async fn a_request_that_is_not_json_is_refused_when_a_policy_has_to_read_it() {
     let provider = Provider::start().await;
     let policy = "policies: [{ name: block, type: blocked_content, config: { patterns: ['secret'], message: 'No.' } }]";
     let gateway = Gateway::with(&provider).policy(policy).start().await;
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
         let answer = gateway.call(version, Request::post(dialect.path(), "{\"model\": \"m\", ")).await;
         assert_eq!(answer.status, 400, "{}", answer.text());
         errors::in_body(dialect, &answer);
@@ -163,9 +183,10 @@ async fn a_request_that_is_not_json_is_refused_when_a_policy_has_to_read_it() {
 async fn a_client_that_leaves_frees_the_provider() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).start().await;
-    for (number, version) in Version::BOTH.into_iter().enumerate() {
-        provider.expect(Script::sse(samples::open_text(Dialect::Anthropic, &["Hello. "])).hang());
-        let mut response = gateway.send(version, Request::stream(Dialect::Anthropic)).await;
+    let cases = Version::BOTH.into_iter().cycle().zip(Dialect::ALL);
+    for (number, (version, dialect)) in cases.enumerate() {
+        provider.expect(Script::sse(samples::open_text(dialect, &["Hello. "])).hang());
+        let mut response = gateway.send(version, Request::stream(dialect)).await;
         response.until("Hello").await;
         drop(response);
         provider.request(number).await.abandoned(Duration::from_secs(5)).await;
@@ -180,10 +201,9 @@ async fn a_killed_gateway_breaks_the_answer_and_lets_nothing_through() {
         let mut gateway = Gateway::with(&provider).policy(WATCHES).start().await;
         let gate = Gate::new();
         let dialect = Dialect::Anthropic;
-        let start = Script::sse(samples::open_text(dialect, &["Hello. "]));
-        provider.expect(
-            start.wait(&gate).then(samples::text_delta(dialect, "secret-word")).then(samples::close_text(dialect)),
-        );
+        let (mut text, start) = Text::open(dialect, &["Hello. "]);
+        let rest = text.delta("secret-word") + &text.close();
+        provider.expect(Script::sse(start).wait(&gate).then(rest));
         let mut response = gateway.send(version, Request::stream(dialect)).await;
         response.until("Hello").await;
         gateway.kill9().await;
@@ -214,7 +234,7 @@ async fn a_provider_that_is_down_is_told_in_the_dialect() {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let gateway = Builder::at(&format!("http://{free}")).start().await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             for request in [Request::stream(dialect), Request::whole(dialect)] {
                 let answer = gateway.call(version, request).await;
                 assert!(matches!(answer.status, 502 | 503), "{}: {}", answer.status, answer.text());
@@ -233,9 +253,13 @@ async fn a_request_that_policies_make_too_large_never_reaches_the_provider() {
         "x".repeat(5_000)
     );
     let gateway = Gateway::with(&provider).policy(&policy).settings("limits: { synthetic: 4KiB }").start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         let mut body = call_body(dialect, "m", false);
-        body["messages"][0]["content"] = "hello".into();
+        if dialect == Dialect::OpenaiResponses {
+            body["input"] = "hello".into();
+        } else {
+            body["messages"][0]["content"] = "hello".into();
+        }
         let request = Request::post(dialect.path(), body.to_string());
         let answer = gateway.call(Version::Http1, request).await;
         assert_eq!(answer.status, 502, "{}", answer.text());

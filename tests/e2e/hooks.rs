@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use luthien::{
     model::{Block, BlockHead, Refusal, RefusalForm, Request as LlmRequest},
     policy::{BlockText, Context, Edits, Fate, Halt, OnFault, Outcome, Policy, Step, Watch, fault},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     common::streams::Dialect,
@@ -18,7 +19,8 @@ use crate::{
         client::{End, Request, Version},
         errors,
         inside::{Inside, entry},
-        samples,
+        samples::{self, Text},
+        sse,
     },
 };
 
@@ -90,6 +92,27 @@ async fn failing(provider: &Provider, on_fault: OnFault, how: fn() -> Outcome<us
     Inside::start(provider, json!({}), vec![policy]).await
 }
 
+/// Fails unless these are the events of `sent`, with keepalives among them and numbers without a gap.
+///
+/// In Responses a keepalive is an event that tells again that the answer is in progress, because clients count no comments.
+fn told_again(body: &Bytes, sent: &str) {
+    let numberless = |body: &Bytes| -> Vec<Value> {
+        let mut events: Vec<Value> = sse::events(body).iter().map(sse::Event::json).collect();
+        for (number, event) in events.iter_mut().enumerate() {
+            assert_eq!(event["sequence_number"].take(), number, "{event}");
+        }
+        events
+    };
+    let (mut events, sent) = (numberless(body), numberless(&Bytes::from(sent.to_owned())));
+    let before = events.len();
+    let keepalive = sent[1].clone();
+    assert_eq!(keepalive["type"], "response.in_progress");
+    let mut first = true;
+    events.retain(|event| *event != keepalive || std::mem::take(&mut first));
+    assert!(before - events.len() >= 3, "no keepalives: {events:?}");
+    assert_eq!(events, sent);
+}
+
 const PIECES: [&str; 4] = ["one ", "two ", "forbidden ", "four"];
 
 #[tokio::test]
@@ -98,11 +121,13 @@ async fn a_hook_that_panics_or_fails_ends_the_stream_with_an_error() {
         let provider = Provider::start().await;
         let gateway = failing(&provider, OnFault::Closed, how).await;
         for version in Version::BOTH {
-            for dialect in Dialect::FIRST {
+            for dialect in Dialect::ALL {
                 provider.expect(Script::sse_in_pieces(samples::text(dialect, &PIECES).as_bytes(), 100));
                 let answer = gateway.call(version, Request::stream(dialect)).await;
                 let told = errors::at_end(dialect, &answer);
                 assert!(told.message.contains("test-policy") && !told.message.contains("secret"), "{told:?}");
+                let kind = if dialect == Dialect::Anthropic { "api_error" } else { "server_error" };
+                assert_eq!(told.kind, kind);
                 let text = answer.text();
                 assert!(text.contains("two") && !text.contains("forbidden") && !text.contains("four"), "{text}");
             }
@@ -117,7 +142,7 @@ async fn a_hook_that_fails_open_is_left_out() {
     for how in [panics as fn() -> Outcome<usize>, fails] {
         let provider = Provider::start().await;
         let gateway = failing(&provider, OnFault::Open, how).await;
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let body = samples::text(dialect, &PIECES);
             provider.expect(Script::sse_in_pieces(body.as_bytes(), 100));
             let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
@@ -135,7 +160,7 @@ async fn a_hook_that_fails_before_the_answer_is_an_http_error_without_retries() 
     for hook in hooks {
         let policy = entry(OnFault::Closed, SHORT, move || Box::new(OnRequest(hook)));
         let gateway = Inside::start(&provider, json!({}), vec![policy]).await;
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             for request in [Request::stream(dialect), Request::whole(dialect)] {
                 let answer = gateway.call(Version::Http1, request).await;
                 assert_eq!((answer.status, answer.header("x-should-retry")), (500, Some("false")), "{}", answer.text());
@@ -154,7 +179,7 @@ async fn a_hook_over_its_limit_is_a_fault_and_no_stall() {
     let policy = entry(OnFault::Closed, 3 * SHORT, || Box::new(Holds(|| Step::later(pending()))));
     let gateway = Inside::start(&provider, timeouts, vec![policy]).await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             provider.expect(Script::sse(samples::text(dialect, &PIECES)));
             let answer = gateway.call(version, Request::stream(dialect)).await;
             let told = errors::at_end(dialect, &answer);
@@ -178,20 +203,24 @@ async fn time_in_a_hook_never_counts_as_a_stall_and_keepalives_bridge_it() {
     let policy = entry(OnFault::Closed, PATIENT, move || Box::new(Holds(slow)));
     let gateway = Inside::start(&provider, timeouts, vec![policy]).await;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let body = samples::text(dialect, &PIECES);
             provider.expect(Script::sse(body.clone()));
             let start = Instant::now();
             let answer = gateway.call(version, Request::stream(dialect)).await;
             assert!(start.elapsed() >= Duration::from_millis(1500));
-            let keepalive = if dialect == Dialect::Anthropic {
-                "event: ping\ndata: {\"type\":\"ping\"}\n\n"
-            } else {
-                ": keepalive\n\n"
-            };
             let text = answer.text();
+            assert_eq!(answer.end, End::Clean, "{text}");
+            let keepalive = match dialect {
+                Dialect::Anthropic => "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+                Dialect::OpenaiChat => ": keepalive\n\n",
+                Dialect::OpenaiResponses => {
+                    told_again(&answer.body, &body);
+                    continue;
+                }
+            };
             assert!(text.matches(keepalive).count() >= 3, "no keepalives: {text}");
-            assert_eq!((&answer.end, text.replace(keepalive, "")), (&End::Clean, body));
+            assert_eq!(text.replace(keepalive, ""), body);
         }
     }
     gateway.stop().await;
@@ -202,19 +231,32 @@ async fn a_refusal_in_mid_stream_is_an_error_or_a_polite_end() {
     let provider = Provider::start().await;
     for (how, polite) in [(refuses as fn() -> Outcome<usize>, false), (refuses_politely, true)] {
         let gateway = failing(&provider, OnFault::Closed, how).await;
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             // A pause, so that something has left before the refusal.
-            let (first, rest) = (samples::open_text(dialect, &PIECES[..2]), samples::text_delta(dialect, PIECES[2]));
+            let (mut said, first) = Text::open(dialect, &PIECES[..2]);
+            let rest = said.delta(PIECES[2]);
             provider.expect(Script::sse(first).pause(SHORT).then(rest).hang());
             let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
             let text = answer.text();
             assert!(text.contains("two") && !text.contains("forbidden"), "{text}");
             if polite {
-                let end = if dialect == Dialect::Anthropic { "\"type\":\"message_stop\"" } else { "[DONE]" };
+                let end = match dialect {
+                    Dialect::Anthropic => "\"type\":\"message_stop\"",
+                    Dialect::OpenaiChat => "[DONE]",
+                    Dialect::OpenaiResponses => "\"status\":\"completed\"",
+                };
                 assert_eq!(answer.end, End::Clean);
                 assert!(text.contains("Let us talk of other things.") && text.contains(end), "{text}");
             } else {
-                assert!(errors::at_end(dialect, &answer).message.contains("Not this."), "{text}");
+                let told = errors::at_end(dialect, &answer);
+                assert!(told.message.contains("Not this."), "{text}");
+                // What clients show, and do not take for a reason to try again.
+                let kind = match dialect {
+                    Dialect::Anthropic => "permission_error",
+                    Dialect::OpenaiChat => "invalid_request_error",
+                    Dialect::OpenaiResponses => "invalid_prompt",
+                };
+                assert_eq!(told.kind, kind);
             }
         }
         gateway.stop().await;
@@ -231,7 +273,7 @@ async fn a_policy_answers_in_place_of_the_provider() {
         }))
     });
     let gateway = Inside::start(&provider, json!({}), vec![policy]).await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         for (stream, request) in [(true, Request::stream(dialect)), (false, Request::whole(dialect))] {
             let answer = gateway.call(Version::Http2, request).await;
             let expected = if stream { "text/event-stream" } else { "application/json" };
@@ -259,12 +301,20 @@ async fn a_policy_changes_model_and_texts_and_nothing_else() {
         }))
     });
     let gateway = Inside::start(&provider, json!({}), vec![policy]).await;
-    let dialect = Dialect::OpenaiChat;
-    provider.expect(Script::json(samples::whole(dialect, "Hi", &[])));
-    let body = r#"{ "x": 1e3, "model" : "m", "messages":[{"role":"user","content":"\u0041 hello"},{"role":"user","content":"\u0042"}], "stream":false}"#;
-    let answer = gateway.call(Version::Http1, Request::post(dialect.path(), body)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let expected = r#"{ "x": 1e3, "model" : "other \"model\"", "messages":[{"role":"user","content":"A good\nbye"},{"role":"user","content":"\u0042"}], "stream":false}"#;
-    assert_eq!(String::from_utf8_lossy(&provider.request(0).await.body), expected);
+    for (number, dialect) in Dialect::ALL.into_iter().enumerate() {
+        provider.expect(Script::json(samples::whole(dialect, "Hi", &[])));
+        let own = |body: &str| {
+            if dialect == Dialect::OpenaiResponses { body.replace("messages", "input") } else { body.to_owned() }
+        };
+        let body = own(
+            r#"{ "x": 1e3, "model" : "m", "messages":[{"role":"user","content":"\u0041 hello"},{"role":"user","content":"\u0042"}], "stream":false}"#,
+        );
+        let answer = gateway.call(Version::Http1, Request::post(dialect.path(), body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let expected = own(
+            r#"{ "x": 1e3, "model" : "other \"model\"", "messages":[{"role":"user","content":"A good\nbye"},{"role":"user","content":"\u0042"}], "stream":false}"#,
+        );
+        assert_eq!(String::from_utf8_lossy(&provider.request(number).await.body), expected);
+    }
     gateway.stop().await;
 }

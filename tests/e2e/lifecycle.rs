@@ -33,13 +33,13 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, 
 #[tokio::test]
 async fn a_stop_ends_calls_in_flight_with_an_error() {
     let provider = Provider::start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         let mut gateway = Gateway::with(&provider).settings("timeouts: { drain: 500ms }").start().await;
         provider.expect(Script::sse(samples::open_text(dialect, &["Hello"])).hang());
         let mut response = gateway.send(Version::Http1, Request::stream(dialect)).await;
-        response.until("Hello").await;
+        let read = response.until("Hello").await;
         gateway.terminate();
-        let answer = response.finish().await;
+        let answer = response.finish_after(read).await;
         assert!(errors::at_end(dialect, &answer).message.contains("shutting down"), "{}", answer.text());
         assert!(gateway.exited(SOON).await.success());
         gateway.nothing_left().await;

@@ -25,11 +25,16 @@ policies:
     type: string_replacement
     config: { replacements: { 'words that nobody says': 'nothing' } }
 ";
+/// Recordings that no policy can judge, by a part of their names, with what the client is told.
+const UNREADABLE: [(&str, &str); 2] = [
+    ("opentelemetry-js-contrib__test_mock-responses_openai-streaming-responses", "an item begins with content"),
+    ("test_openai_responses_raw_cot_stream_openrouter", "says one text in two ways"),
+];
 /// Sizes of the provider's pieces.
 const PIECES: [usize; 4] = [7, 64, 1, 4096];
 
 fn legal_vectors() -> Vec<Vector> {
-    Dialect::FIRST
+    Dialect::ALL
         .into_iter()
         .flat_map(streams::vectors)
         .filter(|vector| matches!(vector.class, Class::Legal | Class::Rewrite))
@@ -58,18 +63,26 @@ async fn every_legal_vector_arrives_as_it_was_sent() {
 #[tokio::test]
 async fn every_recorded_stream_arrives_as_it_was_sent() {
     let provider = Provider::start().await;
-    let gateway = Gateway::with(&provider).policy(NEVER_MATCHES).start().await;
-    for dialect in Dialect::FIRST {
-        for (index, stream) in streams::recorded(dialect).unwrap_or_default().iter().enumerate() {
-            let (version, size) = (Version::BOTH[index % 2], PIECES[index % PIECES.len()]);
-            provider.expect(Script::sse_in_pieces(&stream.bytes, size));
-            let answer = gateway.call(version, Request::stream(dialect)).await;
-            let context = format!("{} over {version:?} in pieces of {size}", stream.name);
-            assert_eq!((answer.status, &answer.end), (200, &End::Clean), "{context}");
-            assert_eq!(String::from_utf8_lossy(&answer.body), String::from_utf8_lossy(&stream.bytes), "{context}");
+    for policy in INERT {
+        let gateway = Gateway::with(&provider).policy(policy).start().await;
+        for dialect in Dialect::ALL {
+            for (index, stream) in streams::recorded(dialect).unwrap_or_default().iter().enumerate() {
+                let (version, size) = (Version::BOTH[index % 2], PIECES[index % PIECES.len()]);
+                provider.expect(Script::sse_in_pieces(&stream.bytes, size));
+                let answer = gateway.call(version, Request::stream(dialect)).await;
+                let context = format!("{} over {version:?} in pieces of {size} under {policy}", stream.name);
+                assert_eq!((answer.status, &answer.end), (200, &End::Clean), "{context}");
+                let unreadable = UNREADABLE.iter().find(|(name, _)| stream.name.contains(name));
+                if let (NEVER_MATCHES, Some((_, why))) = (policy, unreadable) {
+                    let told = answer.text();
+                    assert!(told.contains("\"response.failed\"") && told.contains(why), "{context}: {told}");
+                    continue;
+                }
+                assert_eq!(String::from_utf8_lossy(&answer.body), String::from_utf8_lossy(&stream.bytes), "{context}");
+            }
         }
+        gateway.stop().await;
     }
-    gateway.stop().await;
 }
 
 #[tokio::test]
@@ -97,7 +110,7 @@ async fn a_whole_answer_arrives_as_it_was_sent() {
     let provider = Provider::start().await;
     for policy in INERT {
         let gateway = Gateway::with(&provider).policy(policy).start().await;
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let plain = samples::whole(dialect, "Hello", &samples::CALLS);
             for body in [format!("{odd}{} \n", &plain[1..]), plain] {
                 for version in Version::BOTH {
@@ -119,7 +132,7 @@ async fn a_provider_error_arrives_as_it_was_sent() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(NEVER_MATCHES).start().await;
     for status in [400, 401, 429, 500, 529] {
-        for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
+        for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
             provider.expect(Script::json(body).status(status).header("retry-after", "7"));
             let answer = gateway.call(version, Request::stream(dialect)).await;
             assert_eq!((answer.status, &answer.end), (status, &End::Clean));
@@ -136,13 +149,17 @@ async fn a_request_reaches_the_provider_as_it_was_sent() {
     let provider = Provider::start().await;
     for policy in INERT {
         let gateway = Gateway::with(&provider).policy(policy).start().await;
-        for (dialect, path) in
-            [(Dialect::Anthropic, "/v1/messages?beta=true"), (Dialect::OpenaiChat, "/v1/chat/completions")]
-        {
+        for (dialect, path) in [
+            (Dialect::Anthropic, "/v1/messages?beta=true"),
+            (Dialect::OpenaiChat, "/v1/chat/completions"),
+            (Dialect::OpenaiResponses, "/v1/responses?include=nothing"),
+        ] {
+            let own = if dialect == Dialect::OpenaiResponses { "\"input\"" } else { "\"messages\"" };
+            let body = body.replace("\"messages\"", own);
             for version in Version::BOTH {
                 let number = provider.requests().len();
                 provider.expect(Script::json(samples::whole(dialect, "Hello", &[])));
-                let request = Request::post(path, body)
+                let request = Request::post(path, body.clone())
                     .header("anthropic-beta", "a-1,b-2")
                     .header("x-stainless-retry-count", "0")
                     .header("accept-encoding", "gzip, br");

@@ -12,7 +12,7 @@ use crate::{
         client::{End, Request, Version},
         errors,
         gateway::Gateway,
-        samples,
+        samples::{self, Text},
         sdk::{Job, Mode, Sdk},
     },
 };
@@ -63,14 +63,49 @@ async fn a_secret_cut_into_pieces_is_replaced_for_both_sdks() {
     gateway.stop().await;
 }
 
+/// In Responses a text stands in five places and arguments in four; the SDKs read it from different ones.
+#[tokio::test]
+async fn a_secret_is_replaced_wherever_responses_repeats_it() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).policy(&replacing(true)).start().await;
+    let dialect = Dialect::OpenaiResponses;
+    let arguments = format!(r#"{{"key":"{SECRET}"}}"#);
+    let calls = [("call_a", "open", arguments.as_str())];
+    let text = format!("The key is {SECRET}, keep it.");
+    let sent = samples::tools(dialect, &text, &calls);
+    let cut = samples::text(dialect, &["The key is sk-l", "ive-ABCD", "EF0123", ", keep it."]);
+    provider.on_model("whole", Script::json(samples::whole(dialect, &text, &calls)));
+    for size in [1, 7, usize::MAX] {
+        provider.on_model(&format!("tools-{size}"), Script::sse_in_pieces(sent.as_bytes(), size));
+        provider.on_model(&format!("text-{size}"), Script::sse_in_pieces(cut.as_bytes(), size));
+    }
+    let streams = ["tools-1", "tools-7", "text-1", "text-7"].map(str::to_owned);
+    let streams = streams.into_iter().chain(["tools", "text"].map(|name| format!("{name}-{}", usize::MAX)));
+    let mut jobs: Vec<_> =
+        streams.map(|model| Job::new(dialect, &gateway.url(), Mode::Stream, &model).details()).collect();
+    jobs.push(Job::new(dialect, &gateway.url(), Mode::Json, "whole"));
+    for sdk in Sdk::BOTH {
+        for (job, outcome) in jobs.iter().zip(sdk.run(&jobs).await) {
+            assert_eq!(outcome.helper_error, None, "{job:?} in {sdk:?}");
+            let (message, items) = (outcome.message.unwrap().to_string(), format!("{:?}", outcome.items));
+            assert!(message.contains("The key is [key], keep it."), "{job:?} in {sdk:?}: {message}");
+            assert!(!message.contains(SECRET) && !items.contains(SECRET), "{job:?} in {sdk:?}: {message}\n{items}");
+        }
+    }
+    let answer = gateway.call(Version::Http2, Request::call(dialect, "tools-7", true)).await;
+    assert!(!answer.text().contains("sk-live") && answer.text().matches("[key]").count() >= 9, "{}", answer.text());
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn text_before_a_possible_match_flows() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(&replacing(false)).start().await;
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
         let gate = Gate::new();
-        let start = Script::sse(samples::open_text(dialect, &["Hello there, ", "sk-li"]));
-        provider.expect(start.wait(&gate).then(samples::text_delta(dialect, "on")).then(samples::close_text(dialect)));
+        let (mut text, start) = Text::open(dialect, &["Hello there, ", "sk-li"]);
+        let rest = text.delta("on") + &text.close();
+        provider.expect(Script::sse(start).wait(&gate).then(rest));
         let mut response = gateway.send(version, Request::stream(dialect)).await;
         // The provider waits: only what can no longer be part of a match comes before it goes on.
         let early = [response.until("Hello there").await, response.during(Duration::from_millis(300)).await].concat();
@@ -87,7 +122,7 @@ async fn text_before_a_possible_match_flows() {
 async fn a_forbidden_block_is_replaced() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(&blocking("replace_block")).start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         let text = ["Here come forbid", "den", "  words", " and more"];
         provider.on_model("stream", Script::sse(samples::text(dialect, &text)));
         provider.on_model("whole", Script::json(samples::whole(dialect, &text.concat(), &[])));
@@ -110,18 +145,18 @@ async fn a_forbidden_block_is_replaced() {
 async fn a_refusal_before_anything_was_sent_is_an_http_error_without_retries() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(&blocking("refuse")).start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         provider.on_model("stream", Script::sse(samples::text(dialect, &["forbid", "den words"])));
         provider.on_model("whole", Script::json(samples::whole(dialect, "forbidden words", &[])));
         for (model, stream) in [("stream", true), ("whole", false)] {
             for version in Version::BOTH {
                 let answer = gateway.call(version, Request::call(dialect, model, stream)).await;
                 assert_eq!((answer.status, answer.header("x-should-retry")), (400, Some("false")), "{}", answer.text());
-                assert!(
-                    errors::in_body(dialect, &answer).message.contains("Not by this gateway."),
-                    "{}",
-                    answer.text()
-                );
+                let told = errors::in_body(dialect, &answer);
+                assert!(told.message.contains("Not by this gateway."), "{told:?}");
+                assert_eq!(told.kind, "invalid_request_error");
+                let code = (dialect != Dialect::Anthropic).then_some("content_policy_violation");
+                assert_eq!(told.code.as_deref(), code);
             }
         }
     }
@@ -132,20 +167,23 @@ async fn a_refusal_before_anything_was_sent_is_an_http_error_without_retries() {
 async fn a_refusal_in_mid_stream_ends_it_with_an_error() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(&blocking("refuse")).start().await;
-    // Only in this dialect does a text end before the next block starts, so that it has left when that one is judged.
-    let dialect = Dialect::Anthropic;
-    let stream = samples::tools(dialect, "Hello.", &[("call_a", "say", r#"{"what":"forbidden words"}"#)]);
-    let call = stream.find("call_a").unwrap();
-    let (text, call) = stream.split_at(stream[..call].rfind("\n\n").unwrap() + 2);
-    for version in Version::BOTH {
-        let gate = Gate::new();
-        provider.expect(Script::sse(text.to_owned()).wait(&gate).then(call.to_owned()));
-        let mut response = gateway.send(version, Request::stream(dialect)).await;
-        response.until("Hello.").await;
-        gate.open();
-        let answer = response.finish().await;
-        assert!(errors::at_end(dialect, &answer).message.contains("Not by this gateway."), "{}", answer.text());
-        assert!(!answer.text().contains("forbidden"), "{}", answer.text());
+    // In chat a text does not end before the next block starts, so that it has not left when that one is judged.
+    for (dialect, kind) in [(Dialect::Anthropic, "permission_error"), (Dialect::OpenaiResponses, "invalid_prompt")] {
+        let stream = samples::tools(dialect, "Hello.", &[("call_a", "say", r#"{"what":"forbidden words"}"#)]);
+        let call = stream.find("call_a").unwrap();
+        let (text, call) = stream.split_at(stream[..call].rfind("\n\n").unwrap() + 2);
+        for version in Version::BOTH {
+            let gate = Gate::new();
+            provider.expect(Script::sse(text.to_owned()).wait(&gate).then(call.to_owned()));
+            let mut response = gateway.send(version, Request::stream(dialect)).await;
+            let read = response.until("Hello.").await;
+            gate.open();
+            let answer = response.finish_after(read).await;
+            let told = errors::at_end(dialect, &answer);
+            assert!(told.message.contains("Not by this gateway."), "{told:?}");
+            assert_eq!(told.kind, kind);
+            assert!(!answer.text().contains("forbidden"), "{}", answer.text());
+        }
     }
     gateway.stop().await;
 }

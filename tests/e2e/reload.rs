@@ -28,8 +28,9 @@ async fn changed_rules_hold_for_new_calls_and_bad_ones_never() {
 
     // A call that began under the first rules keeps them.
     let gate = Gate::new();
-    let (open, rest) = (samples::open_text(dialect, &["hello"]), samples::text_delta(dialect, " hello again"));
-    provider.expect(Script::sse(open).wait(&gate).then(rest + &samples::close_text(dialect)));
+    let (mut text, open) = samples::Text::open(dialect, &["hello"]);
+    let rest = text.delta(" hello again") + &text.close();
+    provider.expect(Script::sse(open).wait(&gate).then(rest));
     let mut pinned = gateway.send(Version::Http1, Request::stream(dialect)).await;
     pinned.until("HELLO").await;
 

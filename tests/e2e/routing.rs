@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const DIALECTS: &str = "dialects: [openai_chat, anthropic_messages]";
+const DIALECTS: &str = "dialects: [openai_chat, openai_responses, anthropic_messages]";
 
 #[tokio::test]
 async fn the_model_picks_the_upstream() {
@@ -24,7 +24,7 @@ async fn the_model_picks_the_upstream() {
     );
     let gateway = Gateway::with(&first).upstreams(&upstreams).start().await;
     let mut counts = (0, 0);
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         for provider in [&first, &second] {
             provider.otherwise(Script::json(samples::whole(dialect, "Hello", &[])));
         }
@@ -42,15 +42,18 @@ async fn the_model_picks_the_upstream() {
 
 #[tokio::test]
 async fn the_dialect_picks_the_upstream() {
-    let (chat, messages) = (Provider::start().await, Provider::start().await);
+    let (chat, messages, responses) = (Provider::start().await, Provider::start().await, Provider::start().await);
     let upstreams = format!(
         "- {{ name: chat, url: \"{}\", dialects: [openai_chat] }}\n\
-         - {{ name: messages, url: \"{}\", dialects: [anthropic_messages] }}\n",
+         - {{ name: messages, url: \"{}\", dialects: [anthropic_messages] }}\n\
+         - {{ name: responses, url: \"{}\", dialects: [openai_responses] }}\n",
         chat.url(),
-        messages.url()
+        messages.url(),
+        responses.url()
     );
     let gateway = Gateway::with(&chat).upstreams(&upstreams).start().await;
-    for (dialect, provider) in [(Dialect::Anthropic, &messages), (Dialect::OpenaiChat, &chat)] {
+    let each = [(Dialect::Anthropic, &messages), (Dialect::OpenaiChat, &chat), (Dialect::OpenaiResponses, &responses)];
+    for (dialect, provider) in each {
         provider.otherwise(Script::json(samples::whole(dialect, "Hello", &[])));
         assert_eq!(gateway.call(Version::Http2, Request::whole(dialect)).await.status, 200);
         assert_eq!(provider.requests().len(), 1);
@@ -166,7 +169,7 @@ async fn the_root_answers_without_a_provider() {
 async fn a_redirect_of_the_provider_does_not_reach_the_client() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         for status in [301, 307, 308] {
             provider.expect(Script::json("{}").status(status).header("location", &provider.url()));
             let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;

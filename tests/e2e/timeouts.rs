@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use regex::Regex;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         client::{End, Request, Version},
         errors,
         gateway::Gateway,
-        samples,
+        samples::{self, Text},
     },
 };
 
@@ -36,7 +37,7 @@ async fn a_provider_that_never_answers_becomes_a_504() {
     let gateway = Gateway::with(&provider).settings(settings).start().await;
     let mut number = 0;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             for request in [Request::stream(dialect), Request::whole(dialect)] {
                 provider.expect(Script::silence());
                 let start = Instant::now();
@@ -71,7 +72,7 @@ async fn a_stall_ends_the_stream_with_an_error_and_leaves_the_provider() {
     let gateway = Gateway::with(&provider).settings("timeouts: { stall: 1s }").start().await;
     let mut number = 0;
     for version in Version::BOTH {
-        for dialect in Dialect::FIRST {
+        for dialect in Dialect::ALL {
             let sent = samples::open_text(dialect, &["Hello"]);
             provider.expect(Script::sse(sent.clone()).hang());
             let answer = gateway.call(version, Request::stream(dialect)).await;
@@ -90,10 +91,10 @@ async fn a_stall_ends_the_stream_with_an_error_and_leaves_the_provider() {
 async fn the_whole_answer_has_a_limit_too() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).settings("timeouts: { stall: 30s, total: 2s }").start().await;
-    for (number, (version, dialect)) in Version::BOTH.into_iter().zip(Dialect::FIRST).enumerate() {
-        let endless = (0..600).fold(Script::sse(samples::open_text(dialect, &["Hello"])), |script, _| {
-            script.pause(Duration::from_millis(100)).then(samples::text_delta(dialect, " again"))
-        });
+    for (number, (version, dialect)) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL).enumerate() {
+        let (mut text, start) = Text::open(dialect, &["Hello"]);
+        let endless = (0..600)
+            .fold(Script::sse(start), |script, _| script.pause(Duration::from_millis(100)).then(text.delta(" again")));
         provider.expect(endless);
         let start = Instant::now();
         let answer = gateway.call(version, Request::stream(dialect)).await;
@@ -109,11 +110,11 @@ async fn the_whole_answer_has_a_limit_too() {
 async fn a_provider_that_never_pauses_cannot_put_off_the_limit() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).settings("timeouts: { total: 1s }").start().await;
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         // Far more than goes through in a second, and sent as fast as it is taken.
-        let piece = samples::text_delta(dialect, &"again ".repeat(2000)).repeat(80);
-        let flood = (0..1000)
-            .fold(Script::sse(samples::open_text(dialect, &["Hello"])), |script, _| script.then(piece.clone()));
+        let (mut text, start) = Text::open(dialect, &["Hello"]);
+        let piece = Bytes::from(text.delta(&"again ".repeat(2000)).repeat(80));
+        let flood = (0..1000).fold(Script::sse(start), |script, _| script.then(piece.clone()));
         provider.expect(flood);
         let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
         assert!(answer.body.len() < 900 * piece.len(), "the flood was over before the limit");
@@ -131,17 +132,19 @@ async fn gaps_below_the_limits_never_fire() {
     let gateway = Gateway::with(&provider).settings(settings).start().await;
     // Longer in sum than either limit that each gap is measured by.
     let gap = Duration::from_millis(700);
-    for (version, dialect) in Version::BOTH.into_iter().zip(Dialect::FIRST) {
-        let mut script = Script::sse(samples::open_text(dialect, &["Hello"]));
-        let mut sent = samples::open_text(dialect, &["Hello"]);
+    for (version, dialect) in Version::BOTH.into_iter().cycle().zip(Dialect::ALL) {
+        let (mut text, mut sent) = Text::open(dialect, &["Hello"]);
+        let mut script = Script::sse(sent.clone());
         for _ in 0..9 {
-            script = script.pause(gap).then(samples::text_delta(dialect, " again"));
-            sent += &samples::text_delta(dialect, " again");
+            let piece = text.delta(" again");
+            script = script.pause(gap).then(piece.clone());
+            sent += &piece;
         }
-        provider.expect(script.then(samples::close_text(dialect)));
+        let end = text.close();
+        provider.expect(script.then(end.clone()));
         let answer = gateway.call(version, Request::stream(dialect)).await;
         assert_eq!((answer.status, &answer.end), (200, &End::Clean));
-        assert_eq!(answer.text(), sent + &samples::close_text(dialect));
+        assert_eq!(answer.text(), sent + &end);
     }
     gateway.stop().await;
 }
@@ -150,7 +153,7 @@ async fn gaps_below_the_limits_never_fire() {
 async fn an_upstream_may_have_limits_of_its_own() {
     let provider = Provider::start().await;
     let upstream = format!(
-        "- name: fake\n  url: {}\n  dialects: [openai_chat, anthropic_messages]\n  timeouts: {{ stall: 1s }}\n",
+        "- name: fake\n  url: {}\n  dialects: [openai_chat, openai_responses, anthropic_messages]\n  timeouts: {{ stall: 1s }}\n",
         provider.url()
     );
     let gateway = Gateway::with(&provider).upstreams(&upstream).settings("timeouts: { stall: 300s }").start().await;

@@ -34,28 +34,47 @@ fn message(dialect: Dialect, outcome: &Outcome) -> Message {
     let body = outcome.message.as_ref().unwrap_or_else(|| panic!("the SDK has no message: {outcome:?}"));
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut message = Message::default();
-    if dialect == Dialect::Anthropic {
-        message.stop = word(&body["stop_reason"]);
-        for block in body["content"].as_array().expect("content is a list") {
-            match block["type"].as_str() {
-                Some("text") => message.text += block["text"].as_str().expect("a text block has text"),
-                Some("tool_use") => {
-                    message.calls.push((word(&block["id"]), word(&block["name"]), block["input"].clone()));
+    let input = |arguments: &Value| {
+        let input = serde_json::from_str(arguments.as_str().expect("arguments are text"));
+        input.expect("arguments are JSON")
+    };
+    match dialect {
+        Dialect::Anthropic => {
+            message.stop = word(&body["stop_reason"]);
+            for block in body["content"].as_array().expect("content is a list") {
+                match block["type"].as_str() {
+                    Some("text") => message.text += block["text"].as_str().expect("a text block has text"),
+                    Some("tool_use") => {
+                        message.calls.push((word(&block["id"]), word(&block["name"]), block["input"].clone()));
+                    }
+                    _ => panic!("unexpected block {block}"),
                 }
-                _ => panic!("unexpected block {block}"),
             }
         }
-    } else {
-        let choice = &body["choices"][0];
-        message.stop = word(&choice["finish_reason"]);
-        message.text = word(&choice["message"]["content"]);
-        for call in choice["message"]["tool_calls"].as_array().into_iter().flatten() {
-            let input = serde_json::from_str(call["function"]["arguments"].as_str().expect("arguments are text"));
-            message.calls.push((
-                word(&call["id"]),
-                word(&call["function"]["name"]),
-                input.expect("arguments are JSON"),
-            ));
+        Dialect::OpenaiChat => {
+            let choice = &body["choices"][0];
+            message.stop = word(&choice["finish_reason"]);
+            message.text = word(&choice["message"]["content"]);
+            for call in choice["message"]["tool_calls"].as_array().into_iter().flatten() {
+                let function = &call["function"];
+                message.calls.push((word(&call["id"]), word(&function["name"]), input(&function["arguments"])));
+            }
+        }
+        Dialect::OpenaiResponses => {
+            message.stop = word(&body["status"]);
+            for item in body["output"].as_array().expect("output is a list") {
+                match item["type"].as_str() {
+                    Some("message") => {
+                        for part in item["content"].as_array().expect("content is a list") {
+                            message.text += part["text"].as_str().expect("a part has text");
+                        }
+                    }
+                    Some("function_call") => {
+                        message.calls.push((word(&item["call_id"]), word(&item["name"]), input(&item["arguments"])));
+                    }
+                    _ => panic!("unexpected item {item}"),
+                }
+            }
         }
     }
     message
@@ -63,17 +82,21 @@ fn message(dialect: Dialect, outcome: &Outcome) -> Message {
 
 /// The stop reasons of a message with tool calls and of one without.
 fn stops(dialect: Dialect) -> (&'static str, &'static str) {
-    if dialect == Dialect::Anthropic { ("tool_use", "end_turn") } else { ("tool_calls", "stop") }
+    match dialect {
+        Dialect::Anthropic => ("tool_use", "end_turn"),
+        Dialect::OpenaiChat => ("tool_calls", "stop"),
+        Dialect::OpenaiResponses => ("completed", "completed"),
+    }
 }
 
-/// Has both SDKs ask for the three calls under `config`, streamed and not, in both dialects, and hands each message to
+/// Has both SDKs ask for the three calls under `config`, streamed and not, in every dialect, and hands each message to
 /// `check`.
 async fn check(config: &str, text: &str, check: impl Fn(Dialect, Message, &str)) {
     let provider = Provider::start().await;
     let policy = format!("policies: [{{ name: tools, type: tool_filter, config: {config} }}]\n");
     let gateway = Gateway::with(&provider).policy(&policy).start().await;
     let mut jobs = Vec::new();
-    for dialect in Dialect::FIRST {
+    for dialect in Dialect::ALL {
         for (mode, model) in [(Mode::Stream, "stream"), (Mode::Json, "whole")] {
             let model = format!("{}-{model}", dialect.folder());
             let script = match mode {
@@ -153,13 +176,25 @@ async fn a_replaced_block_keeps_its_place() {
     let policy =
         r#"policies: [{ name: tools, type: tool_filter, config: { deny: ["rm*"], message: "Not with me." } }]"#;
     let gateway = Gateway::with(&provider).policy(policy).start().await;
-    provider.otherwise(Script::sse(samples::tools(Dialect::Anthropic, "Working.", &CALLS)));
-    for sdk in Sdk::BOTH {
-        let outcome = sdk.run_one(Job::new(Dialect::Anthropic, &gateway.url(), Mode::Stream, "m")).await;
-        let content = outcome.message.expect("the SDK has a message")["content"].clone();
-        let kinds: Vec<_> = content.as_array().unwrap().iter().map(|block| block["type"].clone()).collect();
-        assert_eq!(kinds, ["text", "tool_use", "text", "tool_use"]);
-        assert_eq!(content[2], json!({ "type": "text", "text": "Not with me." }));
+    for (dialect, field, [text, call]) in [
+        (Dialect::Anthropic, "content", ["text", "tool_use"]),
+        (Dialect::OpenaiResponses, "output", ["message", "function_call"]),
+    ] {
+        provider.otherwise(Script::sse(samples::tools(dialect, "Working.", &CALLS)));
+        for sdk in Sdk::BOTH {
+            let outcome = sdk.run_one(Job::new(dialect, &gateway.url(), Mode::Stream, "m")).await;
+            let content = outcome.message.expect("the SDK has a message")[field].clone();
+            let kinds: Vec<_> = content.as_array().unwrap().iter().map(|block| block["type"].clone()).collect();
+            assert_eq!(kinds, [text, call, text, call]);
+            if dialect == Dialect::Anthropic {
+                assert_eq!(content[2], json!({ "type": "text", "text": "Not with me." }));
+            } else {
+                assert_eq!(content[2]["content"][0]["text"], "Not with me.");
+                // A client sends its history back by ids, so two items must not share one.
+                assert_ne!(content[2]["id"], content[0]["id"]);
+                assert!(content[2]["id"].as_str().is_some_and(|id| id.starts_with("msg_")), "{content}");
+            }
+        }
     }
     gateway.stop().await;
 }

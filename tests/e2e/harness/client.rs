@@ -143,8 +143,13 @@ impl Response {
     }
 
     /// Reads to the end.
-    pub(crate) async fn finish(mut self) -> Answer {
-        let mut body = BytesMut::new();
+    pub(crate) async fn finish(self) -> Answer {
+        self.finish_after(Bytes::new()).await
+    }
+
+    /// Reads to the end; the answer begins with what has been `read` of it.
+    pub(crate) async fn finish_after(mut self, read: Bytes) -> Answer {
+        let mut body = BytesMut::from(&read[..]);
         let end = loop {
             match self.piece().await {
                 Ok(piece) => body.extend_from_slice(&piece),

@@ -230,8 +230,9 @@ impl Drop for Gateway {
 impl Builder {
     /// A gateway in front of one provider with this address.
     pub(crate) fn at(url: &str) -> Self {
-        let upstreams =
-            format!("- name: fake\n  url: {url}\n  dialects: [openai_chat, anthropic_messages]\n  models: [\"*\"]\n");
+        let upstreams = format!(
+            "- name: fake\n  url: {url}\n  dialects: [openai_chat, openai_responses, anthropic_messages]\n  models: [\"*\"]\n"
+        );
         Self { upstreams, policy: "policies: []\n".to_owned(), settings: String::new(), environment: BTreeMap::new() }
     }
 

@@ -67,7 +67,7 @@ impl Inside {
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let settings: Settings = serde_json::from_value(json!({
             "listen": listen.to_string(),
-            "upstreams": [{ "name": "fake", "url": provider.url(), "dialects": ["openai_chat", "anthropic_messages"] }],
+            "upstreams": [{ "name": "fake", "url": provider.url(), "dialects": ["openai_chat", "openai_responses", "anthropic_messages"] }],
             "timeouts": timeouts,
         }))
         .unwrap();

@@ -1,5 +1,7 @@
 //! Small answers of a provider, made by hand in each dialect.
 
+mod responses;
+
 use serde_json::{Value, json};
 
 use crate::common::streams::Dialect;
@@ -14,45 +16,72 @@ pub(crate) const CALLS: [Call; 3] = [
     ("call_c", "list_files", "{}"),
 ];
 
+/// A stream that says one text, told bit by bit.
+#[derive(Debug, Clone)]
+pub(crate) struct Text(Told);
+
+#[derive(Debug, Clone)]
+enum Told {
+    Anthropic,
+    OpenaiChat,
+    /// Its end repeats what was said.
+    OpenaiResponses(responses::Stream),
+}
+
+impl Text {
+    /// The stream up to and with these pieces; the text is still open.
+    pub(crate) fn open(dialect: Dialect, pieces: &[&str]) -> (Self, String) {
+        let (told, mut stream) = match dialect {
+            Dialect::Anthropic => {
+                (Told::Anthropic, message_start() + &block_start(0, &json!({ "type": "text", "text": "" })))
+            }
+            Dialect::OpenaiChat => (Told::OpenaiChat, chunk(&json!({ "role": "assistant", "content": "" }), None)),
+            Dialect::OpenaiResponses => {
+                let mut stream = responses::Stream::default();
+                let start = stream.start() + &stream.open_text();
+                (Told::OpenaiResponses(stream), start)
+            }
+        };
+        let mut text = Self(told);
+        for piece in pieces {
+            stream += &text.delta(piece);
+        }
+        (text, stream)
+    }
+
+    /// One more piece.
+    pub(crate) fn delta(&mut self, piece: &str) -> String {
+        match &mut self.0 {
+            Told::Anthropic => block_delta(0, &json!({ "type": "text_delta", "text": piece })),
+            Told::OpenaiChat => chunk(&json!({ "content": piece }), None),
+            Told::OpenaiResponses(stream) => stream.delta(piece),
+        }
+    }
+
+    /// The end of the text and of the answer.
+    pub(crate) fn close(self) -> String {
+        match self.0 {
+            Told::Anthropic => block_stop(0) + &message_end("end_turn"),
+            Told::OpenaiChat => chunk(&json!({}), Some("stop")) + "data: [DONE]\n\n",
+            Told::OpenaiResponses(mut stream) => stream.close_text() + &stream.end(),
+        }
+    }
+}
+
 /// A whole stream that says these pieces of text.
 pub(crate) fn text(dialect: Dialect, pieces: &[&str]) -> String {
-    open_text(dialect, pieces) + &close_text(dialect)
+    let (text, stream) = Text::open(dialect, pieces);
+    stream + &text.close()
 }
 
 /// The same without its end: the text is still open.
 pub(crate) fn open_text(dialect: Dialect, pieces: &[&str]) -> String {
-    let mut stream = match dialect {
-        Dialect::Anthropic => message_start() + &block_start(0, &json!({ "type": "text", "text": "" })),
-        Dialect::OpenaiChat => chunk(&json!({ "role": "assistant", "content": "" }), None),
-        Dialect::OpenaiResponses => panic!("there are no samples of this dialect"),
-    };
-    for piece in pieces {
-        stream += &text_delta(dialect, piece);
-    }
-    stream
-}
-
-/// One more piece of an open text.
-pub(crate) fn text_delta(dialect: Dialect, piece: &str) -> String {
-    match dialect {
-        Dialect::Anthropic => block_delta(0, &json!({ "type": "text_delta", "text": piece })),
-        Dialect::OpenaiChat => chunk(&json!({ "content": piece }), None),
-        Dialect::OpenaiResponses => panic!("there are no samples of this dialect"),
-    }
-}
-
-/// The end of an open text and of the answer.
-pub(crate) fn close_text(dialect: Dialect) -> String {
-    match dialect {
-        Dialect::Anthropic => block_stop(0) + &message_end("end_turn"),
-        Dialect::OpenaiChat => chunk(&json!({}), Some("stop")) + "data: [DONE]\n\n",
-        Dialect::OpenaiResponses => panic!("there are no samples of this dialect"),
-    }
+    Text::open(dialect, pieces).1
 }
 
 /// A whole stream with a text (unless it is empty) and then these tool calls.
 ///
-/// Anthropic's are blocks one after the other; OpenAI's are interleaved, arguments cut in half.
+/// Those of chat are interleaved, the others come one after the other. Arguments are cut in half.
 pub(crate) fn tools(dialect: Dialect, text: &str, calls: &[Call]) -> String {
     match dialect {
         Dialect::Anthropic => {
@@ -92,7 +121,19 @@ pub(crate) fn tools(dialect: Dialect, text: &str, calls: &[Call]) -> String {
             }
             stream + &chunk(&json!({}), Some("tool_calls")) + "data: [DONE]\n\n"
         }
-        Dialect::OpenaiResponses => panic!("there are no samples of this dialect"),
+        Dialect::OpenaiResponses => {
+            let mut told = responses::Stream::default();
+            let mut stream = told.start();
+            if !text.is_empty() {
+                stream += &told.open_text();
+                stream += &told.delta(text);
+                stream += &told.close_text();
+            }
+            for call in calls {
+                stream += &told.call(call);
+            }
+            stream + &told.end()
+        }
     }
 }
 
@@ -130,7 +171,7 @@ pub(crate) fn whole(dialect: Dialect, text: &str, calls: &[Call]) -> String {
                 "usage": { "prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8 },
             })
         }
-        Dialect::OpenaiResponses => panic!("there are no samples of this dialect"),
+        Dialect::OpenaiResponses => responses::whole(text, calls),
     };
     body.to_string()
 }
