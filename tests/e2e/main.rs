@@ -21,6 +21,7 @@ mod passthrough;
 mod policies;
 mod reload;
 mod requests;
+mod responses;
 mod routing;
 mod timeouts;
 mod tools;

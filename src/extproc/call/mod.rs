@@ -47,6 +47,8 @@ pub(super) struct Call {
     response: Half,
     /// The client sent trailers, which have to be answered as such.
     request_trailers: bool,
+    /// The request ended with its headers: Envoy takes no body of it.
+    bodiless: bool,
     phase: Phase,
     clocks: Clocks,
     books: Books,
@@ -150,6 +152,7 @@ impl Call {
             request: Half::Headers,
             response: Half::Headers,
             request_trailers: false,
+            bodiless: false,
             phase: Phase::New,
             clocks: Clocks::default(),
             books,

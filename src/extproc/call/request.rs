@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 use tokio::time::Instant;
 
@@ -74,7 +74,8 @@ impl Call {
         let limit = self.gateway.settings.timeouts.upload.get();
         self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
         self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body }));
-        if self.request == Half::Done { self.request_end(Direction::Request) } else { Ok(()) }
+        self.bodiless = self.request == Half::Done;
+        if self.bodiless { self.request_end(Direction::Request) } else { Ok(()) }
     }
 
     /// A path that no dialect covers.
@@ -172,8 +173,7 @@ impl Call {
             Ok(read) => read,
             Err(_) if self.gateway.passes_unreadable(upload.endpoint.dialect) => {
                 self.send_unread(&upload.path, &upload.headers, &upload.client)?;
-                self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
-                self.answer_request_trailers();
+                self.send_request_body(body);
                 return Ok(());
             }
             Err(error) => return failed(FailureKind::BadRequest, error.to_string()),
@@ -246,8 +246,7 @@ impl Call {
         let changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
         let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
-        self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
-        self.answer_request_trailers();
+        self.send_request_body(body);
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
         let (limits, first_byte) = if self.view.stream {
             (Limits::FirstByte, timeouts.first_byte)
@@ -277,7 +276,12 @@ impl Call {
         failed(FailureKind::Unauthenticated, "the gateway does not know this key; send one of its client keys")
     }
 
-    pub(super) fn answer_request_trailers(&mut self) {
+    /// Lets the whole body go on, and the trailers if there are any.
+    fn send_request_body(&mut self, body: Bytes) {
+        // A body in answer to headers that ended the request is "spurious" to Envoy, and ends the exchange.
+        if !self.bodiless {
+            self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
+        }
         if self.request_trailers {
             self.outbox.push(replies::trailers(Direction::Request));
         }
