@@ -8,6 +8,7 @@
 
 mod answers;
 mod asked;
+mod borders;
 mod cases;
 mod legal;
 mod matrix;
