@@ -131,7 +131,7 @@ tests "end-to-end tests" cargo nextest run --locked -E 'binary(e2e)'
 
 echo
 printf 'failed step: %s\n' "${failures[@]}" | grep -v ': $'
-[ "$skipped" -eq 0 ] || echo "$skipped skipped, because LUTHIEN_STREAMS_DIR is not set"
+[ "$skipped" -eq 0 ] || echo "$skipped skipped, because LUTHIEN_STREAMS_DIR or LUTHIEN_CLIENTS_DIR is not set"
 echo "took ${SECONDS}s"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -20,8 +20,14 @@ const PORTS: [(&str, &str, &str); 2] =
     [("LUTHIEN_PORT", "/listen", DEFAULT_LISTEN), ("LUTHIEN_ADMIN_PORT", "/admin/listen", DEFAULT_ADMIN_LISTEN)];
 
 /// Variables that other parts of the project read; a name that ends in `*` stands for all that begin so.
-const OTHERS: [&str; 5] =
-    ["LUTHIEN_CONFIG", "LUTHIEN_ENVOY", "LUTHIEN_LIVE*", "LUTHIEN_STATE_DIR", "LUTHIEN_STREAMS_DIR"];
+const OTHERS: [&str; 6] = [
+    "LUTHIEN_CLIENTS_DIR",
+    "LUTHIEN_CONFIG",
+    "LUTHIEN_ENVOY",
+    "LUTHIEN_LIVE*",
+    "LUTHIEN_STATE_DIR",
+    "LUTHIEN_STREAMS_DIR",
+];
 
 /// A setting from the command line, stronger than file and environment.
 #[derive(Debug, Clone)]

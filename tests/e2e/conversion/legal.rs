@@ -81,6 +81,7 @@ fn fields(dialect: Dialect) -> &'static [&'static str] {
             "safety_identifier",
             "prompt_cache_key",
             "store",
+            "verbosity",
         ],
         Dialect::OpenaiResponses => &[
             "model",

@@ -10,6 +10,7 @@ mod answers;
 mod asked;
 mod borders;
 mod cases;
+mod clients;
 mod legal;
 mod matrix;
 mod models;
