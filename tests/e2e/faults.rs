@@ -180,6 +180,26 @@ async fn a_request_that_is_not_json_is_refused_when_a_policy_has_to_read_it() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_body_is_refused_or_passes_unread() {
+    let provider = Provider::start().await;
+    provider.otherwise(Script::json("{}"));
+    for (settings, status) in [("", 400), ("unreadable: pass", 200)] {
+        let gateway = Gateway::with(&provider).policy(WATCHES).settings(settings).start().await;
+        for version in Version::BOTH {
+            for dialect in Dialect::ALL {
+                let answer = gateway.call(version, Request::post(dialect.path(), "")).await;
+                assert_eq!(answer.status, status, "{dialect:?} over {version:?}: {}", answer.text());
+                if status == 400 {
+                    errors::in_body(dialect, &answer);
+                }
+            }
+        }
+        gateway.stop().await;
+    }
+    assert_eq!(provider.requests().len(), 6);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_frees_the_provider() {
     let provider = Provider::start().await;
     let gateway = Gateway::with(&provider).policy(WATCHES).start().await;

@@ -64,6 +64,54 @@ async fn an_answer_that_is_fetched_goes_through_policies() {
     gateway.stop().await;
 }
 
+/// An answer that is made in the background is fetched again and again until it is there.
+#[tokio::test]
+async fn an_answer_that_is_not_there_yet_arrives_as_it_is() {
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).policy(UPPER).start().await;
+    for (status, error) in [
+        ("queued", Value::Null),
+        ("in_progress", Value::Null),
+        ("cancelled", Value::Null),
+        ("failed", json!({ "code": "server_error", "message": "too much to do" })),
+    ] {
+        let mut body: Value = serde_json::from_str(&samples::whole(DIALECT, "", &[])).unwrap();
+        body["status"] = status.into();
+        body["error"] = error;
+        body["usage"] = Value::Null;
+        body["background"] = true.into();
+        let body = format!("{body:#}\n");
+        for request in [get("/v1/responses/resp_0aSample"), ask(&json!({ "background": true }))] {
+            provider.expect(Script::json(body.clone()));
+            let answer = gateway.call(Version::Http1, request).await;
+            assert_eq!((answer.status, answer.text(), answer.end), (200, body.clone(), End::Clean), "{status}");
+        }
+    }
+    gateway.stop().await;
+}
+
+/// A client that lost its connection asks for the rest. What stands before it, no policy has seen in this call.
+#[tokio::test]
+async fn the_rest_of_a_stream_is_judged_only_where_no_policy_objects() {
+    let provider = Provider::start().await;
+    let whole = samples::text(DIALECT, &["Hel", "lo"]);
+    let rest = whole[whole.rfind("\"delta\":\"lo\"").unwrap()..].split_once("\n\n").unwrap().1;
+    let delta = whole.split("\n\n").find(|event| event.contains("\"delta\":\"lo\"")).unwrap();
+    let rest = format!("{delta}\n\n{rest}");
+    for (policy, judged) in [("policies: []", false), (UPPER, true)] {
+        let gateway = Gateway::with(&provider).policy(policy).start().await;
+        provider.expect(Script::sse(rest.clone()));
+        let answer = gateway.call(Version::Http1, get("/v1/responses/resp_1?stream=true&starting_after=4")).await;
+        if judged {
+            assert!(!answer.text().contains("lo\""), "{}", answer.text());
+            assert!(answer.text().contains("cannot be read"), "{}", answer.text());
+        } else {
+            assert_eq!((answer.status, answer.text().as_str(), &answer.end), (200, rest.as_str(), &End::Clean));
+        }
+        gateway.stop().await;
+    }
+}
+
 /// What is fetched was made earlier, maybe under other rules: it is refused all the same.
 #[tokio::test]
 async fn a_fetched_answer_is_refused_like_a_new_one() {
