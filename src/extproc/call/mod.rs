@@ -45,10 +45,8 @@ pub(super) struct Call {
     outbox: Outbox,
     request: Half,
     response: Half,
-    /// The client sent trailers, which have to be answered as such.
-    request_trailers: bool,
-    /// The request ended with its headers: Envoy takes no body of it.
-    bodiless: bool,
+    /// Trailers have to be answered as such, and a body is taken only where one came.
+    request_ended: Ended,
     phase: Phase,
     clocks: Clocks,
     books: Books,
@@ -131,6 +129,14 @@ struct Listing {
     sent: Instant,
 }
 
+/// What a request ended with, which says what Envoy takes in answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Headers,
+    Body,
+    Trailers,
+}
+
 /// What wakes a call up. Nothing else does.
 enum Wake {
     Message(Box<Result<Option<ProcessingRequest>, Status>>),
@@ -151,8 +157,7 @@ impl Call {
             outbox: Outbox::default(),
             request: Half::Headers,
             response: Half::Headers,
-            request_trailers: false,
-            bodiless: false,
+            request_ended: Ended::Body,
             phase: Phase::New,
             clocks: Clocks::default(),
             books,
@@ -259,7 +264,7 @@ impl Call {
             Incoming::RequestHeaders(headers) => self.request_headers(&headers),
             Incoming::RequestBody(body) => self.request_body(body),
             Incoming::RequestTrailers(_) => {
-                self.request_trailers = true;
+                self.request_ended = Ended::Trailers;
                 self.request_end(Direction::Request)
             }
             Incoming::ResponseHeaders(headers) => self.response_headers(&headers, &message.attributes),

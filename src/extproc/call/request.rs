@@ -26,7 +26,7 @@ use super::{
         rescue,
         routing::{request_headers, vendor},
     },
-    Asked, Call, Deciding, Listing, Phase, Upload, failed, limited,
+    Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
 };
 
 /// Room that is made for a request before any of it is here, in bytes.
@@ -74,8 +74,11 @@ impl Call {
         let limit = self.gateway.settings.timeouts.upload.get();
         self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
         self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body }));
-        self.bodiless = self.request == Half::Done;
-        if self.bodiless { self.request_end(Direction::Request) } else { Ok(()) }
+        if self.request == Half::Done {
+            self.request_ended = Ended::Headers;
+            return self.request_end(Direction::Request);
+        }
+        Ok(())
     }
 
     /// A path that no dialect covers.
@@ -279,10 +282,10 @@ impl Call {
     /// Lets the whole body go on, and the trailers if there are any.
     fn send_request_body(&mut self, body: Bytes) {
         // A body in answer to headers that ended the request is "spurious" to Envoy, and ends the exchange.
-        if !self.bodiless {
-            self.outbox.push_body(Direction::Request, [body], !self.request_trailers);
+        if self.request_ended != Ended::Headers {
+            self.outbox.push_body(Direction::Request, [body], self.request_ended == Ended::Body);
         }
-        if self.request_trailers {
+        if self.request_ended == Ended::Trailers {
             self.outbox.push(replies::trailers(Direction::Request));
         }
     }

@@ -181,8 +181,8 @@ async fn real_clients_are_served_by_providers_of_every_dialect() {
                 }
                 let longest = if upstream == Dialect::Anthropic { 128 } else { 64 };
                 let legal = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '-';
-                let names = found.tools.iter().map(|tool| tool.name.as_str());
-                let odd: Vec<_> = names.filter(|name| name.len() > longest || !name.chars().all(legal)).collect();
+                let tools = found.tools.iter().map(|tool| tool.name.as_str());
+                let odd: Vec<_> = tools.filter(|name| name.len() > longest || !name.chars().all(legal)).collect();
                 if !odd.is_empty() || (sent.is_agent() && found.tools.is_empty()) {
                     problems.push(format!("{context}: of {} tools, {odd:?}", found.tools.len()));
                 }
