@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     dialect::{Decoder, MOST_BLOCKS, Undecodable, carried::Carried, provider_error, usage},
     json::{Kind, Text, Value},
-    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop},
+    model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop, Usage},
     wire::Frame,
 };
 
@@ -25,9 +25,14 @@ pub(crate) struct StreamDecoder {
     /// Every number that a block has had: readers put what comes under a number again into the old block.
     seen: HashSet<u64>,
     blocks: u32,
+    /// The tokens read, by the members that say them; each event says only some.
+    reads: [Option<u64>; 3],
     started: bool,
     complete: bool,
 }
+
+/// The members that together say how many tokens were read.
+const READS: [&str; 3] = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
 
 impl Decoder for StreamDecoder {
     fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
@@ -59,7 +64,7 @@ impl Decoder for StreamDecoder {
             "message_delta" => Event::Stop(Stop {
                 choice: 0,
                 reason: value.get("delta").and_then(|delta| stop_reason(delta.get("stop_reason")?)),
-                usage: value.get("usage").map(|value| usage(Dialect::AnthropicMessages, value)).unwrap_or_default(),
+                usage: value.get("usage").map(|value| self.usage(value)).unwrap_or_default(),
             }),
             "message_stop" => {
                 self.complete = true;
@@ -97,7 +102,23 @@ impl StreamDecoder {
         let Some(message) = value.get("message") else {
             return Err(Undecodable("message_start has no message".to_owned()));
         };
-        Ok(Event::Start(start(message)))
+        let mut start = start(message);
+        if let Some(said) = message.get("usage") {
+            start.usage = self.usage(said);
+        }
+        Ok(Event::Start(start))
+    }
+
+    /// Token counts. All that were read are the sum of what this event says and of what an earlier one said.
+    fn usage(&mut self, value: Value<'_>) -> Usage {
+        let said = READS.map(|key| value.get(key).and_then(Value::as_u64));
+        for (known, said) in self.reads.iter_mut().zip(said) {
+            *known = said.or(*known);
+        }
+        let sum = self.reads.iter().flatten().fold(0, |sum: u64, more| sum.saturating_add(*more));
+        let uncached = self.reads.first().copied().flatten();
+        let input = uncached.filter(|_| said.iter().any(Option::is_some)).map(|_| sum);
+        Usage { input, ..usage(Dialect::AnthropicMessages, value) }
     }
 
     fn open_block(&mut self, value: Value<'_>, data: &Bytes, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
