@@ -216,6 +216,14 @@ impl Whole {
     }
 }
 
+/// Whether an answer can be said as a body in `dialect`.
+pub fn can_be_whole(dialect: Dialect, whole: &Whole) -> bool {
+    match dialect {
+        Dialect::AnthropicMessages => anthropic::can_be_whole(whole),
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => true,
+    }
+}
+
 /// Writes a whole answer.
 pub fn whole(dialect: Dialect, recipient: &Recipient, whole: &Whole) -> Vec<u8> {
     match dialect {

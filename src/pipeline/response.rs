@@ -461,6 +461,11 @@ impl Response {
                 _ => self.weaver.push(piece),
             }
         }
+        if matches!(self.source, Source::Body { .. }) && self.weaver.has_failed() {
+            return Err(bad_answer(
+                "the arguments of a tool call in the provider's answer are not a JSON object".to_owned(),
+            ));
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     dialect::{Built, Recipient, Undecodable, Whole, provider_error, usage},
     json::{Patch, Text, Value, quote},
-    model::{BlockHead, BlockId, BlockKind, Body, Dialect, Event, Extra, Piece, Slot, Start, Stop},
+    model::{Block, BlockHead, BlockId, BlockKind, Body, Dialect, Event, Extra, Piece, Slot, Start, Stop, StopReason},
 };
 
 use super::{
@@ -87,8 +87,7 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
                 (None, None) => {}
             },
             (Body::Edited(Event::Close(_)), None) => {
-                content
-                    .extend(new.take().map(|(kind, text)| write::content_block(&kind, &text).to_string().into_bytes()));
+                content.extend(new.take().map(|(kind, text)| write::whole_block(&kind, &text)));
             }
             (Body::Edited(Event::Stop(Stop { reason: Some(reason), .. })), _) => {
                 if let Some(old) = message.get("stop_reason") {
@@ -138,22 +137,34 @@ fn with_text(block: Value<'_>, text: &Text) -> Vec<u8> {
 /// Writes a whole answer.
 pub(crate) fn whole(recipient: &Recipient, whole: &Whole) -> Vec<u8> {
     let thinks = |kind: &BlockKind| *kind == BlockKind::Thinking && recipient.converts;
-    let content: Vec<_> = whole
+    let content: Vec<Vec<u8>> = whole
         .blocks
         .iter()
         .filter(|built| built.says_anything())
         .map(|Built { block, sealed, .. }| match sealed.as_deref().map(unsealed) {
             Some(data) if thinks(&block.kind) && block.text.is_empty() => {
-                json!({"type": "redacted_thinking", "data": data})
+                json!({"type": "redacted_thinking", "data": data}).to_string().into_bytes()
             }
             sealed if thinks(&block.kind) => {
                 let signature = sealed.unwrap_or_else(unsigned);
-                json!({"type": "thinking", "thinking": block.text, "signature": signature})
+                json!({"type": "thinking", "thinking": block.text, "signature": signature}).to_string().into_bytes()
             }
-            _ => write::content_block(&block.kind, &block.text),
+            _ => write::whole_block(&block.kind, &block.text),
         })
         .collect();
     let start = recipient.start("msg_", &whole.start);
-    let reason = whole.reason.as_ref();
-    write::message(&Start { usage: whole.usage, ..start }, &json!(content), reason).to_string().into_bytes()
+    let message = write::message(&Start { usage: whole.usage, ..start }, &json!([]), whole.reason.as_ref()).to_string();
+    let mut patch = Patch::default();
+    if let Some(empty) = Value::parse(message.as_bytes()).ok().and_then(|message| message.get("content")) {
+        patch.replace(empty.span(), [b"[", content.join(&b","[..]).as_slice(), b"]"].concat());
+    }
+    patch.apply(message.as_bytes())
+}
+
+/// Whether an answer of these blocks can be a message: arguments must be an object, unless a limit cut them off.
+pub(crate) fn can_be_whole(whole: &Whole) -> bool {
+    let cut = whole.reason == Some(StopReason::Unfinished);
+    let can_be =
+        |block: &Block| block.kind.tool_name().is_none() || block.text.is_empty() || write::is_input(&block.text);
+    cut || whole.blocks.iter().all(|built| can_be(&built.block))
 }

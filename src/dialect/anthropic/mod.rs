@@ -16,7 +16,7 @@ use crate::{
     model::{BlockKind, StopReason},
 };
 
-pub(super) use body::{decode_body, patch_body, whole};
+pub(super) use body::{can_be_whole, decode_body, patch_body, whole};
 pub(super) use decode::StreamDecoder;
 pub(super) use encode::StreamEncoder;
 pub(super) use request::request;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dialect::WireError,
+    json::{self, Patch},
     model::{BlockKind, Start, StopReason, Usage},
     wire::write_event,
 };
@@ -34,13 +35,30 @@ pub(super) fn message(start: &Start, content: &Value, stop: Option<&StopReason>)
     })
 }
 
-/// A content block with this text; empty, as at its start, without.
+/// A whole content block with this text. The input of a call stays as it was written; what is no object is none.
+pub(super) fn whole_block(kind: &BlockKind, text: &str) -> Vec<u8> {
+    let mut block = content_block(kind, text).to_string().into_bytes();
+    if kind.tool_name().is_some()
+        && is_input(text)
+        && let Ok(value) = json::Value::parse(&block.clone())
+        && let Some(input) = value.get("input")
+    {
+        let mut patch = Patch::default();
+        patch.replace(input.span(), text);
+        block = patch.apply(&block);
+    }
+    block
+}
+
+/// Whether the arguments of a call can be an input.
+pub(super) fn is_input(arguments: &str) -> bool {
+    json::Value::parse(arguments.as_bytes()).is_ok_and(|value| value.kind() == json::Kind::Object)
+}
+
+/// A content block as at its start: with this text, and without a call's input.
 pub(super) fn content_block(kind: &BlockKind, text: &str) -> Value {
     match kind {
-        BlockKind::ToolCall { id, name } => {
-            let input = serde_json::from_str(text).unwrap_or_else(|_| json!({}));
-            json!({"type": "tool_use", "id": id, "name": name, "input": input})
-        }
+        BlockKind::ToolCall { id, name } => json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
         // A made-up thinking block would have no signature, and the provider would refuse it on the next turn.
         BlockKind::Text
         | BlockKind::Refusal

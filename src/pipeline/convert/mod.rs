@@ -33,6 +33,8 @@ pub(super) struct Converter {
     /// The first half of a character, whose second half the next delta of the block says.
     half: Option<(BlockId, Text)>,
     started: bool,
+    /// The provider marked some of it as a refusal, which other dialects say with the end.
+    refused: bool,
     stop: Option<Stop>,
     usage: Usage,
     end: End,
@@ -69,6 +71,7 @@ impl Converter {
             dropped: HashSet::new(),
             half: None,
             started: false,
+            refused: false,
             stop: None,
             usage: Usage::default(),
             end: End::Ahead,
@@ -76,8 +79,11 @@ impl Converter {
         }
     }
 
-    /// The encoder of a stream.
+    /// The encoder of a stream that has not ended.
     pub(super) fn encoder(&mut self) -> Option<&mut dyn Encoder> {
+        if self.end != End::Ahead {
+            return None;
+        }
         match &mut self.form {
             Form::Stream(encoder) => Some(encoder.as_mut()),
             Form::Body(_) => None,
@@ -90,7 +96,7 @@ impl Converter {
         self.serial.held() + self.calls.held() + kept
     }
 
-    /// Whether it ended the answer with an error of its own.
+    /// Whether the answer could not be said to its end: a stream has ended with an error, of a body nothing has left.
     pub(super) fn has_failed(&self) -> bool {
         self.end == End::Failed
     }
@@ -109,6 +115,8 @@ impl Converter {
         }
         match event {
             Event::Start(_) | Event::Ping => self.write(event, out),
+            // Another choice's end is not told.
+            Event::Stop(stop) if stop.choice != 0 => {}
             // Token counts may still come.
             Event::Stop(stop) => {
                 if self.stop.as_ref().is_none_or(|said| said.reason.is_none()) {
@@ -135,11 +143,12 @@ impl Converter {
     }
 
     fn block(&mut self, id: BlockId, event: &Event, out: &mut Vec<u8>) {
-        if let Event::Open(_, head) = event
-            && let Some(what) = unsayable(head)
-        {
-            self.dropped.insert(id);
-            self.facts.push(Fact::Dropped { what });
+        if let Event::Open(_, head) = event {
+            self.refused |= head.choice == 0 && head.kind == BlockKind::Refusal;
+            if let Some(what) = unsayable(head) {
+                self.dropped.insert(id);
+                self.facts.push(Fact::Dropped { what });
+            }
         }
         let is_own = matches!(event, Event::Extra(_, Extra::Citation | Extra::Echo | Extra::Repeat | Extra::Other));
         if is_own || self.dropped.contains(&id) {
@@ -173,12 +182,17 @@ impl Converter {
         // Some servers say that calls are to be run where there are none, or do not say it where there are.
         let reason = match said {
             Some(StopReason::ToolUse) if !self.calls.any() => StopReason::EndTurn,
-            Some(StopReason::EndTurn) | None if self.calls.any() => StopReason::ToolUse,
+            Some(StopReason::EndTurn | StopReason::Other(_)) | None if self.calls.any() => StopReason::ToolUse,
+            Some(StopReason::EndTurn) | None if self.refused => StopReason::Refused,
             None => StopReason::EndTurn,
             Some(reason) => reason,
         };
         let stop = Stop { choice: 0, reason: Some(reason), usage: self.usage };
         self.write(&Event::Stop(stop), out);
+        if matches!(&self.form, Form::Body(building) if !building.can_be_said()) {
+            self.end = End::Failed;
+            return;
+        }
         self.write(&Event::End, out);
     }
 

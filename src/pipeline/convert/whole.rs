@@ -22,6 +22,11 @@ impl Building {
         Self { dialect: to, recipient, whole: Whole::default(), decoder: Decoder::default(), is_unordered }
     }
 
+    /// Whether what has come can be said in the client's dialect.
+    pub(super) fn can_be_said(&self) -> bool {
+        dialect::can_be_whole(self.dialect, &self.whole)
+    }
+
     /// Takes an event; with the last one the answer is written.
     pub(super) fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {

@@ -173,7 +173,7 @@ fn reasons(answer: &Answer) -> Vec<(u32, Option<String>)> {
 }
 
 /// Every body there is, with its name.
-static ALL: LazyLock<Vec<(String, Dialect, Bytes)>> = LazyLock::new(|| {
+pub static ALL: LazyLock<Vec<(String, Dialect, Bytes)>> = LazyLock::new(|| {
     let made = WHOLE.iter().filter_map(|stream| Some((stream.name.clone(), stream.dialect, body_of(stream)?)));
     let by_hand = HAND_MADE.iter().enumerate().map(|(number, (dialect, body))| {
         (format!("hand-made {number}"), *dialect, Bytes::from_static(body.as_bytes()))

@@ -4,6 +4,7 @@
 
 mod blocked;
 mod bodies;
+mod converted;
 mod corpus;
 mod endings;
 mod faults;

@@ -146,7 +146,7 @@ impl Policy for WatchAll {
 pub const LIMITS: ResponseLimits =
     ResponseLimits { event: 16 << 20, body: 32 << 20, held: 32 << 20, synthetic: 1 << 20 };
 
-fn setup(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> (Setup, Vec<Runner>) {
+pub fn setup(dialect: Dialect, rules: &Arc<Rules>, limits: ResponseLimits) -> (Setup, Vec<Runner>) {
     let call = call(dialect);
     let runners = select(rules, &call);
     (Setup::native(dialect, call.id.clone(), rules.release, limits), runners)
