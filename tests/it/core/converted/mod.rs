@@ -3,6 +3,8 @@
 //! What a client is sent is held against what the plain reader makes of the provider's own bytes, in the common words of
 //! [`said`], and against the validator of the client's dialect.
 
+mod endings;
+mod policies;
 mod said;
 mod streams;
 

@@ -50,20 +50,9 @@ fn refuses(dialect: Dialect, body: &[u8]) -> bool {
 }
 
 fn of(dialect: Dialect, answer: &Answer, refuses: bool) -> Said {
-    let mut refused = refuses;
-    let mut parts = Vec::new();
-    for (block, head) in answer.heads.iter().enumerate().filter(|(_, head)| head.choice == 0) {
-        let text = answer.text(block);
-        refused |= head.kind == Kind::Refusal;
-        match &head.kind {
-            Kind::Tool { id, name } => {
-                parts.push(Part::Call { id: id.clone(), name: name.clone(), arguments: text });
-            }
-            Kind::Text | Kind::Refusal if !text.is_empty() => parts.push(Part::Text(text)),
-            Kind::Thinking if !text.is_empty() => parts.push(Part::Thinking(text)),
-            _ => {}
-        }
-    }
+    let refused = refuses || answer.heads.iter().any(|head| head.choice == 0 && head.kind == Kind::Refusal);
+    // The fields of a chat message have no order among each other; what a client of blocks is sent has that of the stream.
+    let parts = if dialect == Dialect::OpenaiChat { in_order(answer) } else { blocks(answer) };
     let calls = parts.iter().any(|part| matches!(part, Part::Call { .. }));
     let end = match (end(dialect, answer), calls) {
         (End::Tools, false) => End::Turn,
@@ -72,6 +61,42 @@ fn of(dialect: Dialect, answer: &Answer, refuses: bool) -> Said {
         (end, _) => end,
     };
     Said { parts, end, tokens: tokens(dialect, answer) }
+}
+
+fn blocks(answer: &Answer) -> Vec<Part> {
+    let heads = answer.heads.iter().enumerate().filter(|(_, head)| head.choice == 0);
+    let parts = heads.filter_map(|(block, head)| part(&head.kind, answer.text(block)));
+    parts.collect()
+}
+
+fn part(kind: &Kind, text: String) -> Option<Part> {
+    match kind {
+        Kind::Tool { id, name } => Some(Part::Call { id: id.clone(), name: name.clone(), arguments: text }),
+        Kind::Text | Kind::Refusal if !text.is_empty() => Some(Part::Text(text)),
+        Kind::Thinking if !text.is_empty() => Some(Part::Thinking(text)),
+        _ => None,
+    }
+}
+
+fn in_order(answer: &Answer) -> Vec<Part> {
+    let mut runs: Vec<(usize, String)> = Vec::new();
+    for item in &answer.items {
+        match item {
+            Item::Open(block) if answer.heads[*block].choice == 0 => runs.push((*block, String::new())),
+            Item::Text(block, text) if answer.heads[*block].choice == 0 => {
+                let is_call = matches!(answer.heads[*block].kind, Kind::Tool { .. });
+                // A text ends where something else begins; a call does not.
+                let last = runs.len().saturating_sub(1);
+                let run = runs.iter_mut().enumerate().rfind(|(at, (of, _))| of == block && (is_call || *at == last));
+                match run {
+                    Some((_, (_, run))) => run.push_str(text),
+                    None => runs.push((*block, text.clone())),
+                }
+            }
+            _ => {}
+        }
+    }
+    runs.into_iter().filter_map(|(block, text)| part(&answer.heads[block].kind, sse::joined(&text, false))).collect()
 }
 
 fn end(dialect: Dialect, answer: &Answer) -> End {
