@@ -22,6 +22,8 @@ pub(crate) struct StreamEncoder {
     recipient: Recipient,
     start: Option<Start>,
     blocks: HashMap<BlockId, Written>,
+    /// The thinking that was said last, of an answer in another dialect.
+    thought: Option<BlockId>,
     choices: BTreeMap<u32, Choice>,
     usage: Usage,
     usage_said: bool,
@@ -61,6 +63,7 @@ impl StreamEncoder {
             recipient,
             start: None,
             blocks: HashMap::new(),
+            thought: None,
             choices: BTreeMap::new(),
             usage: Usage::default(),
             usage_said: false,
@@ -117,7 +120,10 @@ impl Encoder for StreamEncoder {
                     self.chunk(head.choice, &start, None, out);
                 }
             }
-            Event::Delta(id, text) if !text.is_empty() => self.write_delta(*id, text, out),
+            Event::Delta(id, text) if !text.is_empty() => {
+                self.begin_paragraph(*id, out);
+                self.write_delta(*id, text, out);
+            }
             Event::Extra(id, Extra::Break) => {
                 if self.blocks.get(id).is_some_and(|block| block.kind == BlockKind::Thinking) {
                     self.write_delta(*id, &Text::new("\n\n"), out);
@@ -261,6 +267,16 @@ impl StreamEncoder {
         }
         let kind = head.kind.clone();
         self.blocks.insert(id, Written { choice: head.choice, kind, came: head.index, index, unsaid: false });
+    }
+
+    /// All thinking of a message is one text here: what is a block elsewhere is a paragraph of it.
+    fn begin_paragraph(&mut self, id: BlockId, out: &mut Vec<u8>) {
+        if self.recipient.converts && self.blocks.get(&id).is_some_and(|block| block.kind == BlockKind::Thinking) {
+            let before = self.thought.replace(id);
+            if before.is_some_and(|before| before != id) {
+                self.write_delta(id, &Text::new("\n\n"), out);
+            }
+        }
     }
 
     fn write_delta(&mut self, id: BlockId, text: &Text, out: &mut Vec<u8>) {
