@@ -188,6 +188,7 @@ impl Response {
         // What was whole before a limit was reached still counts.
         for frame in frames {
             self.frame(frame)?;
+            self.check_synthetic()?;
         }
         outcome.map_err(|error| limited("limits.event", error.limit))?;
         self.check_limits()
@@ -287,7 +288,7 @@ impl Response {
 
     /// Whether the provider itself reported an error.
     pub fn provider_failed(&self) -> bool {
-        self.provider_failed || self.weaver.has_failed()
+        self.provider_failed || self.weaver.failure().is_some()
     }
 
     /// Whether a hook is running.
@@ -458,24 +459,33 @@ impl Response {
                         self.state = State::Over(failure);
                     }
                 }
-                _ => self.weaver.push(piece),
+                event => {
+                    if matches!(event, Some(Event::End)) {
+                        self.check_synthetic()?;
+                    }
+                    self.weaver.push(piece);
+                }
             }
         }
-        if matches!(self.source, Source::Body { .. }) && self.weaver.has_failed() {
-            return Err(bad_answer(
-                "the arguments of a tool call in the provider's answer are not a JSON object".to_owned(),
-            ));
+        match self.weaver.failure() {
+            Some(message) if matches!(self.source, Source::Body { .. }) => Err(bad_answer(message.to_owned())),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_limits(&self) -> Result<(), Stopped> {
         if matches!(self.source, Source::Stream { .. }) && self.held() > self.setup.limits.held {
             return Err(limited("limits.held", self.setup.limits.held));
         }
+        self.check_synthetic()
+    }
+
+    fn check_synthetic(&self) -> Result<(), Stopped> {
         // An answer whose end has left cannot be taken back.
-        let is_open = matches!(self.state, State::Running) || matches!(self.source, Source::Body { .. });
-        if is_open && self.weaver.synthetic() > self.setup.limits.synthetic {
+        let is_open = matches!(self.state, State::Running) && !self.weaver.has_ended();
+        if (is_open || matches!(self.source, Source::Body { .. }))
+            && self.weaver.synthetic() > self.setup.limits.synthetic
+        {
             return Err(limited("limits.synthetic", self.setup.limits.synthetic));
         }
         Ok(())

@@ -22,6 +22,8 @@ pub(super) struct Weaver {
     frames: VecDeque<InFlight>,
     next: u64,
     held: usize,
+    /// The end of a stream has left.
+    ended: bool,
     out: Output,
 }
 
@@ -65,7 +67,7 @@ impl Weaver {
     }
 
     fn new(form: Form) -> Self {
-        Self { form, frames: VecDeque::new(), next: 0, held: 0, out: Output::default() }
+        Self { form, frames: VecDeque::new(), next: 0, held: 0, ended: false, out: Output::default() }
     }
 
     /// Takes note of a frame and returns its events as pieces.
@@ -86,6 +88,7 @@ impl Weaver {
         if let Form::Converted(converter) = &mut self.form {
             let mut out = Vec::new();
             piece.event().into_iter().for_each(|event| converter.push(event, &mut out));
+            self.ended |= converter.has_ended();
             // What becomes of the provider's bytes is bounded by them.
             let grown = if piece.origin.is_none() { out.len() } else { 0 };
             self.out.push_changed(out, grown);
@@ -120,8 +123,14 @@ impl Weaver {
         if let Form::Converted(converter) = &mut self.form {
             let mut out = Vec::new();
             converter.finish(&mut out);
+            self.ended |= converter.has_ended();
             self.out.push_changed(out, 0);
         }
+    }
+
+    /// Whether the end of the stream has left. Nothing may stand behind it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Ends the stream with an error. What is on its way is lost.
@@ -169,9 +178,9 @@ impl Weaver {
         }
     }
 
-    /// Whether a conversion ended the answer with an error of its own.
-    pub(super) fn has_failed(&self) -> bool {
-        matches!(&self.form, Form::Converted(converter) if converter.has_failed())
+    /// Why a conversion could not be done.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        if let Form::Converted(converter) = &self.form { converter.failure() } else { None }
     }
 
     /// What a conversion left out since the last time.
@@ -198,6 +207,9 @@ impl Weaver {
     }
 
     fn encoder(&mut self) -> Option<&mut dyn Encoder> {
+        if self.ended {
+            return None;
+        }
         match &mut self.form {
             Form::Stream(encoder) => Some(encoder.as_mut()),
             Form::Body(..) => None,
@@ -229,6 +241,8 @@ impl Weaver {
     }
 
     fn emit(&mut self, whole: &InFlight) {
+        let is_end = |event: &Event| matches!(event, Event::End | Event::Error(_));
+        self.ended |= whole.pieces.iter().filter_map(Piece::event).any(is_end);
         let untouched = whole.pieces.iter().all(|piece| matches!(piece.body, Body::Kept(_)));
         match &mut self.form {
             Form::Stream(encoder) => {

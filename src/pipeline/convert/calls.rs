@@ -1,6 +1,6 @@
 //! Tool calls in a form that every client reads: with name and id from the beginning, and with arguments that are JSON.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     json::{Decoder, Text, quote},
@@ -16,6 +16,12 @@ pub(super) struct Calls {
     made: u32,
     /// Calls that have begun and not ended.
     open: HashMap<BlockId, Call>,
+    /// The ids so far. Some servers say one id twice, and results would go to the wrong call.
+    ids: HashSet<String>,
+    /// A call ended without a name.
+    unnamed: bool,
+    /// Bytes that wait here.
+    held: usize,
 }
 
 struct Call {
@@ -28,7 +34,7 @@ struct Call {
 
 impl Calls {
     pub(super) fn new(exchange: String, custom_tools: Vec<String>) -> Self {
-        Self { exchange, custom_tools, made: 0, open: HashMap::new() }
+        Self { exchange, custom_tools, made: 0, open: HashMap::new(), ids: HashSet::new(), unnamed: false, held: 0 }
     }
 
     /// Whether there was any call.
@@ -41,11 +47,14 @@ impl Calls {
         !self.open.is_empty()
     }
 
+    /// Whether a call ended without a name, so that nobody can run it.
+    pub(super) fn is_any_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
     /// Bytes that wait here.
     pub(super) fn held(&self) -> usize {
-        let of = |event: &Event| event.text().map_or(0, |text| text.raw().len());
-        let free = |call: &Call| call.free.as_ref().map_or(0, |(text, _)| text.len());
-        self.open.values().map(|call| free(call) + call.waits.iter().flatten().map(of).sum::<usize>()).sum()
+        self.held
     }
 
     /// Takes an event of a block and adds what can be said of it to `out`.
@@ -59,11 +68,10 @@ impl Calls {
             return self.name(id, name.clone(), out);
         }
         if let Some(waiting) = &mut call.waits {
+            self.held += len(&event);
             waiting.push(event);
-            // It never gets a name: the client sees a call that it does not know.
-            return if closes {
-                self.name(id, String::new(), out);
-            };
+            self.unnamed |= closes;
+            return;
         }
         match (event, &mut call.free) {
             (Event::Extra(_, Extra::FreeText), free) => {
@@ -73,10 +81,13 @@ impl Calls {
                 }
             }
             (Event::Delta(_, text), Some((whole, decoder))) => {
+                let before = whole.len();
                 decoder.push(&text, whole);
+                self.held += whole.len() - before;
             }
             (event, free) => {
                 if closes && let Some((whole, _)) = free {
+                    self.held -= whole.len();
                     let arguments = [b"{\"input\":", quote(whole).as_slice(), b"}"].concat();
                     out.push(Event::Delta(id, Text::new(&String::from_utf8_lossy(&arguments))));
                 }
@@ -91,7 +102,7 @@ impl Calls {
     fn begin(&mut self, id: BlockId, mut head: BlockHead, out: &mut Vec<Event>) {
         if let BlockKind::ToolCall { id: call, name } = &mut head.kind {
             self.made += 1;
-            if call.is_empty() {
+            if call.is_empty() || !self.ids.insert(call.clone()) {
                 *call = format!("call_{}_{}", self.exchange, self.made);
             }
             let waits = name.is_empty().then(Vec::new);
@@ -111,8 +122,13 @@ impl Calls {
             *name = new;
         }
         out.push(Event::Open(id, call.head.clone()));
+        self.held -= waiting.iter().map(len).sum::<usize>();
         for event in waiting {
             self.take(id, event, out);
         }
     }
+}
+
+fn len(event: &Event) -> usize {
+    event.text().map_or(0, |text| text.raw().len())
 }

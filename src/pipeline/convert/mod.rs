@@ -51,8 +51,8 @@ enum Form {
 enum End {
     Ahead,
     Said,
-    /// It was an error of our own.
-    Failed,
+    /// It was an error of our own, with this message.
+    Failed(&'static str),
 }
 
 impl Converter {
@@ -79,11 +79,13 @@ impl Converter {
         }
     }
 
-    /// The encoder of a stream that has not ended.
+    /// Whether the last word has been said.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end != End::Ahead
+    }
+
+    /// The encoder of a stream.
     pub(super) fn encoder(&mut self) -> Option<&mut dyn Encoder> {
-        if self.end != End::Ahead {
-            return None;
-        }
         match &mut self.form {
             Form::Stream(encoder) => Some(encoder.as_mut()),
             Form::Body(_) => None,
@@ -96,9 +98,9 @@ impl Converter {
         self.serial.held() + self.calls.held() + kept
     }
 
-    /// Whether the answer could not be said to its end: a stream has ended with an error, of a body nothing has left.
-    pub(super) fn has_failed(&self) -> bool {
-        self.end == End::Failed
+    /// Why the answer could not be said to its end. A stream has ended with this error; of a body nothing has left.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        if let End::Failed(message) = self.end { Some(message) } else { None }
     }
 
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
@@ -156,6 +158,9 @@ impl Converter {
         }
         let (mut complete, mut ordered) = (Vec::new(), Vec::new());
         self.calls.take(id, event.clone(), &mut complete);
+        if self.calls.is_any_unnamed() {
+            return self.fail("a tool call in the provider's answer has no name", out);
+        }
         for event in complete {
             self.serial.push(id, event, &mut ordered);
         }
@@ -167,10 +172,7 @@ impl Converter {
     fn end(&mut self, out: &mut Vec<u8>) {
         if self.calls.is_any_open() {
             // Half a call that is closed would be run.
-            self.end = End::Failed;
-            let message = "the provider's answer ended within a tool call".to_owned();
-            let error = ProviderError { kind: ErrorKind::Server, code: None, message };
-            return self.write(&Event::Error(error), out);
+            return self.fail("the provider's answer ended within a tool call", out);
         }
         self.end = End::Said;
         let mut events = Vec::new();
@@ -190,10 +192,18 @@ impl Converter {
         let stop = Stop { choice: 0, reason: Some(reason), usage: self.usage };
         self.write(&Event::Stop(stop), out);
         if matches!(&self.form, Form::Body(building) if !building.can_be_said()) {
-            self.end = End::Failed;
-            return;
+            return self.fail("the arguments of a tool call in the provider's answer are not a JSON object", out);
         }
         self.write(&Event::End, out);
+    }
+
+    /// Ends the answer with an error, because it cannot be said to its end.
+    fn fail(&mut self, message: &'static str, out: &mut Vec<u8>) {
+        self.end = End::Failed(message);
+        if matches!(self.form, Form::Stream(_)) {
+            let error = ProviderError { kind: ErrorKind::Server, code: None, message: message.to_owned() };
+            self.write(&Event::Error(error), out);
+        }
     }
 
     fn write(&mut self, event: &Event, out: &mut Vec<u8>) {

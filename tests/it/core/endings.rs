@@ -238,3 +238,26 @@ fn no_call_of_a_turn_leaves_before_all_are_decided_where_the_rules_say_so() {
         assert!(text.contains("no second") && !text.contains("\"second\""), "{text}");
     }
 }
+
+#[test]
+fn nothing_stands_behind_the_end() {
+    let added = vec![Block::text("x".repeat(5000))];
+    let limits = ResponseLimits { synthetic: 1000, ..LIMITS };
+    for stream in vectors() {
+        let run = |policies: Vec<Arc<dyn luthien::policy::Factory>>, more: &[u8]| {
+            let mut run = Run::new(response(stream.dialect, &rules(policies), limits));
+            run.push(&[&stream.body[..], more].concat().into());
+            run.response.keepalive();
+            run.finish();
+            run.out.concat()
+        };
+        // The limit is passed in the frame that says the end, or in the one before.
+        let out = run(vec![Arc::new(By { added: added.clone(), ..keep() })], b"");
+        if !stream.name.contains("35-cut-tool") {
+            validator::assert_legal(stream.dialect, &out, &stream.name);
+        }
+        // A policy cannot judge what comes behind the end.
+        let out = run(vec![Arc::new(WatchAll(Watch::Whole))], b"data: garbage\n\n");
+        assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&stream.body), "{}", stream.name);
+    }
+}

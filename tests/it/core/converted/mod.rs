@@ -3,10 +3,14 @@
 //! What a client is sent is held against what the plain reader makes of the provider's own bytes, in the common words of
 //! [`said`], and against the validator of the client's dialect.
 
+mod bounds;
 mod endings;
+mod interleaved;
 mod policies;
+mod reasoning;
 mod said;
 mod streams;
+mod texts;
 
 use std::sync::Arc;
 
