@@ -14,8 +14,8 @@ use super::{
         support::{LIMITS, Run, WatchAll, built_in, rules, stream_of},
         validator,
     },
+    made::stream,
     nobody, others, pairs, said, setup,
-    texts::stream,
 };
 
 fn limited(
@@ -136,8 +136,8 @@ fn runs_to_its_end(from: Dialect, to: Dialect, body: &Bytes) {
 
 /// Text and arguments of half as many deltas each.
 fn long_answer(from: Dialect) {
-    let arguments = [[r#"{\"a\":\""#].as_slice(), &["x"; MANY / 2], &[r#"\"}"#]].concat();
-    let body = stream(from, &["hm"], &["ab "; MANY / 2], &arguments);
+    let arguments = [[r#"{\"a\":\""#].as_slice(), &vec!["x"; MANY / 2], &[r#"\"}"#]].concat();
+    let body = stream(from, &["hm"], &vec!["ab "; MANY / 2], &arguments);
     for to in others(from) {
         runs_to_its_end(from, to, &body);
     }

@@ -38,7 +38,9 @@ fn watching(watch: Option<Watch>) -> Arc<Rules> {
 
 /// Pushes some events, then ends it.
 fn ended(mut run: Run, frames: &[Bytes], end: impl Fn(&mut Response)) -> Vec<u8> {
-    frames.iter().for_each(|frame| run.push(frame));
+    for frame in frames {
+        run.push(frame);
+    }
     end(&mut run.response);
     run.out.extend(run.response.take_output());
     run.out.concat()

@@ -41,6 +41,7 @@ struct Call {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "servers combine these as they like")]
 struct Form {
     /// Calls have numbers. If not, they come one after the other and have ids.
     numbered: bool,
@@ -105,7 +106,9 @@ impl Case {
             entries[0]["function"].as_object_mut().unwrap().remove("arguments");
         }
         if self.form.numbered {
-            entries.iter_mut().for_each(|entry| entry["index"] = json!(number));
+            for entry in &mut entries {
+                entry["index"] = json!(number);
+            }
         }
         if call.has_id || !self.form.numbered {
             entries[0]["id"] = json!(format!("id-{number}"));

@@ -6,6 +6,7 @@
 mod bounds;
 mod endings;
 mod interleaved;
+mod made;
 mod policies;
 mod reasoning;
 mod said;

@@ -49,8 +49,8 @@ fn refuses(dialect: Dialect, body: &[u8]) -> bool {
     dialect == Dialect::OpenaiResponses && text.contains(r#""type":"refusal""#)
 }
 
-fn of(dialect: Dialect, answer: &Answer, refuses: bool) -> Said {
-    let refused = refuses || answer.heads.iter().any(|head| head.choice == 0 && head.kind == Kind::Refusal);
+fn of(dialect: Dialect, answer: &Answer, marked: bool) -> Said {
+    let refused = marked || answer.heads.iter().any(|head| head.choice == 0 && head.kind == Kind::Refusal);
     // The fields of a chat message have no order among each other; what a client of blocks is sent has that of the stream.
     let parts = if dialect == Dialect::OpenaiChat { in_order(answer) } else { blocks(answer) };
     let calls = parts.iter().any(|part| matches!(part, Part::Call { .. }));
@@ -103,12 +103,12 @@ fn end(dialect: Dialect, answer: &Answer) -> End {
     if answer.items.contains(&Item::Error) {
         return End::Failed;
     }
-    let reasons = answer.items.iter().filter_map(|item| match item {
+    let mut reasons = answer.items.iter().filter_map(|item| match item {
         Item::Stop(0, Some(reason)) => Some(reason.as_str()),
         _ => None,
     });
     let ended = answer.items.contains(&Item::End);
-    let Some(reason) = reasons.last() else {
+    let Some(reason) = reasons.next_back() else {
         // Some compatible servers end without a reason.
         return if ended && dialect != Dialect::AnthropicMessages { End::Turn } else { End::Failed };
     };
