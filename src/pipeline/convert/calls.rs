@@ -42,9 +42,16 @@ impl Calls {
         self.made > 0
     }
 
-    /// Whether a call has begun that has not ended.
-    pub(super) fn is_any_open(&self) -> bool {
-        !self.open.is_empty()
+    /// The calls that have begun and not ended, in their order.
+    pub(super) fn open(&self) -> Vec<BlockId> {
+        let mut open: Vec<BlockId> = self.open.keys().copied().collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Whether text of an open call waits here for the rest of it.
+    pub(super) fn waits(&self, call: BlockId) -> bool {
+        self.open.get(&call).is_some_and(|call| call.waits.is_some() || call.free.is_some())
     }
 
     /// Whether a call ended without a name, so that nobody can run it.

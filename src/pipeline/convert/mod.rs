@@ -170,9 +170,13 @@ impl Converter {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        if self.calls.is_any_open() {
-            // Half a call that is closed would be run.
-            return self.fail("the provider's answer ended within a tool call", out);
+        let is_cut = self.stop.as_ref().is_some_and(|stop| stop.reason == Some(StopReason::Unfinished));
+        for call in self.calls.open() {
+            // Half a call that is closed would be run, unless the end says that it is half of one, and it looks so.
+            if !is_cut || self.calls.waits(call) {
+                return self.fail("the provider's answer ended within a tool call", out);
+            }
+            self.block(call, &Event::Close(call), out);
         }
         self.end = End::Said;
         let mut events = Vec::new();
