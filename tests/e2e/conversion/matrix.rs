@@ -201,7 +201,9 @@ impl Cell {
             (Dialect::Anthropic, Dialect::Anthropic) => SIGNATURE.to_owned(),
             (Dialect::OpenaiResponses, Dialect::OpenaiResponses) => ENCRYPTED.to_owned(),
             (Dialect::OpenaiResponses, Dialect::Anthropic) => format!("{SEAL}signature.{SIGNATURE}"),
-            (Dialect::Anthropic, Dialect::OpenaiResponses) => format!("{SEAL}reasoning.{REASONING_ID}.{ENCRYPTED}"),
+            (Dialect::Anthropic, Dialect::OpenaiResponses) => {
+                format!("{SEAL}reasoning.{}.{REASONING_ID}{ENCRYPTED}", REASONING_ID.len())
+            }
             (Dialect::OpenaiChat, _) | (_, Dialect::OpenaiChat) => String::new(),
         }
     }
