@@ -35,6 +35,8 @@ pub(super) struct Repair {
 struct Left {
     content: u32,
     tools: u32,
+    /// Its last block is a thought.
+    is_thinking: bool,
 }
 
 impl Repair {
@@ -68,7 +70,8 @@ impl Repair {
             }
             Body::Kept(Event::Open(_, head)) | Body::Edited(Event::Open(_, head)) => {
                 let left = self.choices.entry(head.choice).or_default();
-                left.content += u32::from(head.kind != BlockKind::Thinking);
+                left.is_thinking = head.kind == BlockKind::Thinking;
+                left.content += u32::from(!left.is_thinking);
                 left.tools += u32::from(head.kind.tool_name().is_some());
             }
             Body::Kept(Event::Stop(stop)) if self.changed => {
@@ -134,7 +137,9 @@ impl Repair {
 
     fn stop(&mut self, piece: Piece, mut stop: Stop, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
         let left = self.choices.entry(stop.choice).or_default();
-        if left.content == 0 {
+        // OpenAI refuses a reasoning that nothing follows.
+        let is_bare = left.is_thinking && self.dialects.contains(&Dialect::OpenaiResponses);
+        if left.content == 0 || is_bare {
             left.content += 1;
             self.facts.push(Fact::Repaired { what: "content_added" });
             made.write(&Block { choice: stop.choice, ..Block::text(REMOVED) }, out);

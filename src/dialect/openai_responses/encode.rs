@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    ledger::Ledger,
+    ledger::{Ledger, State},
     patch,
     spoken::Spoken,
     write::{self, Ending, Own, OwnKind},
@@ -134,14 +134,15 @@ impl Encoder for StreamEncoder {
     }
 
     fn conclude(&mut self, text: &str, out: &mut Vec<u8>) -> bool {
-        let half = self.ledger.items().any(|sent| sent.open && !sent.can_end());
+        let half = self.ledger.items().any(|sent| sent.state == State::Open && !sent.can_end());
         // What nobody could change was not kept account of.
         let unknown = !self.recipient.changes && self.head.is_some();
         if half || unknown || self.over {
             return false;
         }
         self.begin_if_needed(out);
-        let open: Vec<BlockId> = self.ledger.items().filter(|sent| sent.open).map(|sent| sent.block).collect();
+        let open: Vec<BlockId> =
+            self.ledger.items().filter(|sent| sent.state == State::Open).map(|sent| sent.block).collect();
         for id in open {
             self.close(id, out);
         }

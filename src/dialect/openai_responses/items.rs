@@ -44,9 +44,8 @@ pub(super) fn block_kind(item: Value<'_>) -> BlockKind {
 /// The members that hold the text of an item without parts.
 fn text_keys(kind: &str, item: Value<'_>) -> &'static [&'static str] {
     match kind {
-        "function_call" | "mcp_call" | "mcp_approval_request" => &["arguments"],
         "tool_search_call" if item.str_at("execution").as_deref() != Some("client") => &[],
-        "tool_search_call" => &["arguments"],
+        "function_call" | "mcp_call" | "mcp_approval_request" | "tool_search_call" => &["arguments"],
         "custom_tool_call" => &["input"],
         "code_interpreter_call" => &["code"],
         "local_shell_call" | "shell_call" => &["action"],

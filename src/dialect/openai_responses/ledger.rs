@@ -30,6 +30,15 @@ pub(super) struct Ledger {
     pub(super) changed: bool,
 }
 
+/// How far an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Done,
+    /// It was taken out.
+    Gone,
+}
+
 /// What of one item has left.
 pub(super) struct Sent {
     pub(super) block: BlockId,
@@ -37,9 +46,8 @@ pub(super) struct Sent {
     pub(super) came: Option<u32>,
     /// The `output_index` that it has now.
     pub(super) index: u32,
-    pub(super) gone: bool,
+    pub(super) state: State,
     pub(super) edited: bool,
-    pub(super) open: bool,
     /// The text of each of its parts, escaped.
     pub(super) parts: Vec<Vec<u8>>,
     /// Which of the parts are refusals.
@@ -69,9 +77,8 @@ impl Ledger {
             block,
             came: head.index,
             index,
-            gone: false,
+            state: State::Open,
             edited: false,
-            open: true,
             parts: vec![Vec::new()],
             refusals: Vec::new(),
             content_from: None,
@@ -92,9 +99,8 @@ impl Ledger {
             block,
             came: head.index,
             index: 0,
-            gone: true,
+            state: State::Gone,
             edited: false,
-            open: false,
             parts: Vec::new(),
             refusals: Vec::new(),
             content_from: None,
@@ -135,7 +141,7 @@ impl Ledger {
     /// An item is complete. Only what differs from what came is needed again.
     pub(super) fn close(&mut self, block: BlockId) {
         let Some(sent) = self.get_mut(block) else { return };
-        sent.open = false;
+        sent.state = State::Done;
         if !sent.edited && sent.own.is_none() {
             let parts = std::mem::take(&mut sent.parts);
             self.kept -= parts.iter().map(Vec::len).sum::<usize>();
@@ -189,7 +195,9 @@ impl Ledger {
             let id = item.str_at("id").unwrap_or_default().into_owned();
             // Without a stream there are no names to go by, and no need: the items are these very ones.
             let came = if ids.is_empty() { u32::try_from(position).ok() } else { ids.get(&id).copied() };
-            if let Some(sent) = came.and_then(|came| self.came(u64::from(came))).filter(|sent| !sent.gone) {
+            if let Some(sent) =
+                came.and_then(|came| self.came(u64::from(came))).filter(|sent| sent.state != State::Gone)
+            {
                 written.push((sent.index, sent.again(item)));
             }
         }
@@ -203,8 +211,7 @@ impl Ledger {
     pub(super) fn forget(&mut self, block: BlockId) {
         let Some(sent) = self.get_mut(block) else { return };
         let index = sent.index;
-        sent.gone = true;
-        sent.open = false;
+        sent.state = State::Gone;
         if index.saturating_add(1) == self.next {
             self.next = index;
             self.shift -= 1;
@@ -247,10 +254,11 @@ impl Sent {
             }
             clear(place.holder, &shift, &mut patch);
         }
-        let (key, part): (_, fn(&[u8]) -> Vec<u8>) = match item.str_at("type").as_deref() {
-            Some("message") => ("content", text_part),
-            Some("reasoning") if self.content_from.is_some() => ("content", reasoning_part),
-            Some("reasoning") => ("summary", summary_part),
+        let kind = item.str_at("type").unwrap_or_default();
+        let (key, part) = match &*kind {
+            "message" => ("content", text_part as fn(&[u8]) -> _),
+            "reasoning" if self.content_from.is_some() => ("content", reasoning_part as fn(&[u8]) -> _),
+            "reasoning" => ("summary", summary_part as fn(&[u8]) -> _),
             _ => return patch.apply(item.raw()),
         };
         let more: Vec<Vec<u8>> =

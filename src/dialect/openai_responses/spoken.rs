@@ -1,7 +1,5 @@
 //! The events that say the text of an item, whether it is the provider's or our own.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 
 use crate::{
@@ -48,12 +46,13 @@ impl Spoken {
         let frame = sent.frame.as_ref().filter(|frame| frame.event() == Some(b"response.output_item.added"))?;
         let data = frame.data()?;
         let item = Value::parse(&data).ok()?.get("item")?;
-        let wire = match item.str_at("type")? {
-            _ if sent.refuses() => Cow::Borrowed("refusal"),
-            wire if wire == "reasoning" && sent.content_from.is_some() => Cow::Borrowed("reasoning_text"),
+        let wire = item.str_at("type")?;
+        let wire = match &*wire {
+            _ if sent.refuses() => "refusal",
+            "reasoning" if sent.content_from.is_some() => "reasoning_text",
             wire => wire,
         };
-        Self::named(&wire, quote(&item.str_at("id")?), item.str_at("name").map(|name| quote(&name)))
+        Self::named(wire, quote(&item.str_at("id")?), item.str_at("name").map(|name| quote(&name)))
     }
 
     /// Whether its events carry log probabilities.

@@ -114,3 +114,33 @@ fn a_text_for_what_said_none_is_legal() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+/// What OpenAI refuses on the next turn.
+#[test]
+fn no_reasoning_stands_at_the_end_when_what_followed_it_is_dropped() {
+    let call = Made::call("fc_1", "call_1", "rm", &["{}"]);
+    let items = [Made::message("msg_1", &["a"], "a"), Made::reasoning("rs_1", &["one"]), call];
+    let out = run(RESPONSES, &rules(vec![Arc::new(Drops)]), &stream(&items), 64).out.concat();
+    validator::assert_legal(RESPONSES, &out, "after the policy");
+    let types: Vec<String> = super::output(&out).iter().map(|item| item["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(types, ["message", "reasoning", "message"]);
+}
+
+/// Drops every call.
+struct Drops;
+
+impl Factory for Drops {
+    fn begin(&self, _: &CallHead) -> Box<dyn Policy> {
+        Box::new(Self)
+    }
+}
+
+impl Policy for Drops {
+    fn on_block_start(&mut self, _: &mut Context<'_>, head: &BlockHead) -> Watch {
+        if head.kind.tool_name().is_some() { Watch::Whole } else { Watch::Ignore }
+    }
+
+    fn on_block(&mut self, _: &mut Context<'_>, _: Block) -> Step<Fate> {
+        Step::ready(Fate::Drop)
+    }
+}
