@@ -11,9 +11,11 @@ mod repair;
 mod request;
 mod response;
 mod runner;
+mod setup;
 mod stage;
 mod weave;
 
 pub use request::{RequestRun, run_request};
-pub use response::{Response, ResponseLimits, Setup};
+pub use response::Response;
 pub use runner::{Runner, Stopped, select};
+pub use setup::{ResponseLimits, Setup};

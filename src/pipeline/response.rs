@@ -9,10 +9,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, ConvertedTools, Decoder, Recipient, RequestView, Undecodable, WireError},
+    dialect::{self, Decoder, Undecodable, WireError},
     journal::Fact,
-    model::{Dialect, Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
-    policy::Release,
+    model::{Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     wire::{Frame, Framer},
 };
 
@@ -21,45 +20,10 @@ use super::{
     gate::Gate,
     repair::Repair,
     runner::{Runner, Stopped},
+    setup::Setup,
     stage::{BlockIds, Stage},
     weave::Weaver,
 };
-
-/// The limits of one answer, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct ResponseLimits {
-    /// One event of a stream.
-    pub event: usize,
-    /// A body that is seen whole.
-    pub body: usize,
-    /// What is held back.
-    pub held: usize,
-    /// Output of our own making.
-    pub synthetic: usize,
-}
-
-/// What an answer is made after.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The protocol of the provider's stream or body.
-    pub dialect: Dialect,
-    /// The protocol of the client.
-    pub client: Dialect,
-    /// What the client asked for.
-    pub request: RequestView,
-    /// Luthien's id of the call, for errors.
-    pub call: Arc<str>,
-    /// When the answer is made, in seconds since 1970, for dialects that say it.
-    pub created: u64,
-    /// The client's name of the model, where the provider has another.
-    pub model: Option<String>,
-    /// The tools as the provider knows them.
-    pub tools: ConvertedTools,
-    /// When tool calls are released.
-    pub release: Release,
-    /// The limits.
-    pub limits: ResponseLimits,
-}
 
 /// One answer.
 pub struct Response {
@@ -493,39 +457,6 @@ impl Response {
 
     fn enforces(&self) -> bool {
         self.stages.iter().any(Stage::enforces)
-    }
-}
-
-impl Setup {
-    /// An answer to a client that speaks the provider's own dialect.
-    pub fn native(dialect: Dialect, call: Arc<str>, release: Release, limits: ResponseLimits) -> Self {
-        let request = RequestView::default();
-        Self {
-            dialect,
-            client: dialect,
-            request,
-            call,
-            created: 0,
-            model: None,
-            tools: ConvertedTools::default(),
-            release,
-            limits,
-        }
-    }
-
-    /// Whether the client speaks another protocol than the provider.
-    fn converts(&self) -> bool {
-        self.dialect != self.client
-    }
-
-    fn recipient(&self, runners: &[Runner]) -> Recipient {
-        Recipient {
-            request: self.request.clone(),
-            call: Arc::clone(&self.call),
-            created: self.created,
-            converts: self.converts(),
-            changes: runners.iter().any(Runner::enforces),
-        }
     }
 }
 
