@@ -8,11 +8,14 @@ use crate::json::{Kind, Value};
 
 use super::Undecodable;
 
-/// Fails if one of `keys` stands twice in an object.
+/// Fails if one of `keys` stands twice in an object, or in other letters than these: some readers ignore the case.
 pub(super) fn unique(object: Value<'_>, keys: &[&str]) -> Result<(), Undecodable> {
     let mut seen = 0_u64;
     for member in object.members() {
-        let Some(number) = keys.iter().position(|key| *key == member.key) else { continue };
+        let Some(number) = keys.iter().position(|key| key.eq_ignore_ascii_case(&member.key)) else { continue };
+        if keys.get(number).is_some_and(|key| *key != member.key) {
+            return Err(Undecodable(format!("the key `{}` is not in small letters", member.key)));
+        }
         let bit = 1 << (number % 64);
         if seen & bit != 0 {
             return Err(Undecodable(format!("the key `{}` stands twice in one object", member.key)));
@@ -54,5 +57,19 @@ fn named(kind: Kind) -> &'static str {
         Kind::Number => "a number, where none belongs",
         Kind::Bool => "true or false, where neither belongs",
         Kind::Null => "null, where that does not belong",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stands_once_and_in_small_letters() {
+        let is_unique = |json: &str| unique(Value::parse(json.as_bytes()).expect("JSON"), &["delta", "type"]).is_ok();
+        assert!(is_unique(r#"{"type":"a","delta":"b","Other":1,"Other":2}"#));
+        assert!(!is_unique(r#"{"delta":"a","delta":"b"}"#));
+        assert!(!is_unique(r#"{"delta":"a","Delta":"b"}"#));
+        assert!(!is_unique(r#"{"DELTA":"b"}"#));
     }
 }
