@@ -35,8 +35,10 @@ pub(super) struct Repair {
 struct Left {
     content: u32,
     tools: u32,
-    /// Its last block is a thought.
+    /// Its last block is a thought, …
     is_thinking: bool,
+    /// … and what followed it was taken out.
+    is_orphan: bool,
 }
 
 impl Repair {
@@ -58,6 +60,10 @@ impl Repair {
 
     /// Takes a decided piece; what leaves goes to `out`.
     pub(super) fn push(&mut self, piece: Piece, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
+        if let Body::Gone(Event::Open(_, head)) = &piece.body {
+            let left = self.choices.entry(head.choice).or_default();
+            left.is_orphan |= left.is_thinking;
+        }
         match &piece.body {
             Body::Gone(Event::Open(
                 _,
@@ -71,6 +77,7 @@ impl Repair {
             Body::Kept(Event::Open(_, head)) | Body::Edited(Event::Open(_, head)) => {
                 let left = self.choices.entry(head.choice).or_default();
                 left.is_thinking = head.kind == BlockKind::Thinking;
+                left.is_orphan = false;
                 left.content += u32::from(!left.is_thinking);
                 left.tools += u32::from(head.kind.tool_name().is_some());
             }
@@ -138,8 +145,7 @@ impl Repair {
     fn stop(&mut self, piece: Piece, mut stop: Stop, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
         let left = self.choices.entry(stop.choice).or_default();
         // OpenAI refuses a reasoning that nothing follows.
-        let is_bare = left.is_thinking && self.dialects.contains(&Dialect::OpenaiResponses);
-        if left.content == 0 || is_bare {
+        if left.content == 0 || (left.is_orphan && self.dialects.contains(&Dialect::OpenaiResponses)) {
             left.content += 1;
             self.facts.push(Fact::Repaired { what: "content_added" });
             made.write(&Block { choice: stop.choice, ..Block::text(REMOVED) }, out);

@@ -13,6 +13,7 @@ use crate::{
 
 use super::{
     items::{Place, Stage, TextEvent, block_kind, is_value, part_event, places, stage, text_event},
+    listed::listed,
     said::{Said, text_of},
     shape,
 };
@@ -160,9 +161,10 @@ impl StreamDecoder {
             Stage::Ended => {
                 self.complete = true;
                 // Servers that stream nothing, or not all, say it here.
-                for item in response.get("output").into_iter().flat_map(Value::items) {
-                    let head = ItemHead::of(item);
-                    if self.streamed(&head).is_none() {
+                let output: Vec<Value<'_>> = response.get("output").into_iter().flat_map(Value::items).collect();
+                let is_new: Vec<bool> = self.listed(&output).iter().map(Option::is_none).collect();
+                for (item, is_new) in output.into_iter().zip(is_new) {
+                    if is_new {
                         let next = self.items.keys().next_back().map_or(0, |last| last + 1);
                         self.whole(next, item, data, out)?;
                     }
@@ -207,7 +209,9 @@ impl StreamDecoder {
             None => {}
         }
         self.kept += 2 * known.head.id.len() + known.head.kind.tool_name().map_or(0, str::len);
-        self.names.entry(known.head.id.clone()).or_insert(index);
+        if !known.head.id.is_empty() {
+            self.names.entry(known.head.id.clone()).or_insert(index);
+        }
         self.items.insert(index, known);
         Ok(())
     }
@@ -233,9 +237,19 @@ impl StreamDecoder {
         Ok(())
     }
 
-    /// The item of that name and type, if it was streamed.
-    pub(super) fn streamed(&self, head: &ItemHead) -> Option<&Item> {
-        self.named(&head.id).filter(|known| known.head.wire == head.wire)
+    /// What each item that is listed at the end is, as it was streamed. One that has another id says the same text.
+    pub(super) fn listed(&self, output: &[Value<'_>]) -> Vec<Option<&Item>> {
+        let mut known: Vec<&Item> = self.items.values().collect();
+        known.sort_by_key(|item| item.block);
+        let heads: Vec<ItemHead> = output.iter().copied().map(ItemHead::of).collect();
+        let indexes = listed(&known.iter().map(|item| &item.head).collect::<Vec<_>>(), &heads);
+        let found = indexes.into_iter().map(|place| known.get(place?).copied());
+        let same = |known: &Item, head: &ItemHead, item: Value<'_>| {
+            known.head.kind == head.kind && !differs(&known.parts, &places(item), false)
+        };
+        let all = found.zip(&heads).zip(output);
+        all.map(|((known, head), item)| known.filter(|known| known.head.id == head.id || same(known, head, *item)))
+            .collect()
     }
 
     /// The item of that name, if it was streamed.

@@ -9,7 +9,9 @@ use crate::{
 };
 
 use super::{
+    decode::ItemHead,
     items::{is_value, places},
+    listed::listed,
     write::{Own, array, reasoning_part, summary_part, text_part},
 };
 
@@ -184,20 +186,9 @@ impl Ledger {
 
     /// The items again, as they have left.
     pub(super) fn output(&self, output: Value<'_>) -> Vec<u8> {
-        let mut ids = HashMap::new();
-        for sent in &self.items {
-            if let (Some(came), Some(id)) = (sent.came, sent.id()) {
-                ids.insert(id, came);
-            }
-        }
         let mut written: Vec<(u32, Vec<u8>)> = Vec::new();
-        for (position, item) in output.items().enumerate() {
-            let id = item.str_at("id").unwrap_or_default().into_owned();
-            // Without a stream there are no names to go by, and no need: the items are these very ones.
-            let came = if ids.is_empty() { u32::try_from(position).ok() } else { ids.get(&id).copied() };
-            if let Some(sent) =
-                came.and_then(|came| self.came(u64::from(came))).filter(|sent| sent.state != State::Gone)
-            {
+        for (sent, item) in self.listed(output).into_iter().zip(output.items()) {
+            if let Some(sent) = sent.filter(|sent| sent.state != State::Gone) {
                 written.push((sent.index, sent.again(item)));
             }
         }
@@ -205,6 +196,20 @@ impl Ledger {
         written.extend(own.filter_map(|sent| Some((sent.index, sent.json.clone()?))));
         written.sort_by_key(|(index, _)| *index);
         array(written.into_iter().map(|(_, item)| item))
+    }
+
+    /// Which of the items that came each item of `output` is, found as the decoder finds it.
+    fn listed(&self, output: Value<'_>) -> Vec<Option<&Sent>> {
+        let came: Vec<&Sent> = self.items.iter().filter(|sent| sent.came.is_some()).collect();
+        // Without a stream there are no names to go by, and no need: the items are these very ones.
+        if came.iter().all(|sent| sent.frame.is_none()) {
+            return output.items().zip(0..).map(|(_, place)| self.came(place)).collect();
+        }
+        let known = came.iter().filter_map(|sent| Some((*sent, sent.item(ItemHead::of)?)));
+        let known: Vec<(&Sent, ItemHead)> = known.collect();
+        let heads: Vec<ItemHead> = output.items().map(ItemHead::of).collect();
+        let places = listed(&known.iter().map(|(_, head)| head).collect::<Vec<_>>(), &heads);
+        places.into_iter().map(|place| known.get(place?).map(|(sent, _)| *sent)).collect()
     }
 
     /// An item of our own that never said anything does not exist.

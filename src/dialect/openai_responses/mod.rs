@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod items;
 mod ledger;
+mod listed;
 mod patch;
 mod request;
 mod said;

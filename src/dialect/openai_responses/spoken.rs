@@ -172,13 +172,8 @@ impl Sent {
         self.item(|item| with_members(item, &new)).unwrap_or_default()
     }
 
-    /// The item's own id, from the frame that began it.
-    pub(super) fn id(&self) -> Option<String> {
-        let id = self.item(|item| item.str_at("id").map(std::borrow::Cow::into_owned)).flatten();
-        id.filter(|id| !id.is_empty())
-    }
-
-    fn item<T>(&self, read: impl FnOnce(Value<'_>) -> T) -> Option<T> {
+    /// The item as it began.
+    pub(super) fn item<T>(&self, read: impl FnOnce(Value<'_>) -> T) -> Option<T> {
         let data = self.frame.as_ref()?.data()?;
         Value::parse(&data).ok()?.get("item").map(read)
     }

@@ -237,10 +237,17 @@ impl Model {
         let mut servers = HashSet::new();
         let mut dropped = HashSet::new();
         let mut left: HashMap<u32, (usize, usize)> = HashMap::new();
+        // Whether the last block is a thought, and whether what followed it is gone.
+        let mut thoughts: HashMap<u32, (bool, bool)> = HashMap::new();
         let mut bare = HashMap::new();
         for mut moving in std::mem::take(&mut self.items) {
             if let Item::Open(block) = moving.item {
                 let head = self.heads[block].clone();
+                let thought = thoughts.entry(head.choice).or_default();
+                *thought = match moving.state {
+                    State::Gone => (thought.0, thought.0 || thought.1),
+                    _ => (head.kind == Kind::Thinking, false),
+                };
                 let bound = head.kind == Kind::Thinking && changed && self.dialect == Dialect::AnthropicMessages;
                 match &head.kind {
                     Kind::ServerTool(id) if moving.state == State::Gone => {
@@ -267,7 +274,8 @@ impl Model {
             changed |= moving.state != State::Kept;
             if let (Item::Stop(choice, reason), true) = (&mut moving.item, changed) {
                 let (content, tools) = left.entry(*choice).or_default();
-                if *content == 0 {
+                let orphan = thoughts.get(choice).is_some_and(|thought| thought.1);
+                if *content == 0 || (orphan && self.dialect == Dialect::OpenaiResponses) {
                     *content += 1;
                     let part = Part::Text(REMOVED.to_owned());
                     self.make(&part, *choice);
