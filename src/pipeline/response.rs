@@ -328,6 +328,12 @@ impl Response {
         let checked = if self.enforces() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
         let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));
         let frame = Frame::new(body, true);
+        for (event, _) in decoded.iter().flatten() {
+            // With a status that says the opposite, no client would see it.
+            if let (Event::Error(error), true) = (event, self.setup.converts()) {
+                return Err(bad_answer(format!("the provider answered with an error: {}", error.message)));
+            }
+        }
         match decoded {
             Ok(events) => self.events(frame, events),
             Err(error) => self.unreadable(frame, &error),

@@ -12,7 +12,7 @@ use crate::{
 use super::{
     FUNCTION,
     decode::{says_error, start},
-    parts::{CARRIER, Field, Part, THINKING_KEYS, What, parts, repeats, tool_body},
+    parts::{CARRIER, Field, Part, THINKING_KEYS, What, arguments, parts, repeats, tool_body},
     stop_reason, stop_word, write,
 };
 
@@ -55,12 +55,12 @@ fn part_of(what: What<'_>, body: &Bytes) -> Option<(BlockKind, u32, Text)> {
         What::Tool { position, entry } => {
             let (call, key) = tool_body(entry)?;
             let kind = BlockKind::ToolCall { id: string(entry, "id"), name: string(call, "name") };
-            let text = call.get(key).and_then(|value| value.text_in(body)).unwrap_or_default();
+            let text = call.get(key).and_then(|value| arguments(value, body)).unwrap_or_default();
             (kind, u32::try_from(position).unwrap_or(FUNCTION), text)
         }
         What::Function { call } => {
             let kind = BlockKind::ToolCall { id: String::new(), name: string(call, "name") };
-            let text = call.get("arguments").and_then(|value| value.text_in(body)).unwrap_or_default();
+            let text = call.get("arguments").and_then(|value| arguments(value, body)).unwrap_or_default();
             (kind, FUNCTION, text)
         }
         What::Finish { .. } => return None,

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     FUNCTION,
-    parts::{CARRIER, Field, Part, What, parts, tool_body},
+    parts::{CARRIER, Field, Part, What, arguments, parts, tool_body},
     shape, stop_reason,
 };
 
@@ -152,19 +152,19 @@ impl StreamDecoder {
     fn tool(
         &mut self,
         choice: u32,
-        key: Key,
+        number: Key,
         id: Option<std::borrow::Cow<'_, str>>,
         body: Option<Value<'_>>,
-        arguments: Option<&str>,
+        key: Option<&str>,
         slot: Slot,
         data: &Bytes,
         out: &mut Vec<(Event, Slot)>,
     ) -> Result<(), Undecodable> {
         let name = body.and_then(|body| body.str_at("name")).unwrap_or_default().into_owned();
-        let known = self.find(choice, key);
+        let known = self.find(choice, number);
         let block = self.open_block(
             choice,
-            key,
+            number,
             slot,
             || BlockKind::ToolCall { id: id.unwrap_or_default().into_owned(), name: name.clone() },
             out,
@@ -181,10 +181,10 @@ impl StreamDecoder {
             // Some readers put names together and some take the last: what the client will call cannot be told.
             return Err(Undecodable("a tool call is named twice".to_owned()));
         }
-        if known.is_none() && arguments == Some("input") {
+        if known.is_none() && key == Some("input") {
             out.push((Event::Extra(block, Extra::FreeText), slot));
         }
-        let text = body.zip(arguments).and_then(|(body, key)| body.get(key)?.text_in(data));
+        let text = body.zip(key).and_then(|(body, key)| arguments(body.get(key)?, data));
         match text.filter(|text| !text.is_empty()) {
             Some(text) => out.push((Event::Delta(block, text), slot)),
             None if said_anything => {}

@@ -1,7 +1,9 @@
 //! What a chunk, or a whole completion, says: its parts in a fixed order.
 
+use bytes::Bytes;
+
 use crate::{
-    json::{Span, Value},
+    json::{Kind, Span, Text, Value},
     model::{BlockKind, Slot},
 };
 
@@ -129,6 +131,14 @@ fn content<'a>(value: Value<'a>, push: &mut impl FnMut(What<'a>)) {
         }
         said(Field::Content, item.get("text"));
     }
+}
+
+/// The text of a call's arguments. Some servers write the object itself where the protocol has a string.
+pub(super) fn arguments(value: Value<'_>, data: &Bytes) -> Option<Text> {
+    if value.kind() == Kind::Object {
+        return Some(Text::new(&String::from_utf8_lossy(value.raw())));
+    }
+    value.text_in(data)
 }
 
 /// Where a tool call entry keeps its name and its arguments: `function`, or `custom` for free text.

@@ -20,6 +20,8 @@ pub(super) struct Calls {
     ids: HashSet<String>,
     /// A call ended without a name.
     unnamed: bool,
+    /// A call ended within its arguments.
+    cut: bool,
     /// Bytes that wait here.
     held: usize,
 }
@@ -30,11 +32,53 @@ struct Call {
     waits: Option<Vec<Event>>,
     /// Its text, which is free and has to become an argument.
     free: Option<(String, Decoder)>,
+    /// Its arguments, unless they are free text.
+    json: Option<Balance>,
+}
+
+/// Whether JSON that comes in pieces is closed again.
+#[derive(Default)]
+struct Balance {
+    decoder: Decoder,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Balance {
+    fn push(&mut self, text: &Text) {
+        let mut decoded = String::new();
+        self.decoder.push(text, &mut decoded);
+        for byte in decoded.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
 }
 
 impl Calls {
     pub(super) fn new(exchange: String, custom_tools: Vec<String>) -> Self {
-        Self { exchange, custom_tools, made: 0, open: HashMap::new(), ids: HashSet::new(), unnamed: false, held: 0 }
+        Self {
+            exchange,
+            custom_tools,
+            made: 0,
+            open: HashMap::new(),
+            ids: HashSet::new(),
+            unnamed: false,
+            cut: false,
+            held: 0,
+        }
     }
 
     /// Whether there was any call.
@@ -59,6 +103,11 @@ impl Calls {
         self.unnamed
     }
 
+    /// Whether a call ended within its arguments: some clients would run it with half of them.
+    pub(super) fn is_any_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Bytes that wait here.
     pub(super) fn held(&self) -> usize {
         self.held
@@ -80,8 +129,13 @@ impl Calls {
             self.unnamed |= closes;
             return;
         }
+        if let (Event::Delta(_, text), Some(json)) = (&event, &mut call.json) {
+            json.push(text);
+        }
+        self.cut |= closes && call.json.as_ref().is_some_and(|json| !json.is_closed());
         match (event, &mut call.free) {
             (Event::Extra(_, Extra::FreeText), free) => {
+                call.json = None;
                 let is_custom = |name: &str| self.custom_tools.iter().any(|custom| custom == name);
                 if !call.head.kind.tool_name().is_some_and(is_custom) {
                     free.get_or_insert_default();
@@ -114,7 +168,7 @@ impl Calls {
             }
             let waits = name.is_empty().then(Vec::new);
             let is_waiting = waits.is_some();
-            self.open.insert(id, Call { head: head.clone(), waits, free: None });
+            self.open.insert(id, Call { head: head.clone(), waits, free: None, json: Some(Balance::default()) });
             if is_waiting {
                 return;
             }

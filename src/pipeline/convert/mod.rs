@@ -35,6 +35,8 @@ pub(super) struct Converter {
     started: bool,
     /// The provider marked some of it as a refusal, which other dialects say with the end.
     refused: bool,
+    /// There was a block.
+    said_anything: bool,
     stop: Option<Stop>,
     usage: Usage,
     end: End,
@@ -72,6 +74,7 @@ impl Converter {
             half: None,
             started: false,
             refused: false,
+            said_anything: false,
             stop: None,
             usage: Usage::default(),
             end: End::Ahead,
@@ -146,6 +149,7 @@ impl Converter {
 
     fn block(&mut self, id: BlockId, event: &Event, out: &mut Vec<u8>) {
         if let Event::Open(_, head) = event {
+            self.said_anything = true;
             self.refused |= head.choice == 0 && head.kind == BlockKind::Refusal;
             if let Some(what) = unsayable(head) {
                 self.dropped.insert(id);
@@ -177,6 +181,12 @@ impl Converter {
                 return self.fail("the provider's answer ended within a tool call", out);
             }
             self.block(call, &Event::Close(call), out);
+        }
+        if !is_cut && self.calls.is_any_cut() {
+            return self.fail("the provider's answer ended within the arguments of a tool call", out);
+        }
+        if self.stop.is_none() && !self.said_anything {
+            return self.fail("the provider's answer says nothing", out);
         }
         self.end = End::Said;
         let mut events = Vec::new();

@@ -190,7 +190,7 @@ fn lossy() -> Vec<(Dialect, Dialect, Value, &'static str, bool)> {
         body
     };
     let messages = |field: &str, value: Value| {
-        let mut body = json!({ "model": "m", "max_tokens": 9, "messages": hello });
+        let mut body = json!({ "model": "m", "max_tokens": 99, "messages": hello });
         body[field] = value;
         body
     };

@@ -306,7 +306,7 @@ fn who_the_user_is_goes_only_where_it_tells_no_person() {
     assert_eq!(user("u-17"), "u-17");
     assert_eq!(user("ann@example.com"), Value::Null);
     assert_eq!(user("+49 170 1234567"), Value::Null);
-    let body = json!({ "max_tokens": 9, "messages": [{ "role": "user", "content": "x" }],
+    let body = json!({ "max_tokens": 99, "messages": [{ "role": "user", "content": "x" }],
         "metadata": { "user_id": "{\"device_id\":\"d\",\"account_uuid\":\"a\",\"session_id\":\"s\"}" } });
     let (out, dropped) = sent(A, R, &body.to_string());
     assert!(!out.contains("device_id") && dropped.is_empty(), "{out}");
@@ -367,4 +367,17 @@ fn what_a_client_calls_a_field_fits_a_header() {
     let body = json!({ "messages": [{ "role": "user", "content": "x" }], "a\r\nb: c, d é": 1, "l".repeat(500): 1 });
     let (_, dropped) = sent(C, R, &body.to_string());
     assert_eq!(dropped, ["a__b:_c__d__".to_owned(), "l".repeat(100)]);
+}
+
+#[test]
+fn what_a_provider_refuses_is_mended_where_nothing_is_lost_by_it() {
+    let body = json!({ "max_tokens": 1, "messages": [{ "role": "user", "content": "quota" }] });
+    let (out, dropped) = sent(A, R, &body.to_string());
+    assert!(out.contains(r#""max_output_tokens":16"#) && dropped == ["max_tokens"], "{out}");
+    let image = json!({ "type": "image_url", "image_url": { "url": "data:image/jpg;base64,/9j/" } });
+    let body = json!({ "messages": [{ "role": "user", "content": [image] }], "stop": ["\n", "END"] });
+    let (out, dropped) = sent(C, A, &body.to_string());
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["messages"][0]["content"][0]["source"]["media_type"], "image/jpeg");
+    assert_eq!((&out["stop_sequences"], dropped), (&json!(["END"]), vec!["stop".to_owned()]));
 }

@@ -118,6 +118,8 @@ impl Turns<'_, '_> {
         }
         let source = match &image.source {
             Media::Base64 { media_type, data } if IMAGES.contains(&media_type.as_str()) => base64(media_type, data),
+            // A common mistake that other providers forgive.
+            Media::Base64 { media_type, data } if media_type == "image/jpg" => base64("image/jpeg", data),
             Media::Url(url) => object("url").text("url", url),
             Media::Base64 { .. } | Media::Text(_) => {
                 self.writing.losses.meaning(image.field, "it reads JPEG, PNG, GIF and WebP only")?;

@@ -305,7 +305,8 @@ impl Writer<'_, '_> {
         let Some(stop) = &self.conversation.stop else { return Ok(None) };
         let kept: Vec<_> = stop.value.iter().filter(|text| !text.decode().trim().is_empty()).map(string).collect();
         if kept.len() < stop.value.len() {
-            self.writing.losses.meaning(stop.name, "it refuses stop sequences of white space only; leave them out")?;
+            // The provider refuses what is white space only.
+            self.writing.losses.hint(stop.name)?;
         }
         Ok((!kept.is_empty()).then(|| array(kept)))
     }

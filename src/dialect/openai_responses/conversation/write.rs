@@ -16,6 +16,9 @@ use crate::{
 
 use super::turns::Turns;
 
+/// The API refuses less.
+const LEAST_TOKENS: u64 = 16;
+
 /// Writes a request.
 pub(in crate::dialect) fn write(conversation: &Conversation, mut writing: Writing<'_>) -> Step<String> {
     let writing = &mut writing;
@@ -34,7 +37,10 @@ pub(in crate::dialect) fn write(conversation: &Conversation, mut writing: Writin
     answerable(&items, conversation.name)?;
     out = out.raw("input", array(items));
     if let Some(most) = most_tokens(conversation, writing)? {
-        out = out.number("max_output_tokens", most);
+        if let Some(asked) = conversation.max_tokens.as_ref().filter(|_| most < LEAST_TOKENS) {
+            writing.losses.hint(asked.name)?;
+        }
+        out = out.number("max_output_tokens", most.max(LEAST_TOKENS));
     }
     out = write_sampling(out, conversation, writing)?;
     if let Some(stop) = &conversation.stop {

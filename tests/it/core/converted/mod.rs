@@ -10,6 +10,7 @@ mod made;
 mod policies;
 mod reasoning;
 mod said;
+mod sloppy;
 mod streams;
 mod texts;
 
