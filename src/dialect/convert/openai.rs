@@ -15,7 +15,7 @@ use crate::{
 use super::losses::{LEAVE_OUT, Losses, Step, malformed};
 
 pub(in crate::dialect) use write::{
-    Takes, forced, is_personal, mark_error, most_tokens, write_allowed, write_cache, write_choice_word, write_effort,
+    Takes, forced, is_personal, mark_error, most_tokens, write_allowed, write_choice_word, write_content, write_effort,
     write_grammar, write_hints, write_sampling, write_schema_format, write_tool,
 };
 

@@ -338,7 +338,7 @@ impl StreamDecoder {
         if item.at == Some((key, at)) {
             return Ok(());
         }
-        item.go_to(key, at, out);
+        item.begin_part((key, at), out);
         self.parts += 1;
         self.kept += size_of::<Said>() + size_of::<(&str, u64)>();
         if self.parts > MOST_BLOCKS {
@@ -384,13 +384,12 @@ impl Item {
         out.push(Event::Delta(self.block, text.clone()));
     }
 
-    /// What is said from here on belongs to that part.
-    fn go_to(&mut self, key: &'static str, number: u64, out: &mut Vec<Event>) {
-        if let Some(at) = self.at.filter(|at| *at != (key, number)) {
-            self.left.insert(at);
+    /// What is said from here on belongs to that part, which is another one than before.
+    fn begin_part(&mut self, at: (&'static str, u64), out: &mut Vec<Event>) {
+        if let Some(before) = self.at.replace(at) {
+            self.left.insert(before);
             self.next_part(out);
         }
-        self.at = Some((key, number));
     }
 
     fn next_part(&mut self, out: &mut Vec<Event>) {

@@ -75,21 +75,7 @@ impl Ledger {
         let moved = head.index.and_then(|came| u32::try_from(i64::from(came) + self.shift).ok());
         let index = moved.unwrap_or(self.next);
         self.next = index.saturating_add(1);
-        self.push(Sent {
-            block,
-            came: head.index,
-            index,
-            state: State::Open,
-            edited: false,
-            parts: vec![Vec::new()],
-            refusals: Vec::new(),
-            content_from: None,
-            part_is_ours: false,
-            frame: None,
-            last: Vec::new(),
-            own,
-            json: None,
-        });
+        self.push(Sent { index, own, parts: vec![Vec::new()], ..Sent::new(block, head, State::Open) });
         index
     }
 
@@ -97,21 +83,7 @@ impl Ledger {
     pub(super) fn drop_item(&mut self, block: BlockId, head: &BlockHead) {
         self.changed = true;
         self.shift -= 1;
-        self.push(Sent {
-            block,
-            came: head.index,
-            index: 0,
-            state: State::Gone,
-            edited: false,
-            parts: Vec::new(),
-            refusals: Vec::new(),
-            content_from: None,
-            part_is_ours: false,
-            frame: None,
-            last: Vec::new(),
-            own: None,
-            json: None,
-        });
+        self.push(Sent::new(block, head, State::Gone));
     }
 
     /// Text of an item leaves.
@@ -243,6 +215,25 @@ impl Ledger {
 }
 
 impl Sent {
+    /// Nothing of it has left.
+    fn new(block: BlockId, head: &BlockHead, state: State) -> Self {
+        Self {
+            block,
+            came: head.index,
+            index: 0,
+            state,
+            edited: false,
+            parts: Vec::new(),
+            refusals: Vec::new(),
+            content_from: None,
+            part_is_ours: false,
+            frame: None,
+            last: Vec::new(),
+            own: None,
+            json: None,
+        }
+    }
+
     /// The item again, with the text that has left.
     pub(super) fn again(&self, item: Value<'_>) -> Vec<u8> {
         if !self.edited {

@@ -9,7 +9,7 @@ use crate::{
     },
     json::{
         Kind, Text, Value,
-        build::{Object, array},
+        build::{Object, array, string},
     },
     model::conversation::{
         Conversation, Effort, Field, Format, Grammar, Hint, Json, Mode, Part, PartKind, Tool, ToolChoice, Ttl,
@@ -19,7 +19,7 @@ use crate::{
 use super::join;
 
 /// The cache mark of a part of another OpenAI dialect; one of Messages is left out, because few models take it.
-pub(in crate::dialect) fn write_cache(object: Object, cache: Option<&Field<Ttl>>, losses: &mut Losses) -> Step<Object> {
+fn write_cache(object: Object, cache: Option<&Field<Ttl>>, losses: &mut Losses) -> Step<Object> {
     let Some(cache) = cache else { return Ok(object) };
     if !cache.name.ends_with("prompt_cache_breakpoint") {
         losses.hint(cache.name)?;
@@ -32,6 +32,24 @@ pub(in crate::dialect) fn write_cache(object: Object, cache: Option<&Field<Ttl>>
         Ttl::Long => mark.str("ttl", "12h"),
     };
     Ok(object.raw("prompt_cache_breakpoint", mark.build()))
+}
+
+/// Parts as content: a lone text as a string. `write` writes a part that stands in content, or tells that it is lost.
+pub(in crate::dialect) fn write_content<'c>(
+    parts: impl IntoIterator<Item = &'c Part>,
+    losses: &mut Losses,
+    write: impl Fn(&Part, &mut Losses) -> Step<Option<Object>>,
+) -> Step<Option<String>> {
+    let parts: Vec<&Part> = parts.into_iter().collect();
+    if let [Part { kind: PartKind::Text(text) | PartKind::Refusal(text), cache: None }] = parts.as_slice() {
+        return Ok(Some(string(text)));
+    }
+    let mut out = Vec::new();
+    for part in parts {
+        let Some(object) = write(part, losses)? else { continue };
+        out.push(write_cache(object, part.cache.as_ref(), losses)?.build());
+    }
+    Ok((!out.is_empty()).then(|| array(out)))
 }
 
 /// The fields of a JSON schema format. Messages has no name for it, and its promise is not that of `strict`.

@@ -3,14 +3,14 @@
 use crate::{
     dialect::convert::{
         Writing,
-        losses::Step,
+        losses::{Losses, Step},
         models::OpenAi,
         names::id,
-        openai::{join, mark_error, url, write_cache},
+        openai::{join, mark_error, url, write_content},
     },
     json::{
         Text,
-        build::{Object, array, string},
+        build::{Object, array},
     },
     model::conversation::{
         Conversation, Document, Image, Input, Media, Part, PartKind, Role, ToolCall, ToolResult, Turn,
@@ -40,53 +40,8 @@ impl Turns<'_, '_> {
     }
 
     fn message<'c>(&mut self, role: &str, parts: impl IntoIterator<Item = &'c Part>) -> Step<Option<String>> {
-        let content = self.content(parts)?;
+        let content = write_content(parts, self.writing.losses, part)?;
         Ok(content.map(|content| Object::new().str("role", role).raw("content", content).build()))
-    }
-
-    /// Parts as content: a lone text as a string.
-    fn content<'c>(&mut self, parts: impl IntoIterator<Item = &'c Part>) -> Step<Option<String>> {
-        let parts: Vec<&Part> = parts.into_iter().collect();
-        if let [Part { kind: PartKind::Text(text) | PartKind::Refusal(text), cache: None }] = parts.as_slice() {
-            return Ok(Some(string(text)));
-        }
-        let mut out = Vec::new();
-        for part in parts {
-            let Some(object) = self.part(part)? else { continue };
-            out.push(write_cache(object, part.cache.as_ref(), self.writing.losses)?.build());
-        }
-        Ok((!out.is_empty()).then(|| array(out)))
-    }
-
-    fn part(&mut self, part: &Part) -> Step<Option<Object>> {
-        match &part.kind {
-            PartKind::Text(text) | PartKind::Refusal(text) => Ok(Some(text_part(text))),
-            PartKind::Image(image) => Ok(Some(image_part(image))),
-            PartKind::Document(document) => self.document(document),
-            PartKind::Thinking(thinking) => self.writing.losses.hint(thinking.field).map(|()| None),
-            // These stand in messages and fields of their own.
-            PartKind::ToolCall(_) | PartKind::ToolResult(_) => Ok(None),
-        }
-    }
-
-    fn document(&mut self, document: &Document) -> Step<Option<Object>> {
-        let title = document.title.as_ref();
-        match &document.source {
-            Media::Base64 { media_type, data } => {
-                let unnamed = Text::new("document.pdf");
-                let file =
-                    Object::new().text("filename", title.unwrap_or(&unnamed)).text("file_data", &url(media_type, data));
-                Ok(Some(Object::new().str("type", "file").raw("file", file.build())))
-            }
-            Media::Text(text) => {
-                let whole: Vec<&Text> = title.into_iter().chain([text]).collect();
-                Ok(Some(text_part(&join(&whole, "\n\n"))))
-            }
-            Media::Url(_) => {
-                let why = "it fetches no documents; put the file itself into the request";
-                self.writing.losses.meaning(document.field, why).map(|()| None)
-            }
-        }
     }
 
     /// Results stand in messages of their own, directly behind the calls. They take texts only: what else a tool gave
@@ -141,7 +96,7 @@ impl Turns<'_, '_> {
         if result.is_error {
             mark_error(&mut content);
         }
-        let content = self.content(&content)?.unwrap_or_else(|| "\"\"".to_owned());
+        let content = write_content(&content, self.writing.losses, part)?.unwrap_or_else(|| "\"\"".to_owned());
         Ok(Object::new().str("role", "tool").str("tool_call_id", &call).raw("content", content).build())
     }
 
@@ -189,6 +144,37 @@ impl Turns<'_, '_> {
             Input::Free(text) => ("custom", inner.text("input", text)),
         };
         Object::new().str("id", &id(&call.id)).str("type", kind).raw(kind, inner.build()).build()
+    }
+}
+
+fn part(part: &Part, losses: &mut Losses) -> Step<Option<Object>> {
+    match &part.kind {
+        PartKind::Text(text) | PartKind::Refusal(text) => Ok(Some(text_part(text))),
+        PartKind::Image(image) => Ok(Some(image_part(image))),
+        PartKind::Document(document) => document_part(document, losses),
+        PartKind::Thinking(thinking) => losses.hint(thinking.field).map(|()| None),
+        // These stand in messages and fields of their own.
+        PartKind::ToolCall(_) | PartKind::ToolResult(_) => Ok(None),
+    }
+}
+
+fn document_part(document: &Document, losses: &mut Losses) -> Step<Option<Object>> {
+    let title = document.title.as_ref();
+    match &document.source {
+        Media::Base64 { media_type, data } => {
+            let unnamed = Text::new("document.pdf");
+            let file =
+                Object::new().text("filename", title.unwrap_or(&unnamed)).text("file_data", &url(media_type, data));
+            Ok(Some(Object::new().str("type", "file").raw("file", file.build())))
+        }
+        Media::Text(text) => {
+            let whole: Vec<&Text> = title.into_iter().chain([text]).collect();
+            Ok(Some(text_part(&join(&whole, "\n\n"))))
+        }
+        Media::Url(_) => {
+            let why = "it fetches no documents; put the file itself into the request";
+            losses.meaning(document.field, why).map(|()| None)
+        }
     }
 }
 

@@ -7,14 +7,14 @@ use crate::{
         carried::Carried,
         convert::{
             Writing,
-            losses::Step,
+            losses::{Losses, Step},
             names::id,
-            openai::{join, mark_error, url, write_cache},
+            openai::{join, mark_error, url, write_content},
         },
     },
     json::{
         Text,
-        build::{Object, array, string},
+        build::{Object, array},
     },
     model::conversation::{
         Conversation, Document, Image, Input, Media, Part, PartKind, Role, Thinking, ToolCall, ToolResult, Turn,
@@ -52,35 +52,10 @@ impl<'a, 'b> Turns<'a, 'b> {
     }
 
     fn message<'c>(&mut self, role: &str, parts: impl IntoIterator<Item = &'c Part>) -> Step {
-        if let Some(content) = self.content(parts)? {
+        if let Some(content) = write_content(parts, self.writing.losses, part)? {
             self.items.push(item("message").str("role", role).raw("content", content).build());
         }
         Ok(())
-    }
-
-    /// Parts as content: a lone text as a string.
-    fn content<'c>(&mut self, parts: impl IntoIterator<Item = &'c Part>) -> Step<Option<String>> {
-        let parts: Vec<&Part> = parts.into_iter().collect();
-        if let [Part { kind: PartKind::Text(text) | PartKind::Refusal(text), cache: None }] = parts.as_slice() {
-            return Ok(Some(string(text)));
-        }
-        let mut out = Vec::new();
-        for part in parts {
-            let Some(object) = self.part(part)? else { continue };
-            out.push(write_cache(object, part.cache.as_ref(), self.writing.losses)?.build());
-        }
-        Ok((!out.is_empty()).then(|| array(out)))
-    }
-
-    fn part(&mut self, part: &Part) -> Step<Option<Object>> {
-        match &part.kind {
-            PartKind::Text(text) | PartKind::Refusal(text) => Ok(Some(text_part(text))),
-            PartKind::Image(image) => Ok(Some(image_part(image))),
-            PartKind::Document(document) => Ok(Some(document_part(document))),
-            PartKind::Thinking(thinking) => self.writing.losses.hint(thinking.field).map(|()| None),
-            // These are items of their own.
-            PartKind::ToolCall(_) | PartKind::ToolResult(_) => Ok(None),
-        }
     }
 
     fn user(&mut self, turn: &Turn) -> Step {
@@ -103,7 +78,7 @@ impl<'a, 'b> Turns<'a, 'b> {
         if result.is_error {
             mark_error(&mut parts);
         }
-        let output = self.content(&parts)?.unwrap_or_else(|| "\"\"".to_owned());
+        let output = write_content(&parts, self.writing.losses, part)?.unwrap_or_else(|| "\"\"".to_owned());
         let custom = self.custom.contains(&result.call);
         let kind = if custom { "custom_tool_call_output" } else { "function_call_output" };
         self.items.push(item(kind).str("call_id", &id(&result.call)).raw("output", output).build());
@@ -168,6 +143,17 @@ impl<'a, 'b> Turns<'a, 'b> {
 
 fn item(kind: &str) -> Object {
     Object::new().str("type", kind)
+}
+
+fn part(part: &Part, losses: &mut Losses) -> Step<Option<Object>> {
+    match &part.kind {
+        PartKind::Text(text) | PartKind::Refusal(text) => Ok(Some(text_part(text))),
+        PartKind::Image(image) => Ok(Some(image_part(image))),
+        PartKind::Document(document) => Ok(Some(document_part(document))),
+        PartKind::Thinking(thinking) => losses.hint(thinking.field).map(|()| None),
+        // These are items of their own.
+        PartKind::ToolCall(_) | PartKind::ToolResult(_) => Ok(None),
+    }
 }
 
 fn text_part(text: &Text) -> Object {
