@@ -47,8 +47,14 @@ pub trait Decoder: Send {
     /// Adds what `frame` says to `out`, each event with the slot of the frame that says it. At least one.
     fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable>;
 
-    /// Whether a policy can judge what `frame` says: readers must not differ in what they make of it.
+    /// Whether a policy can judge what `frame`, which is decoded next, says: readers must not differ in what they make of
+    /// it.
     fn check(&self, frame: &Frame) -> Result<(), Undecodable>;
+
+    /// Whether readers may differ in what they make of what was decoded, though each frame by itself is clear.
+    fn is_ambiguous(&self) -> bool {
+        false
+    }
 
     /// Whether the body may end here: the dialect's end, or an error, was said.
     fn is_complete(&self) -> bool;

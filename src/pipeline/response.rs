@@ -325,7 +325,7 @@ impl Response {
                 return Ok(());
             }
         }
-        let checked = if self.enforces() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
+        let checked = if self.is_shared() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
         let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));
         let frame = Frame::new(body, true);
         for (event, _) in decoded.iter().flatten() {
@@ -348,12 +348,13 @@ impl Response {
         renamed.map(|data| frame.with_data(&data)).unwrap_or(frame)
     }
 
-    /// What a frame says. While a policy enforces, it must also say it to every reader alike.
+    /// What a frame says. Where a policy enforces and the client reads the same bytes, it must also say it to every reader
+    /// alike.
     fn read(&mut self, frame: &Frame) -> Result<Vec<(Event, Slot)>, Undecodable> {
-        let enforces = self.enforces();
+        let is_shared = self.is_shared();
         let is_first = std::mem::replace(&mut self.is_first, false);
         let Source::Stream { decoder, .. } = &mut self.source else { return Ok(Vec::new()) };
-        if enforces {
+        if is_shared {
             if frame.has_stray_mark(is_first) {
                 return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
             }
@@ -361,6 +362,9 @@ impl Response {
         }
         let mut events = Vec::new();
         decoder.decode(frame, &mut events)?;
+        if is_shared && decoder.is_ambiguous() {
+            return Err(Undecodable("a tool call begins twice".to_owned()));
+        }
         Ok(events)
     }
 
@@ -459,6 +463,11 @@ impl Response {
             return Err(limited("limits.synthetic", self.setup.limits.synthetic));
         }
         Ok(())
+    }
+
+    /// Whether what a policy judges is what a reader of the client's makes of the provider's own bytes.
+    fn is_shared(&self) -> bool {
+        self.enforces() && !self.setup.converts()
     }
 
     fn enforces(&self) -> bool {

@@ -24,13 +24,23 @@ pub(crate) struct StreamDecoder {
     open: BTreeMap<u32, IndexMap<Key, BlockId>>,
     closed: HashSet<(u32, Key)>,
     names: HashMap<BlockId, String>,
-    /// The last tool call of each choice, for servers that leave out `index`.
-    last_tool: HashMap<u32, (u32, String)>,
+    /// The tool call that each choice was last about, by the index that the server gave it.
+    last_tool: HashMap<u32, u32>,
+    /// The tool call that each index of a choice means.
+    tools: HashMap<(u32, u32), Tool>,
+    /// A call was named again, or begun within another: clients that go by the index alone make one of both.
+    is_ambiguous: bool,
     /// Which choices have begun, and whether they have stopped.
     choices: BTreeMap<u32, bool>,
     blocks: u32,
     started: bool,
     ended: bool,
+}
+
+/// A tool call by its number here, which is the server's unless that stands for another call already.
+struct Tool {
+    number: u32,
+    id: String,
 }
 
 /// What identifies a block of a choice.
@@ -90,6 +100,10 @@ impl Decoder for StreamDecoder {
         shape::check(value, "delta")
     }
 
+    fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
+    }
+
     fn is_complete(&self) -> bool {
         self.ended || (!self.choices.is_empty() && self.choices.values().all(|stopped| *stopped))
     }
@@ -130,9 +144,9 @@ impl StreamDecoder {
                 out.push((Event::Delta(id, text), slot));
             }
             What::Tool { entry, .. } => {
-                let index = self.tool_index(part.choice, entry)?;
+                let number = self.tool_number(part.choice, entry)?;
                 let (body, key) = tool_body(entry).unzip();
-                self.tool(part.choice, Key::Tool(index), entry.str_at("id"), body, key, slot, data, out)?;
+                self.tool(part.choice, Key::Tool(number), entry.str_at("id"), body, key, slot, data, out)?;
             }
             What::Function { call } => {
                 self.tool(part.choice, Key::Tool(FUNCTION), None, Some(call), Some("arguments"), slot, data, out)?;
@@ -178,8 +192,10 @@ impl StreamDecoder {
                 out.push((Event::Name(block, name), slot));
             }
         } else if !name.is_empty() && known.is_some() {
-            // Some readers put names together and some take the last: what the client will call cannot be told.
-            return Err(Undecodable("a tool call is named twice".to_owned()));
+            if *said != name {
+                return Err(Undecodable("a tool call is named twice".to_owned()));
+            }
+            self.is_ambiguous = true;
         }
         if known.is_none() && key == Some("input") {
             out.push((Event::Extra(block, Extra::FreeText), slot));
@@ -193,26 +209,46 @@ impl StreamDecoder {
         Ok(())
     }
 
-    /// The number of a tool call. Servers that leave it out are understood by the id: a new one is a new call.
-    fn tool_index(&mut self, choice: u32, entry: Value<'_>) -> Result<u32, Undecodable> {
+    /// The number of a tool call. Servers that leave out the index are understood by the id: a new one is a new call. So
+    /// are those that give every call the same index, if the new id comes with a name: others make up an id for each chunk.
+    fn tool_number(&mut self, choice: u32, entry: Value<'_>) -> Result<u32, Undecodable> {
         let id = entry.str_at("id").unwrap_or_default();
-        let last = self.last_tool.get(&choice);
+        let last = self.last_tool.get(&choice).copied();
+        let is_other = |tool: &Tool| !id.is_empty() && id != tool.id.as_str();
         let index = match (entry.some("index"), last) {
             (Some(index), _) => index
                 .as_u64()
                 .and_then(|index| u32::try_from(index).ok())
-                .filter(|index| *index != FUNCTION)
                 .ok_or_else(|| Undecodable("the `index` of a tool call is not a whole number".to_owned()))?,
             (None, None) => 0,
-            (None, Some((last, last_id))) if id.is_empty() || id == last_id.as_str() => *last,
-            (None, Some((last, _))) => last
-                .checked_add(1)
-                .filter(|index| *index != FUNCTION)
-                .ok_or_else(|| Undecodable("there are too many tool calls".to_owned()))?,
+            (None, Some(last)) => last.saturating_add(u32::from(self.tools.get(&(choice, last)).is_some_and(is_other))),
         };
-        let id = if id.is_empty() { last.map(|(_, id)| id.clone()).unwrap_or_default() } else { id.into_owned() };
-        self.last_tool.insert(choice, (index, id));
-        Ok(index)
+        self.last_tool.insert(choice, index);
+        let body = tool_body(entry).map(|(body, _)| body);
+        let begins = body.is_some_and(|body| body.str_at("name").is_some_and(|name| !name.is_empty()));
+        let is_same =
+            self.tools.get(&(choice, index)).is_some_and(|known| known.id.is_empty() || !begins || !is_other(known));
+        if is_same && let Some(known) = self.tools.get_mut(&(choice, index)) {
+            if known.id.is_empty() {
+                known.id = id.into_owned();
+            }
+            return Ok(known.number);
+        }
+        self.is_ambiguous |= self.tools.contains_key(&(choice, index));
+        let is_taken = self.find(choice, Key::Tool(index)).is_some();
+        let number = if is_taken { self.free_number(choice) } else { index };
+        if number == FUNCTION {
+            return Err(Undecodable("there are too many tool calls".to_owned()));
+        }
+        self.tools.insert((choice, index), Tool { number, id: id.into_owned() });
+        Ok(number)
+    }
+
+    /// A number that no tool call of the choice has.
+    fn free_number(&self, choice: u32) -> u32 {
+        let known = self.open.get(&choice).into_iter().flat_map(IndexMap::keys);
+        let numbers = known.filter_map(|key| if let Key::Tool(number) = key { Some(*number) } else { None });
+        numbers.filter(|number| *number != FUNCTION).max().map_or(0, |most| most.saturating_add(1))
     }
 
     fn find(&self, choice: u32, key: Key) -> Option<BlockId> {

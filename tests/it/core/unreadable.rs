@@ -20,7 +20,7 @@ const FINISH: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\
 const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":null}}\n\nevent: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"sequence_number\":1,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":null}}\n\n";
 const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":3,\"response\":{\"id\":\"r\",\"object\":\"response\",\"status\":\"completed\",\"error\":null,\"incomplete_details\":null,\"model\":\"m\",\"output\":[],\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}}\n\n";
 
-const UNREADABLE: [(Dialect, &str); 15] = [
+const UNREADABLE: [(Dialect, &str); 16] = [
     (Dialect::AnthropicMessages, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\"\n\n"),
     (Dialect::AnthropicMessages, "data: not JSON\n\n"),
     (
@@ -38,6 +38,11 @@ const UNREADABLE: [(Dialect, &str); 15] = [
     (
         Dialect::OpenaiChat,
         "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":-1,\"id\":\"x\"}]}}]}\n\n",
+    ),
+    // One SDK puts the names together, another takes the last.
+    (
+        Dialect::OpenaiChat,
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\"}}]}}]}\n\n",
     ),
     (Dialect::OpenaiResponses, "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\"\n\n"),
     (Dialect::OpenaiResponses, "data: not JSON\n\n"),

@@ -73,3 +73,29 @@ fn an_answer_without_a_message_is_a_failure() {
         assert_eq!(streamed(to, &[]).end, said::End::Failed, "for {to:?}");
     }
 }
+
+/// Some servers say id and name with every piece of a call, some the same index of every call, and some make up an id for
+/// each piece.
+#[test]
+fn calls_are_told_apart_whatever_is_repeated() {
+    let piece = |index: u32, id: &str, name: &str, arguments: &str| {
+        let function = json!({"name": name, "arguments": arguments});
+        chunk(&json!({"tool_calls": [{"index": index, "id": id, "function": function}]}).to_string(), "null")
+    };
+    let end = chunk("{}", r#""tool_calls""#);
+    for to in others(CHAT) {
+        let calls = |pieces: &[String]| {
+            let said = streamed(to, &[pieces, std::slice::from_ref(&end)].concat());
+            assert_eq!(said.end, said::End::Tools, "for {to:?}");
+            said.calls().into_iter().map(|(_, name, arguments)| format!("{name} {arguments}")).collect::<Vec<_>>()
+        };
+        let repeated = [piece(0, "a", "f", r#"{"a":"#), piece(0, "a", "f", "1}")];
+        assert_eq!(calls(&repeated), [r#"f {"a":1}"#], "for {to:?}");
+        let invented = [piece(0, "a", "f", r#"{"a":"#), piece(0, "b", "", "1}")];
+        assert_eq!(calls(&invented), [r#"f {"a":1}"#], "for {to:?}");
+        let shared = [piece(0, "a", "f", r#"{"a":1}"#), piece(0, "b", "f", "{}"), piece(1, "c", "g", "{}")];
+        assert_eq!(calls(&shared), [r#"f {"a":1}"#, "f {}", "g {}"], "for {to:?}");
+        let renamed = [piece(0, "a", "f", r#"{"a":"#), piece(0, "a", "g", "1}")];
+        assert_eq!(streamed(to, &renamed).end, said::End::Failed, "for {to:?}");
+    }
+}

@@ -107,7 +107,8 @@ impl Script {
             _ => itself(),
         };
         let other = || Part::Text(format!("[{number}]"));
-        let tool = || Part::Tool(format!("made_{number}_{}", key.2));
+        // No two calls of an answer have one id.
+        let tool = || Part::Tool(format!("made_{chance:x}_{}", key.2));
         let parts = match (chance / 1000) % 12 {
             0..=3 => vec![itself()],
             4 | 5 => return None,
