@@ -254,7 +254,7 @@ pub fn answer(dialect: Dialect, recipient: &Recipient, blocks: &[Block]) -> Vec<
         encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
         encoder.write(&Event::Close(id), &mut out);
     }
-    encoder.write(&Event::Stop(Stop { choice: 0, reason: answer.reason, usage: answer.usage }), &mut out);
+    encoder.write(&Event::Stop(Stop { reason: answer.reason, usage: answer.usage, ..Stop::default() }), &mut out);
     encoder.write(&Event::End, &mut out);
     out
 }

@@ -59,6 +59,8 @@ pub enum Extra {
     Repeat,
     /// Another part of the same block begins.
     Break,
+    /// What the block says from here on is a refusal.
+    Refuses,
     /// The namespace of the tool that is called.
     Namespace(String),
     /// The call's text is no JSON but what the tool takes as it is.
@@ -70,12 +72,14 @@ pub enum Extra {
 }
 
 /// The end of one of the answer's alternatives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stop {
     /// Which alternative.
     pub choice: u32,
     /// Why it ended. `None`: not said here.
     pub reason: Option<StopReason>,
+    /// What the provider says about its refusal, beside the answer.
+    pub explanation: Option<Text>,
     /// Token counts, where they come with the reason.
     pub usage: Usage,
 }

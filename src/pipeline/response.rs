@@ -120,7 +120,7 @@ impl Response {
                 })
                 .collect(),
             gate: Gate::new(setup.release),
-            incoming: Incoming::new(setup.tools.clone()),
+            incoming: Incoming::new(setup.tools.clone(), setup.converts()),
             repair: Repair::new(setup.dialect, setup.client),
             weaver,
             made: BlockIds::new(),
@@ -384,7 +384,7 @@ impl Response {
     }
 
     fn events(&mut self, frame: Frame, mut events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
-        self.incoming.take(&mut events);
+        self.incoming.take(&mut events, &mut self.made);
         for (event, _) in &events {
             if let Some(usage) = event.usage() {
                 self.usage.update(usage);

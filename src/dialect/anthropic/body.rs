@@ -13,7 +13,7 @@ use super::{
     block_kind,
     decode::{hidden, start, whole_text},
     encode::{unsealed, unsigned},
-    stop_reason, stop_word, text_key, write,
+    explanation, stop_reason, stop_word, text_key, write,
 };
 
 /// Slot of what belongs to the message; content block `n` is slot `n + 1`.
@@ -41,6 +41,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
     let stop = Stop {
         choice: 0,
         reason: message.get("stop_reason").and_then(stop_reason),
+        explanation: explanation(message, body),
         usage: message.get("usage").map(|value| usage(Dialect::AnthropicMessages, value)).unwrap_or_default(),
     };
     events.push((Event::Stop(stop), MESSAGE));

@@ -11,7 +11,7 @@ use crate::{
     wire::Frame,
 };
 
-use super::{block_kind, shape, stop_reason, text_key};
+use super::{block_kind, explanation, shape, stop_reason, text_key};
 
 /// Slot of a block's first text, where it stands in the frame that opens the block.
 pub(super) const FIRST_TEXT: Slot = 1;
@@ -64,6 +64,7 @@ impl Decoder for StreamDecoder {
             "message_delta" => Event::Stop(Stop {
                 choice: 0,
                 reason: value.get("delta").and_then(|delta| stop_reason(delta.get("stop_reason")?)),
+                explanation: value.get("delta").and_then(|delta| explanation(delta, &data)),
                 usage: value.get("usage").map(|value| self.usage(value)).unwrap_or_default(),
             }),
             "message_stop" => {

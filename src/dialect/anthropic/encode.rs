@@ -134,7 +134,7 @@ impl Encoder for StreamEncoder {
         // A call that has left whole is run whatever comes behind it.
         let calls = self.blocks.values().any(|block| block.kind.tool_name().is_some());
         let reason = Some(if calls { StopReason::ToolUse } else { StopReason::EndTurn });
-        self.write(&Event::Stop(Stop { choice: 0, reason, usage: Usage::default() }), out);
+        self.write(&Event::Stop(Stop { reason, ..Stop::default() }), out);
         self.write(&Event::End, out);
         true
     }

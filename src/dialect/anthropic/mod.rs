@@ -11,8 +11,10 @@ mod request;
 mod shape;
 mod write;
 
+use bytes::Bytes;
+
 use crate::{
-    json::Value,
+    json::{Text, Value},
     model::{BlockKind, StopReason},
 };
 
@@ -59,6 +61,11 @@ fn stop_reason(value: Value<'_>) -> Option<StopReason> {
         "refusal" => StopReason::Refused,
         other => StopReason::Other(other.to_owned()),
     })
+}
+
+/// What the provider says about its refusal. `holder` has the reason of the end.
+fn explanation(holder: Value<'_>, data: &Bytes) -> Option<Text> {
+    holder.some("stop_details")?.some("explanation")?.text_in(data).filter(|text| !text.is_empty())
 }
 
 fn stop_word(reason: &StopReason) -> &'static str {

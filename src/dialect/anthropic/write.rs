@@ -23,7 +23,7 @@ pub(super) fn message_start(start: &Start) -> Value {
 
 /// A message object; also the whole body of an answer that is not streamed.
 pub(super) fn message(start: &Start, content: &Value, stop: Option<&StopReason>) -> Value {
-    json!({
+    let mut message = json!({
         "id": start.id,
         "type": "message",
         "role": "assistant",
@@ -32,7 +32,17 @@ pub(super) fn message(start: &Start, content: &Value, stop: Option<&StopReason>)
         "stop_reason": stop.map(stop_word),
         "stop_sequence": null,
         "usage": usage(&Usage { input: start.usage.input.or(Some(0)), ..start.usage }),
-    })
+    });
+    add_details(&mut message, stop);
+    message
+}
+
+/// A refusal comes with details; why, the content says.
+fn add_details(holder: &mut Value, stop: Option<&StopReason>) {
+    if let (Some(StopReason::Refused), Some(holder)) = (stop, holder.as_object_mut()) {
+        let details = json!({"type": "refusal", "category": null, "explanation": null});
+        holder.insert("stop_details".to_owned(), details);
+    }
 }
 
 /// A whole content block with this text. The input of a call stays as it was written; what is no object is none.
@@ -86,9 +96,11 @@ fn usage(usage: &Usage) -> Value {
 }
 
 pub(super) fn message_delta(reason: Option<&StopReason>, usage: &Usage) -> Value {
+    let mut delta = json!({"stop_reason": reason.map(stop_word), "stop_sequence": null});
+    add_details(&mut delta, reason);
     json!({
         "type": "message_delta",
-        "delta": {"stop_reason": reason.map(stop_word), "stop_sequence": null},
+        "delta": delta,
         "usage": self::usage(usage),
     })
 }

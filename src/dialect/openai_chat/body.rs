@@ -32,7 +32,10 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         let Some((kind, index, text)) = part_of(part.what, body) else {
             if let What::Finish { value: reason } = part.what {
                 let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value)).unwrap_or_default();
-                events.push((Event::Stop(Stop { choice: part.choice, reason: stop_reason(reason), usage }), slot));
+                events.push((
+                    Event::Stop(Stop { choice: part.choice, reason: stop_reason(reason), usage, ..Stop::default() }),
+                    slot,
+                ));
             }
             continue;
         };

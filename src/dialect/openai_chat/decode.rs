@@ -154,8 +154,7 @@ impl StreamDecoder {
             What::Finish { value } => {
                 self.close(part.choice, slot, out);
                 self.choices.insert(part.choice, true);
-                let stop =
-                    Stop { choice: part.choice, reason: stop_reason(value), usage: crate::model::Usage::default() };
+                let stop = Stop { choice: part.choice, reason: stop_reason(value), ..Stop::default() };
                 out.push((Event::Stop(stop), slot));
             }
         }

@@ -177,7 +177,7 @@ impl Encoder for StreamEncoder {
             self.begin(choice, out);
             self.chunk(choice, &write::text_delta("content", &Text::new(text)), None, out);
             let reason = Some(StopReason::EndTurn);
-            self.write(&Event::Stop(Stop { choice, reason, usage: Usage::default() }), out);
+            self.write(&Event::Stop(Stop { choice, reason, ..Stop::default() }), out);
         }
         self.write(&Event::End, out);
         true

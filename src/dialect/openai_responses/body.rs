@@ -33,7 +33,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         return Err(Undecodable("the answer is not a response object".to_owned()));
     }
     let mut events = vec![(Event::Start(start(response)), RESPONSE)];
-    let (mut called, mut refused) = (false, false);
+    let mut called = false;
     for (number, item) in (0_u32..).zip(response.get("output").into_iter().flat_map(Value::items)) {
         let (id, slot, kind) = (BlockId(number), number + 1, block_kind(item));
         called |= kind.tool_name().is_some();
@@ -41,8 +41,8 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), slot));
         events.extend(free_text(item).then_some((Event::Extra(id, Extra::FreeText), slot)));
         for (number, place) in places(item).into_iter().enumerate() {
-            refused |= place.holder.some("refusal").is_some();
             events.extend((number > 0).then_some((Event::Extra(id, Extra::Break), slot)));
+            events.extend(place.refuses().then_some((Event::Extra(id, Extra::Refuses), slot)));
             events.extend(place.text.and_then(|text| text_of(text, body)).map(|text| (Event::Delta(id, text), slot)));
         }
         if let (true, Some(encrypted)) = (is_thinking, item.some("encrypted_content").and_then(Value::as_str)) {
@@ -56,8 +56,8 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         events.push((Event::Error(failure(response)), RESPONSE));
         return Ok(events);
     }
-    let reason = Some(reason(response, called, refused));
-    events.push((Event::Stop(Stop { choice: 0, reason, usage: usage_of(response) }), RESPONSE));
+    let stop = Stop { reason: Some(reason(response, called)), usage: usage_of(response), ..Stop::default() };
+    events.push((Event::Stop(stop), RESPONSE));
     events.push((Event::End, RESPONSE));
     Ok(events)
 }
@@ -123,7 +123,8 @@ pub(crate) fn whole(recipient: &Recipient, whole: &Whole) -> Vec<u8> {
         own.item(Some(Text::new(if is_empty { "{}" } else { &block.text }).raw()))
     });
     let output = write::array(items);
-    let (_, status, incomplete) = write::ending(whole.reason.as_ref());
+    let refuses = whole.blocks.iter().any(|built| built.block.kind == BlockKind::Refusal);
+    let (_, status, incomplete) = write::ending(whole.reason.as_ref(), refuses);
     let ending = write::Ending { status, output: &output, usage: &whole.usage, incomplete, error: None };
     write::ended(&write::response(&recipient.start("resp_", &whole.start), &recipient.request), &ending)
 }

@@ -33,7 +33,6 @@ pub(crate) struct StreamDecoder {
     blocks: u32,
     pub(super) started: bool,
     pub(super) complete: bool,
-    refused: bool,
 }
 
 /// An item as far as it was said.
@@ -47,6 +46,8 @@ pub(super) struct Item {
     /// The parts that were said before it.
     pub(super) left: HashSet<(&'static str, u64)>,
     pub(super) open: bool,
+    /// What it says is a refusal.
+    refuses: bool,
 }
 
 /// What never changes of an item.
@@ -178,7 +179,7 @@ impl StreamDecoder {
 
     fn stop(&self, response: Value<'_>) -> Stop {
         let called = self.items.values().any(|item| item.head.kind.tool_name().is_some());
-        Stop { choice: 0, reason: Some(reason(response, called, self.refused)), usage: usage_of(response) }
+        Stop { reason: Some(reason(response, called)), usage: usage_of(response), ..Stop::default() }
     }
 
     fn open(&mut self, index: u64, item: Value<'_>, data: &Bytes, out: &mut Vec<Event>) -> Result<(), Undecodable> {
@@ -194,7 +195,15 @@ impl StreamDecoder {
         let kind = head.kind.clone();
         let number = u32::try_from(index).ok().filter(|number| *number < HIGHEST_INDEX);
         let number = number.ok_or_else(|| Undecodable("an output_index is out of range".to_owned()))?;
-        let mut known = Item { block, head, parts: vec![Said::default()], at: None, left: HashSet::new(), open: true };
+        let mut known = Item {
+            block,
+            head,
+            parts: vec![Said::default()],
+            at: None,
+            left: HashSet::new(),
+            open: true,
+            refuses: false,
+        };
         out.push(Event::Open(block, BlockHead { kind, choice: 0, index: Some(number) }));
         out.extend(free_text(item).then_some(Event::Extra(block, Extra::FreeText)));
         // Some servers say a call's arguments with its beginning. What comes as a JSON value is said at the end.
@@ -261,7 +270,6 @@ impl StreamDecoder {
     fn finish(&mut self, index: u64, item: Value<'_>, data: &Bytes, out: &mut Vec<Event>) {
         let Some(known) = self.items.get_mut(&index) else { return };
         let places = places(item);
-        self.refused |= places.iter().any(|place| place.holder.some("refusal").is_some());
         for (number, place) in places.into_iter().enumerate() {
             if known.parts.get(number).is_some_and(Said::any) {
                 continue;
@@ -269,6 +277,7 @@ impl StreamDecoder {
             if number >= known.parts.len() {
                 known.next_part(out);
             }
+            known.refuse(place.refuses(), out);
             if let Some(text) = place.text.and_then(|text| text_of(text, data)) {
                 known.say(&text, out);
             }
@@ -291,12 +300,12 @@ impl StreamDecoder {
         out: &mut Vec<Event>,
     ) -> Result<(), Undecodable> {
         let refuses = said.key == "refusal" || value.str_at("type").is_some_and(|kind| kind.contains("refusal"));
-        self.refused |= refuses;
         self.note_name(value);
         if let Some(key) = said.part {
             self.go_to(key, value, out)?;
         }
         let item = self.open_item(value)?;
+        item.refuse(refuses, out);
         let text = value.get(said.key).and_then(|text| text.text_in(data));
         let Some(text) = text else { return Err(Undecodable(format!("a text event has no `{}`", said.key))) };
         let repeats = !said.is_delta && item.parts.last().is_some_and(Said::any);
@@ -321,7 +330,9 @@ impl StreamDecoder {
         let before = out.len();
         self.go_to(key, value, out)?;
         let item = self.open_item(value)?;
-        let text = super::items::part(member(value, "part")?).text.and_then(|text| text_of(text, data));
+        let part = super::items::part(member(value, "part")?);
+        item.refuse(part.refuses(), out);
+        let text = part.text.and_then(|text| text_of(text, data));
         match text {
             Some(text) if !ends || !item.parts.last().is_some_and(Said::any) => item.say(&text, out),
             Some(_) | None if ends => out.push(Event::Extra(item.block, Extra::Repeat)),
@@ -392,6 +403,12 @@ impl Item {
         }
     }
 
+    fn refuse(&mut self, refuses: bool, out: &mut Vec<Event>) {
+        if refuses && !std::mem::replace(&mut self.refuses, true) {
+            out.push(Event::Extra(self.block, Extra::Refuses));
+        }
+    }
+
     fn next_part(&mut self, out: &mut Vec<Event>) {
         self.parts.push(Said::default());
         out.push(Event::Extra(self.block, Extra::Break));
@@ -426,14 +443,13 @@ pub(super) fn failure(response: Value<'_>) -> crate::model::ProviderError {
 }
 
 /// Why a response that did not fail ended.
-pub(super) fn reason(response: Value<'_>, called: bool, refused: bool) -> StopReason {
+pub(super) fn reason(response: Value<'_>, called: bool) -> StopReason {
     let incomplete = response.some("incomplete_details").and_then(|details| details.str_at("reason"));
     match incomplete.as_deref() {
         Some("content_filter") => StopReason::Refused,
         Some(_) => StopReason::Unfinished,
         None if response.str_at("status").as_deref() == Some("incomplete") => StopReason::Unfinished,
         None if called => StopReason::ToolUse,
-        None if refused => StopReason::Refused,
         None => StopReason::EndTurn,
     }
 }

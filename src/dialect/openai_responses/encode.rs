@@ -328,6 +328,7 @@ impl StreamEncoder {
         self.event("response.output_item.added", &[("output_index", &index), ("item", &item)], out);
         let (kind, number, part) = match own.kind {
             OwnKind::Message => ("response.content_part.added", "content_index", write::text_part(b"")),
+            OwnKind::Refusal => ("response.content_part.added", "content_index", write::refusal_part(b"")),
             OwnKind::Reasoning => ("response.reasoning_summary_part.added", "summary_index", write::summary_part(b"")),
             OwnKind::Function { .. } | OwnKind::Custom { .. } => return,
         };
@@ -376,7 +377,9 @@ impl StreamEncoder {
     fn close(&mut self, id: BlockId, out: &mut Vec<u8>) {
         let custom = self.ledger.get(id).and_then(|sent| sent.own.clone());
         let is_said = custom.as_ref().is_some_and(|own| {
-            own.announced || own.encrypted.is_some() || !matches!(own.kind, OwnKind::Message | OwnKind::Reasoning)
+            own.announced
+                || own.encrypted.is_some()
+                || !matches!(own.kind, OwnKind::Message | OwnKind::Refusal | OwnKind::Reasoning)
         });
         if custom.is_some() && !is_said {
             // Nothing of it was ever said.
@@ -446,7 +449,8 @@ impl StreamEncoder {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.begin_if_needed(out);
-        let (kind, status, incomplete) = write::ending(self.reason.as_ref());
+        let refuses = self.ledger.items().any(|sent| sent.own.as_ref().is_some_and(|own| own.kind == OwnKind::Refusal));
+        let (kind, status, incomplete) = write::ending(self.reason.as_ref(), refuses);
         let output = self.ledger.own_output();
         self.finish(kind, status, &output, incomplete, None, out);
     }

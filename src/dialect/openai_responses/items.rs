@@ -78,6 +78,13 @@ pub(super) fn places(item: Value<'_>) -> Vec<Place<'_>> {
     }
 }
 
+impl Place<'_> {
+    /// Whether the text is a refusal.
+    pub(super) fn refuses(&self) -> bool {
+        self.holder.str_at("type").as_deref() == Some("refusal")
+    }
+}
+
 /// The text of one part.
 pub(super) fn part(part: Value<'_>) -> Place<'_> {
     let key = if part.str_at("type").as_deref() == Some("refusal") { "refusal" } else { "text" };

@@ -37,6 +37,7 @@ impl Spoken {
             let name = if let OwnKind::Function { name, .. } = &own.kind { Some(quote(name)) } else { None };
             let wire = match &own.kind {
                 OwnKind::Message => "message",
+                OwnKind::Refusal => "refusal",
                 OwnKind::Reasoning => "reasoning",
                 OwnKind::Function { .. } => "function_call",
                 OwnKind::Custom { .. } => "custom_tool_call",

@@ -26,6 +26,7 @@ pub(super) struct Own {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnKind {
     Message,
+    Refusal,
     Reasoning,
     Function { call: String, name: String },
     Custom { call: String, name: String },
@@ -41,11 +42,10 @@ impl Own {
             }
             BlockKind::ToolCall { id, name } => ("fc", OwnKind::Function { call: id.clone(), name: name.clone() }),
             BlockKind::Thinking => ("rs", OwnKind::Reasoning),
-            BlockKind::Text
-            | BlockKind::Refusal
-            | BlockKind::ServerTool { .. }
-            | BlockKind::ServerResult { .. }
-            | BlockKind::Other(_) => ("msg", OwnKind::Message),
+            BlockKind::Refusal => ("msg", OwnKind::Refusal),
+            BlockKind::Text | BlockKind::ServerTool { .. } | BlockKind::ServerResult { .. } | BlockKind::Other(_) => {
+                ("msg", OwnKind::Message)
+            }
         };
         Self { id: format!("{prefix}_{call}_{number}"), kind, announced: false, encrypted: None, namespace: None }
     }
@@ -57,9 +57,10 @@ impl Own {
         let mut out = format!(r#"{{"id":{},"type":"#, json!(self.id)).into_bytes();
         let mut push = |bytes: &[u8]| out.extend_from_slice(bytes);
         match &self.kind {
-            OwnKind::Message => {
+            OwnKind::Message | OwnKind::Refusal => {
+                let part = if self.kind == OwnKind::Message { text_part } else { refusal_part };
                 push(format!(r#""message","status":"{status}","role":"assistant","content":["#).as_bytes());
-                push(&text.map(text_part).unwrap_or_default());
+                push(&text.map(part).unwrap_or_default());
                 push(b"]}");
             }
             OwnKind::Reasoning => {
@@ -256,12 +257,12 @@ pub(super) fn with_members(object: Value<'_>, new: &[(&str, Vec<u8>)]) -> Vec<u8
     patch.apply(object.raw())
 }
 
-/// The end of an answer in this dialect's words.
-pub(super) fn ending(reason: Option<&StopReason>) -> (&'static str, &'static str, Option<&'static str>) {
+/// The end of an answer in this dialect's words. `refuses`: a refusal was said, which makes it complete.
+pub(super) fn ending(reason: Option<&StopReason>, refuses: bool) -> (&'static str, &'static str, Option<&'static str>) {
     match reason {
         Some(StopReason::Unfinished) => ("response.incomplete", "incomplete", Some("max_output_tokens")),
-        Some(StopReason::Refused) => ("response.incomplete", "incomplete", Some("content_filter")),
-        Some(StopReason::EndTurn | StopReason::ToolUse | StopReason::Other(_)) | None => {
+        Some(StopReason::Refused) if !refuses => ("response.incomplete", "incomplete", Some("content_filter")),
+        Some(StopReason::EndTurn | StopReason::ToolUse | StopReason::Refused | StopReason::Other(_)) | None => {
             ("response.completed", "completed", None)
         }
     }

@@ -1,26 +1,30 @@
-//! Tool calls as the client knows them.
+//! An answer as the client's dialect would say it, before policies see it.
 //!
 //! A provider may know a tool by a shorter name, or as a function whose one argument is the free text that the client's tool
-//! takes. Policies and the client see the client's form.
+//! takes. Policies and the client see the client's form. What a provider explains beside its answer is said in it.
 
 use std::collections::HashMap;
 
 use crate::{
     dialect::ConvertedTools,
     json::{Decoder, Text, Value},
-    model::{BlockId, BlockKind, Event, Extra, Slot},
+    model::{BlockHead, BlockId, BlockKind, Event, Extra, Slot, Stop},
+    pipeline::stage::BlockIds,
 };
 
-/// Gives tool calls the client's names and form.
+/// Gives an answer the client's names and form.
 pub(in crate::pipeline) struct Incoming {
     tools: ConvertedTools,
+    converts: bool,
+    /// A refusal has been explained.
+    explained: bool,
     /// The arguments of calls whose free text was wrapped, as far as they have come.
     wrapped: HashMap<BlockId, (String, Decoder)>,
 }
 
 impl Incoming {
-    pub(in crate::pipeline) fn new(tools: ConvertedTools) -> Self {
-        Self { tools, wrapped: HashMap::new() }
+    pub(in crate::pipeline) fn new(tools: ConvertedTools, converts: bool) -> Self {
+        Self { tools, converts, explained: false, wrapped: HashMap::new() }
     }
 
     /// Bytes that wait for the end of their call.
@@ -29,14 +33,25 @@ impl Incoming {
     }
 
     /// Changes the events of one frame.
-    pub(in crate::pipeline) fn take(&mut self, events: &mut Vec<(Event, Slot)>) {
-        if self.tools.is_empty() {
+    pub(in crate::pipeline) fn take(&mut self, events: &mut Vec<(Event, Slot)>, made: &mut BlockIds) {
+        if !self.converts {
             return;
         }
-        *events = std::mem::take(events).into_iter().flat_map(|(event, slot)| self.event(event, slot)).collect();
+        *events = std::mem::take(events).into_iter().flat_map(|(event, slot)| self.event(event, slot, made)).collect();
     }
 
-    fn event(&mut self, event: Event, slot: Slot) -> Vec<(Event, Slot)> {
+    /// The end, behind what the provider explains.
+    fn stop(&mut self, stop: Stop, slot: Slot, made: &mut BlockIds) -> Vec<(Event, Slot)> {
+        let mut out = Vec::new();
+        if let Some(text) = stop.explanation.clone().filter(|_| !std::mem::replace(&mut self.explained, true)) {
+            let (id, head) = (made.next(), BlockHead { kind: BlockKind::Refusal, choice: stop.choice, index: None });
+            out.extend([Event::Open(id, head), Event::Delta(id, text), Event::Close(id)].map(|event| (event, slot)));
+        }
+        out.push((Event::Stop(stop), slot));
+        out
+    }
+
+    fn event(&mut self, event: Event, slot: Slot, made: &mut BlockIds) -> Vec<(Event, Slot)> {
         match event {
             Event::Open(id, mut head) => {
                 let space = match &mut head.kind {
@@ -65,9 +80,9 @@ impl Incoming {
                 Some((whole, _)) => vec![(Event::Delta(id, unwrapped(&whole)), slot), (Event::Close(id), slot)],
                 None => vec![(Event::Close(id), slot)],
             },
+            Event::Stop(stop) => self.stop(stop, slot, made),
             event @ (Event::Start(_)
             | Event::Extra(..)
-            | Event::Stop(_)
             | Event::Usage(_)
             | Event::Error(_)
             | Event::End

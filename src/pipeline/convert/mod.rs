@@ -33,8 +33,10 @@ pub(super) struct Converter {
     /// The first half of a character, whose second half the next delta of the block says.
     half: Option<(BlockId, Text)>,
     started: bool,
-    /// The provider marked some of it as a refusal, which other dialects say with the end.
+    /// The provider marked some of it as a refusal.
     refused: bool,
+    /// The client's dialect.
+    to: Dialect,
     /// There was a block.
     said_anything: bool,
     stop: Option<Stop>,
@@ -74,6 +76,7 @@ impl Converter {
             half: None,
             started: false,
             refused: false,
+            to,
             said_anything: false,
             stop: None,
             usage: Usage::default(),
@@ -161,7 +164,15 @@ impl Converter {
             return;
         }
         let (mut complete, mut ordered) = (Vec::new(), Vec::new());
-        self.calls.take(id, event.clone(), &mut complete);
+        let refuses = matches!(event, Event::Extra(_, Extra::Refuses));
+        self.refused |= refuses;
+        if refuses && self.to != Dialect::AnthropicMessages {
+            // A refusal stands apart from what was said before it.
+            let head = BlockHead { kind: BlockKind::Refusal, choice: 0, index: None };
+            complete.extend([Event::Close(id), Event::Open(id, head)]);
+        } else {
+            self.calls.take(id, event.clone(), &mut complete);
+        }
         if self.calls.is_any_unnamed() {
             return self.fail("a tool call in the provider's answer has no name", out);
         }
@@ -199,11 +210,14 @@ impl Converter {
         let reason = match said {
             Some(StopReason::ToolUse) if !self.calls.any() => StopReason::EndTurn,
             Some(StopReason::EndTurn | StopReason::Other(_)) | None if self.calls.any() => StopReason::ToolUse,
-            Some(StopReason::EndTurn) | None if self.refused => StopReason::Refused,
+            // Where a refusal has no place of its own, the end says that it is one.
+            Some(StopReason::EndTurn) | None if self.refused && self.to == Dialect::AnthropicMessages => {
+                StopReason::Refused
+            }
             None => StopReason::EndTurn,
             Some(reason) => reason,
         };
-        let stop = Stop { choice: 0, reason: Some(reason), usage: self.usage };
+        let stop = Stop { reason: Some(reason), usage: self.usage, ..Stop::default() };
         self.write(&Event::Stop(stop), out);
         if matches!(&self.form, Form::Body(building) if !building.can_be_said()) {
             return self.fail("the arguments of a tool call in the provider's answer are not a JSON object", out);

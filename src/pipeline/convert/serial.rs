@@ -62,7 +62,7 @@ impl Serial {
                 self.live = None;
                 self.next(out);
             }
-        } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == id) {
+        } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == id && !waiting.closed) {
             self.held += event.text().map_or(0, |text| text.raw().len());
             waiting.closed |= is_close;
             waiting.events.push(event);
@@ -92,6 +92,8 @@ impl Serial {
             }
             None => {}
         }
+        self.ended.remove(&id);
+        self.again.remove(&id);
         out.push(Event::Open(id, head.clone()));
         self.live = Some(Live { id, head });
     }

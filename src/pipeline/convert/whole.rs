@@ -63,7 +63,13 @@ impl Building {
             Extra::Break if built.block.kind == BlockKind::Thinking => self.say(&Text::new("\n\n")),
             Extra::Signature(sealed) => built.sealed = Some(sealed.decode().into_owned()),
             Extra::Namespace(namespace) => built.namespace = Some(namespace.clone()),
-            Extra::Break | Extra::Citation | Extra::Echo | Extra::Repeat | Extra::FreeText | Extra::Other => {}
+            Extra::Break
+            | Extra::Refuses
+            | Extra::Citation
+            | Extra::Echo
+            | Extra::Repeat
+            | Extra::FreeText
+            | Extra::Other => {}
         }
     }
 

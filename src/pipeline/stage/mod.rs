@@ -455,10 +455,16 @@ impl BlockIds {
         Self(Self::FIRST)
     }
 
-    /// Writes the events of a whole block.
-    pub(super) fn write(&mut self, block: &Block, out: &mut VecDeque<Piece>) {
+    /// An id that no other block has.
+    pub(super) fn next(&mut self) -> BlockId {
         let id = BlockId(self.0);
         self.0 += 1;
+        id
+    }
+
+    /// Writes the events of a whole block.
+    pub(super) fn write(&mut self, block: &Block, out: &mut VecDeque<Piece>) {
+        let id = self.next();
         let head = BlockHead { kind: block.kind.clone(), choice: block.choice, index: None };
         out.push_back(Piece::new(Event::Open(id, head)));
         if !block.text.is_empty() {

@@ -119,9 +119,12 @@ fn message(answer: &Answer) -> Option<String> {
     }
     let reason = reasons(answer).last()?.1.clone();
     Some(format!(
-        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{}],"stop_reason":{},"stop_sequence":null,"usage":{{"input_tokens":1,"output_tokens":2}},"unknown":1.50}}"#,
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{}],"stop_reason":{},"stop_sequence":null,"stop_details":{},"usage":{{"input_tokens":1,"output_tokens":2}},"unknown":1.50}}"#,
         content.join(", "),
         json!(reason),
+        json!(
+            answer.explanation.as_ref().map(|text| json!({"type": "refusal", "category": null, "explanation": text}))
+        ),
     ))
 }
 

@@ -19,6 +19,7 @@ use luthien::{
 use crate::common::streams::{self, Class};
 
 /// A stream of the vectors or of the recordings.
+#[derive(Clone)]
 pub struct Stream {
     pub name: String,
     /// `None`: a recording.

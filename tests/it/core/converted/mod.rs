@@ -9,6 +9,7 @@ mod interleaved;
 mod made;
 mod policies;
 mod reasoning;
+mod refusals;
 mod said;
 mod sloppy;
 mod streams;

@@ -52,7 +52,9 @@ fn refuses(dialect: Dialect, body: &[u8]) -> bool {
 fn of(dialect: Dialect, answer: &Answer, marked: bool) -> Said {
     let refused = marked || answer.heads.iter().any(|head| head.choice == 0 && head.kind == Kind::Refusal);
     // The fields of a chat message have no order among each other; what a client of blocks is sent has that of the stream.
-    let parts = if dialect == Dialect::OpenaiChat { in_order(answer) } else { blocks(answer) };
+    let mut parts = if dialect == Dialect::OpenaiChat { in_order(answer) } else { blocks(answer) };
+    // What stands beside the answer stands in it elsewhere.
+    parts.extend(answer.explanation.clone().map(Part::Text));
     let calls = parts.iter().any(|part| matches!(part, Part::Call { .. }));
     let end = match (end(dialect, answer), calls) {
         (End::Tools, false) => End::Turn,

@@ -68,7 +68,7 @@ impl Model {
             _ => true,
         };
         let items: Vec<Item> = items.filter(has_place).collect();
-        (Answer { heads: self.heads, items }, changed)
+        (Answer { heads: self.heads, items, explanation: None }, changed)
     }
 
     /// One policy.

@@ -54,6 +54,8 @@ impl State {
             "message_delta" => {
                 let reason = data["delta"]["stop_reason"].as_str().map(str::to_owned);
                 out.items.push(Item::Stop(0, reason));
+                let explanation = data["delta"]["stop_details"]["explanation"].as_str();
+                out.explanation = explanation.map(str::to_owned).or(out.explanation.take());
                 out.items.push(Item::Usage(data["usage"].clone()));
             }
             "message_stop" => out.items.push(Item::End),
@@ -120,5 +122,6 @@ pub fn body(text: &str) -> Answer {
     }
     out.items.push(Item::Stop(0, message["stop_reason"].as_str().map(str::to_owned)));
     out.items.push(Item::End);
+    out.explanation = message["stop_details"]["explanation"].as_str().map(str::to_owned);
     out
 }

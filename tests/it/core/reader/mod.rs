@@ -50,6 +50,8 @@ pub struct Head {
 pub struct Answer {
     pub heads: Vec<Head>,
     pub items: Vec<Item>,
+    /// What stands beside the answer about why it ends.
+    pub explanation: Option<String>,
 }
 
 /// Reads a stream as it comes.
