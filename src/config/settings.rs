@@ -329,7 +329,7 @@ pub struct Timeouts {
     pub total: Duration,
     /// One hook of a policy, unless its entry in the rules says otherwise.
     pub hook: Duration,
-    /// Silence towards the client, while content is held, before a keepalive is sent.
+    /// Silence towards the client, while content is held or the answer is converted, before a keepalive is sent.
     pub keepalive: Duration,
     /// For calls in flight to end when the process is asked to stop.
     pub drain: Duration,

@@ -167,7 +167,7 @@ pub struct Clocks {
     pub total: Option<Deadline>,
     /// The process is to stop.
     pub drain: Option<Deadline>,
-    /// Content is held and the client hears nothing: the next keepalive is due.
+    /// The client waits for what is held, or for a provider of another dialect: the next keepalive is due.
     pub keepalive: Option<Instant>,
 }
 

@@ -218,13 +218,15 @@ impl Call {
         self.books.usage = answering.response.usage();
         let over = answering.response.over();
         let out = answering.response.take_output();
-        let holds = answering.is_stream && answering.response.is_holding();
+        // A provider's own protocol has signs of life, and its silence reaches the client as it is; another's has others.
+        let is_silent = answering.converts && (self.released || !out.is_empty());
+        let waits = answering.is_stream && (answering.response.is_holding() || is_silent);
         if let Some(stall) = &mut self.clocks.stall {
             if answering.response.is_deciding() { stall.pause() } else { stall.resume(now) }
         }
         let keepalive = now + answering.timeouts.keepalive.get();
         let running = self.clocks.keepalive.filter(|_| out.is_empty());
-        self.clocks.keepalive = holds.then(|| running.unwrap_or(keepalive));
+        self.clocks.keepalive = waits.then(|| running.unwrap_or(keepalive));
         let done = over == Some(Ok(()));
         if !out.is_empty() || done {
             self.send_body(out, done);

@@ -20,6 +20,7 @@ mod recorded;
 mod regressions;
 mod rules;
 mod scenarios;
+mod silence;
 mod turns;
 mod unread;
 
