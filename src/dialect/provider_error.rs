@@ -18,7 +18,7 @@ struct Words {
 }
 
 const WORDS: [Words; 10] = [
-    words(ErrorKind::BadRequest, 400, "invalid_request_error", ("invalid_request_error", "invalid_request")),
+    words(ErrorKind::BadRequest, 400, "invalid_request_error", ("invalid_request_error", "")),
     words(ErrorKind::Authentication, 401, "authentication_error", ("invalid_request_error", "invalid_api_key")),
     words(ErrorKind::Billing, 402, "billing_error", ("insufficient_quota", "insufficient_quota")),
     words(ErrorKind::Permission, 403, "permission_error", ("permission_error", "permission_denied")),
@@ -94,7 +94,7 @@ pub(super) fn told(dialect: Dialect, error: &ProviderError, call: &str) -> WireE
 const FALLBACK: Words = words(ErrorKind::Server, 500, "api_error", ("server_error", "server_error"));
 
 fn kind_of_word(word: &str) -> Option<ErrorKind> {
-    let known = WORDS.iter().find(|words| words.anthropic == word || words.openai.1 == word);
+    let known = WORDS.iter().find(|words| !word.is_empty() && (words.anthropic == word || words.openai.1 == word));
     known.map(|words| words.kind).or(match word {
         "invalid_request_error" | "context_length_exceeded" | "invalid_prompt" => Some(ErrorKind::BadRequest),
         "rate_limit_error" | "tokens" | "requests" => Some(ErrorKind::RateLimit),

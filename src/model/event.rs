@@ -95,6 +95,8 @@ pub enum StopReason {
     Unfinished,
     /// The provider would not say it.
     Refused,
+    /// It failed, and no error says why.
+    Failed,
     /// Anything else, in the provider's word.
     Other(String),
 }

@@ -363,7 +363,7 @@ impl Response {
         let mut events = Vec::new();
         decoder.decode(frame, &mut events)?;
         if is_shared && decoder.is_ambiguous() {
-            return Err(Undecodable("a tool call begins twice".to_owned()));
+            return Err(Undecodable("a tool call begins twice, or a choice goes on behind its end".to_owned()));
         }
         Ok(events)
     }

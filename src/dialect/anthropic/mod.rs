@@ -74,6 +74,6 @@ fn stop_word(reason: &StopReason) -> &'static str {
         StopReason::Unfinished => "max_tokens",
         StopReason::Refused => "refusal",
         // Another dialect's word says nothing here.
-        StopReason::EndTurn | StopReason::Other(_) => "end_turn",
+        StopReason::EndTurn | StopReason::Failed | StopReason::Other(_) => "end_turn",
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of models by their names. A name that nobody knows gets what most servers take.
 //!
-//! Sources: Anthropic's model overview and migration guides, OpenAI's model pages (November 2026).
+//! Sources: Anthropic's model overview and migration guides, OpenAI's model pages, `DeepSeek`'s guide to thinking mode
+//! (November 2026).
 
 use crate::model::conversation::Effort;
 
@@ -146,6 +147,13 @@ impl Claude {
             _ => 128_000,
         }
     }
+}
+
+/// Whether a chat server wants back what the model thought before its calls, in `reasoning_content`. `DeepSeek` and Kimi
+/// refuse a call that comes back without it; others refuse the field.
+pub(in crate::dialect) fn wants_thoughts(model: &str) -> bool {
+    let name = model.to_ascii_lowercase();
+    ["deepseek", "kimi"].iter().any(|known| name.contains(known))
 }
 
 /// The number that a text begins with, and what follows.

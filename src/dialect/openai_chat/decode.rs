@@ -28,7 +28,8 @@ pub(crate) struct StreamDecoder {
     last_tool: HashMap<u32, u32>,
     /// The tool call that each index of a choice means.
     tools: HashMap<(u32, u32), Tool>,
-    /// A call was named again, or begun within another: clients that go by the index alone make one of both.
+    /// A call was named again, or begun within another: clients that go by the index alone make one of both. Or a choice
+    /// went on behind its end.
     is_ambiguous: bool,
     /// Which choices have begun, and whether they have stopped.
     choices: BTreeMap<u32, bool>,
@@ -139,7 +140,7 @@ impl StreamDecoder {
         }
         match part.what {
             What::Text { field, value } | What::Item { field, value, .. } => {
-                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out)?;
+                let id = self.open_block(part.choice, Key::Text(field), slot, || field.kind(), out);
                 let text = value.text_in(data).unwrap_or_default();
                 out.push((Event::Delta(id, text), slot));
             }
@@ -181,7 +182,7 @@ impl StreamDecoder {
             slot,
             || BlockKind::ToolCall { id: id.unwrap_or_default().into_owned(), name: name.clone() },
             out,
-        )?;
+        );
         let said = self.names.entry(block).or_default();
         let mut said_anything = known.is_none();
         if said.is_empty() && !name.is_empty() {
@@ -261,15 +262,15 @@ impl StreamDecoder {
         slot: Slot,
         kind: impl FnOnce() -> BlockKind,
         out: &mut Vec<(Event, Slot)>,
-    ) -> Result<BlockId, Undecodable> {
+    ) -> BlockId {
         if let Some(id) = self.find(choice, key) {
-            return Ok(id);
+            return id;
         }
         // Some servers finish a choice with each of its calls. But what had an end and goes on is one text for clients, and
         // none for whoever judged it.
-        if self.closed.contains(&(choice, key)) {
-            return Err(Undecodable(format!("choice {choice} goes on with what it had finished")));
-        }
+        let is_behind = self.closed.contains(&(choice, key));
+        self.is_ambiguous |= is_behind;
+        let kind = if is_behind { BlockKind::Other("behind_the_end".to_owned()) } else { kind() };
         let id = BlockId(self.blocks);
         self.blocks += 1;
         self.open.entry(choice).or_default().insert(key, id);
@@ -277,8 +278,8 @@ impl StreamDecoder {
             Key::Tool(index) => index,
             Key::Text(_) => 0,
         };
-        out.push((Event::Open(id, BlockHead { kind: kind(), choice, index: Some(index) }), slot));
-        Ok(id)
+        out.push((Event::Open(id, BlockHead { kind, choice, index: Some(index) }), slot));
+        id
     }
 
     /// Everything of a choice is complete when the choice is: text may go on behind tool calls, and fragments of several

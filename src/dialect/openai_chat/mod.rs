@@ -35,6 +35,8 @@ fn stop_reason(value: Value<'_>) -> Option<StopReason> {
         "tool_calls" | "function_call" => StopReason::ToolUse,
         "length" => StopReason::Unfinished,
         "content_filter" => StopReason::Refused,
+        // Routers say it where they lost the server behind them.
+        "error" => StopReason::Failed,
         other => StopReason::Other(other.to_owned()),
     })
 }
@@ -45,6 +47,6 @@ fn stop_word(reason: &StopReason) -> &'static str {
         StopReason::Unfinished => "length",
         StopReason::Refused => "content_filter",
         // Another dialect's word says nothing here.
-        StopReason::EndTurn | StopReason::Other(_) => "stop",
+        StopReason::EndTurn | StopReason::Failed | StopReason::Other(_) => "stop",
     }
 }

@@ -76,7 +76,8 @@ pub(super) fn tool_arguments(index: u32, text: &Text, custom: bool) -> Vec<u8> {
 
 /// An error object, the same in a stream and in a body.
 pub(crate) fn error_json(error: &WireError) -> Vec<u8> {
-    json!({"error": {"message": error.message, "type": error.kind, "param": null, "code": error.code}})
+    let code = (!error.code.is_empty()).then_some(&error.code);
+    json!({"error": {"message": error.message, "type": error.kind, "param": null, "code": code}})
         .to_string()
         .into_bytes()
 }

@@ -442,6 +442,9 @@ pub(super) fn failure(response: Value<'_>) -> crate::model::ProviderError {
     provider_error::read(response.some("error").unwrap_or(response))
 }
 
+/// The states of a response that is no answer, or not yet one.
+const UNSAID: [&str; 3] = ["queued", "in_progress", "cancelled"];
+
 /// Why a response that did not fail ended.
 pub(super) fn reason(response: Value<'_>, called: bool) -> StopReason {
     let incomplete = response.some("incomplete_details").and_then(|details| details.str_at("reason"));
@@ -449,6 +452,7 @@ pub(super) fn reason(response: Value<'_>, called: bool) -> StopReason {
         Some("content_filter") => StopReason::Refused,
         Some(_) => StopReason::Unfinished,
         None if response.str_at("status").as_deref() == Some("incomplete") => StopReason::Unfinished,
+        None if response.str_at("status").is_some_and(|status| UNSAID.contains(&&*status)) => StopReason::Failed,
         None if called => StopReason::ToolUse,
         None => StopReason::EndTurn,
     }

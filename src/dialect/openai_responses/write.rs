@@ -262,9 +262,10 @@ pub(super) fn ending(reason: Option<&StopReason>, refuses: bool) -> (&'static st
     match reason {
         Some(StopReason::Unfinished) => ("response.incomplete", "incomplete", Some("max_output_tokens")),
         Some(StopReason::Refused) if !refuses => ("response.incomplete", "incomplete", Some("content_filter")),
-        Some(StopReason::EndTurn | StopReason::ToolUse | StopReason::Refused | StopReason::Other(_)) | None => {
-            ("response.completed", "completed", None)
-        }
+        Some(
+            StopReason::EndTurn | StopReason::ToolUse | StopReason::Refused | StopReason::Failed | StopReason::Other(_),
+        )
+        | None => ("response.completed", "completed", None),
     }
 }
 

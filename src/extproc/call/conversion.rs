@@ -51,12 +51,13 @@ impl Call {
             return if route.dialect == client { Ok((body, ConvertedTools::default())) } else { keeps_nothing() };
         }
         if route.dialect == client {
-            body = dialect::without_foreign_reasoning(client, &body);
+            (body, self.dropped) = dialect::without_foreign_reasoning(client, &body);
             if self.rules.stateful == Stateful::RequireStateless && self.view.state.stores {
                 body = dialect::unstored(&body);
                 self.view.state.stores = false;
             }
             if route.alias.is_none() {
+                self.books.dropped(&self.dropped);
                 return Ok((body, ConvertedTools::default()));
             }
         }
@@ -67,8 +68,8 @@ impl Call {
         };
         // Whoever is asked in other words is asked to keep nothing.
         self.view.state.stores &= route.dialect == client;
-        self.books.dropped(&converted.dropped);
-        self.dropped = converted.dropped;
+        self.dropped.extend(converted.dropped);
+        self.books.dropped(&self.dropped);
         Ok((converted.body, converted.tools))
     }
 

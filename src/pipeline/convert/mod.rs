@@ -196,6 +196,9 @@ impl Converter {
         if !is_cut && self.calls.is_any_cut() {
             return self.fail("the provider's answer ended within the arguments of a tool call", out);
         }
+        if self.stop.as_ref().is_some_and(|stop| stop.reason == Some(StopReason::Failed)) {
+            return self.fail("the provider's answer ended because the provider failed, or has not ended", out);
+        }
         if self.stop.is_none() && !self.said_anything {
             return self.fail("the provider's answer says nothing", out);
         }

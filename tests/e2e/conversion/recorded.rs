@@ -121,6 +121,8 @@ impl Wanted {
             (Ending::Cut, Dialect::OpenaiResponses) => &["incomplete:max_output_tokens"],
             (Ending::Refused, Dialect::Anthropic) => &["refusal"],
             (Ending::Refused, Dialect::OpenaiChat) => &["content_filter"],
+            // A refusal that is said is a whole answer there.
+            (Ending::Refused, Dialect::OpenaiResponses) if refuses(items) => &["completed"],
             (Ending::Refused, Dialect::OpenaiResponses) => &["incomplete:content_filter"],
             (_, Dialect::Anthropic) => &["end_turn", "tool_use"],
             (_, Dialect::OpenaiChat) => &["stop", "tool_calls"],
@@ -169,6 +171,11 @@ fn chat(choice: &Value) -> (Seen, Ending) {
         _ => Ending::Whole,
     };
     (seen, ending)
+}
+
+/// Whether the events of a Responses stream say a refusal.
+fn refuses(events: &[Value]) -> bool {
+    events.iter().any(|event| event["type"] == "response.refusal.done")
 }
 
 /// Reads every recording of `upstream` as a client of each of `clients`.

@@ -381,3 +381,89 @@ fn what_a_provider_refuses_is_mended_where_nothing_is_lost_by_it() {
     assert_eq!(out["messages"][0]["content"][0]["source"]["media_type"], "image/jpeg");
     assert_eq!((&out["stop_sequences"], dropped), (&json!(["END"]), vec!["stop".to_owned()]));
 }
+
+#[test]
+fn thoughts_go_back_to_servers_that_refuse_calls_without_them() {
+    let body = messages(&json!([
+        { "role": "user", "content": "x" },
+        { "role": "assistant", "content": [
+            { "type": "thinking", "thinking": "hm", "signature": "luthien1.text." },
+            { "type": "tool_use", "id": "a", "name": "f", "input": {} }] },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "a", "content": "1" }] },
+    ]));
+    for (model, thought) in
+        [("deepseek-v4-pro", json!("hm")), ("moonshotai/Kimi-K2", json!("hm")), ("gpt-4o", Value::Null)]
+    {
+        let (out, dropped) = sent_to(A, C, &body.to_string(), model);
+        let out: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(out["messages"][1]["reasoning_content"], thought, "{model}");
+        assert_eq!(dropped.is_empty(), !thought.is_null(), "{model}: {dropped:?}");
+    }
+}
+
+#[test]
+fn json_is_asked_for_in_words_where_nothing_holds_the_model_to_it() {
+    let mut body = chat(&json!([{ "role": "system", "content": "Be kind." }, { "role": "user", "content": "x" }]));
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } } });
+    let by_schema = json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": schema } });
+    for (model, format, wish) in [
+        ("claude-opus-5", json!({ "type": "json_object" }), Some("JSON object")),
+        ("claude-opus-4", by_schema.clone(), Some("\"properties\"")),
+        ("claude-opus-5", by_schema, None),
+    ] {
+        body["response_format"] = format;
+        let (out, dropped) = sent_to(C, A, &body.to_string(), model);
+        let out: Value = serde_json::from_str(&out).unwrap();
+        match wish {
+            Some(wish) => assert!(out["system"][1]["text"].as_str().unwrap().contains(wish), "{out}"),
+            None => assert_eq!(out["system"], "Be kind."),
+        }
+        assert_eq!(out["output_config"].is_null(), wish.is_some(), "{out}");
+        let whole = ["response_format", "response_format.json_schema"];
+        assert_eq!(dropped.iter().any(|field| whole.contains(&field.as_str())), wish.is_some(), "{dropped:?}");
+        assert!(convert(C, A, &body.to_string(), model, Some(Lossy::Refuse)).is_err());
+    }
+}
+
+#[test]
+fn a_file_of_text_is_a_document_of_text() {
+    let file = |data: &str| {
+        chat(&json!([{ "role": "user", "content": [
+            { "type": "file", "file": { "filename": "a.txt", "file_data": data } }] }]))
+    };
+    let out = value(C, A, &file("data:text/plain;base64,SGVsbG8sIGTDqWw="));
+    let source = json!({ "type": "text", "media_type": "text/plain", "data": "Hello, dél" });
+    assert_eq!(out["messages"][0]["content"], json!([{ "type": "document", "source": source, "title": "a.txt" }]));
+    for data in ["data:text/plain;base64,/w==", "data:application/zip;base64,SGVsbG8="] {
+        assert!(convert(C, A, &file(data).to_string(), "claude-opus-5", None).is_err(), "{data}");
+    }
+}
+
+#[test]
+fn what_the_providers_tools_did_before_does_not_end_a_conversation() {
+    let ran = messages(&json!([
+        { "role": "user", "content": "x" },
+        { "role": "assistant", "content": [
+            { "type": "server_tool_use", "id": "s", "name": "web_search", "input": { "query": "q" } },
+            { "type": "web_search_tool_result", "tool_use_id": "s", "content": [] },
+            { "type": "text", "text": "It rains." }] },
+        { "role": "user", "content": "y" },
+    ]));
+    for to in [C, R] {
+        let (out, dropped) = sent(A, to, &ran.to_string());
+        assert!(out.contains("It rains.") && !out.contains("web_search"), "{out}");
+        assert_eq!(
+            dropped[..2],
+            ["messages[].content[].server_tool_use", "messages[].content[].web_search_tool_result"]
+        );
+    }
+    let ran = json!({ "input": [
+        { "type": "web_search_call", "id": "ws_1", "status": "completed", "action": { "type": "search", "query": "q" } },
+        { "type": "message", "role": "assistant", "content": "It rains." },
+        { "type": "message", "role": "user", "content": "y" }] });
+    for to in [C, A] {
+        let (out, dropped) = sent(R, to, &ran.to_string());
+        assert!(out.contains("It rains.") && !out.contains("search"), "{out}");
+        assert_eq!(dropped, ["input[].web_search_call"]);
+    }
+}

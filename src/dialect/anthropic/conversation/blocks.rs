@@ -79,8 +79,13 @@ impl Blocks<'_> {
                 let field = "messages[].content[].redacted_thinking";
                 Some(PartKind::Thinking(Thinking { field, text: Text::default(), sealed }))
             }
+            // What a tool at the provider did is over; what came of it is said in the text behind it.
+            other if other == "server_tool_use" || other == "mcp_tool_use" || other.ends_with("_tool_result") => {
+                self.losses.hint(format!("{}.{other}", self.path))?;
+                None
+            }
             other => {
-                // Tools that ran at the provider, files that lie there, and what nobody knows.
+                // Files that lie at the provider, and what nobody knows.
                 let why = "this kind of block exists at the provider that made it only; leave it out";
                 self.losses.meaning(format!("{}.{other}", self.path), why)?;
                 None

@@ -1,5 +1,7 @@
 //! Turns as the messages of a Messages request.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 use crate::{
     dialect::{
         carried::Carried,
@@ -134,9 +136,12 @@ impl Turns<'_, '_> {
             Media::Base64 { media_type, data } if media_type == "application/pdf" => base64(media_type, data),
             Media::Url(url) => object("url").text("url", url),
             Media::Text(text) => object("text").str("media_type", "text/plain").text("data", text),
-            Media::Base64 { .. } => {
-                self.writing.losses.meaning(document.field, "it reads PDF files only; send the text as text")?;
-                return Ok(None);
+            Media::Base64 { media_type, data } => {
+                let Some(text) = plain_text(media_type, data) else {
+                    self.writing.losses.meaning(document.field, "it reads PDF files and texts in UTF-8 only")?;
+                    return Ok(None);
+                };
+                object("text").str("media_type", "text/plain").str("data", &text)
             }
         };
         let out = object("document").raw("source", source.build());
@@ -202,6 +207,13 @@ fn input(field: &str, arguments: &str) -> Step<String> {
             Err(refused(field, "it takes a JSON object only; leave the call out, with its result, or repair it"))
         }
     }
+}
+
+/// The text of a file of text.
+fn plain_text(media_type: &str, data: &Text) -> Option<String> {
+    let is_text = media_type.starts_with("text/") || media_type == "application/json";
+    let bytes = BASE64_STANDARD.decode(data.decode().as_bytes()).ok().filter(|_| is_text)?;
+    String::from_utf8(bytes).ok().filter(|text| !text.trim().is_empty())
 }
 
 fn object(kind: &str) -> Object {

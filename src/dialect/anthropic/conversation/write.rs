@@ -30,7 +30,13 @@ pub(in crate::dialect) fn write(conversation: &Conversation, mut writing: Writin
     let system = turns.blocks(&conversation.system)?;
     let messages = turns.messages(conversation)?;
     answerable(&messages.messages, conversation.name)?;
-    let system = [system, turns.blocks(messages.moved)?].concat();
+    let mut system = [system, turns.blocks(messages.moved)?].concat();
+    if let Some(format) = &conversation.format
+        && let Some(wish) = wish(&format.value, claude)
+    {
+        turns.writing.losses.hint(format.name)?;
+        system.push(Object::new().str("type", "text").str("text", &wish).build());
+    }
     let tools = tools.iter().map(|tool| write_tool(tool, &mut turns)).collect::<Step<Vec<_>>>()?;
 
     let mut writer = Writer { conversation, writing, claude };
@@ -68,6 +74,19 @@ fn max_tokens(conversation: &Conversation, claude: Claude, writing: &mut Writing
         }
         Some(asked) => Ok(asked.value),
         None => Ok(most),
+    }
+}
+
+/// A form of the answer that nobody holds the model to, as a wish in the system prompt.
+fn wish(format: &Format, claude: Claude) -> Option<String> {
+    match format {
+        Format::JsonSchema { schema: Some(_), .. } if claude.takes_format() => None,
+        Format::JsonSchema { schema: Some(schema), .. } => {
+            Some(format!("Answer with JSON that keeps to this schema, and with nothing else:\n{schema}"))
+        }
+        Format::JsonObject | Format::JsonSchema { schema: None, .. } => {
+            Some("Answer with one JSON object and with nothing else.".to_owned())
+        }
     }
 }
 
@@ -224,11 +243,9 @@ impl Writer<'_, '_> {
     fn format(&mut self, format: &Field<Format>) -> Step<Option<String>> {
         let losses = &mut *self.writing.losses;
         let Format::JsonSchema { name, description, schema: Some(schema), strict } = &format.value else {
-            losses.meaning(format.name, "it needs a schema; ask for `json_schema`")?;
             return Ok(None);
         };
         if !self.claude.takes_format() {
-            losses.meaning(format.name, "this model keeps to no schema; ask for JSON in the prompt")?;
             return Ok(None);
         }
         for (key, there) in [("name", name.is_some()), ("description", description.is_some())] {

@@ -4,7 +4,7 @@ use crate::{
     dialect::convert::{
         Writing,
         losses::{Losses, Step},
-        models::OpenAi,
+        models::{OpenAi, wants_thoughts},
         names::id,
         openai::{join, mark_error, url, write_content},
     },
@@ -13,7 +13,7 @@ use crate::{
         build::{Object, array},
     },
     model::conversation::{
-        Conversation, Document, Image, Input, Media, Part, PartKind, Role, ToolCall, ToolResult, Turn,
+        Conversation, Document, Image, Input, Media, Part, PartKind, Role, Thinking, ToolCall, ToolResult, Turn,
     },
 };
 
@@ -104,6 +104,8 @@ impl Turns<'_, '_> {
         let mut said = Vec::new();
         let mut refusals = Vec::new();
         let mut calls = Vec::new();
+        let mut thoughts = Vec::new();
+        let wants_thoughts = wants_thoughts(self.writing.target.model);
         for part in &turn.parts {
             if let Some(cache) = part.cache.as_ref() {
                 self.writing.losses.hint(cache.name)?;
@@ -112,6 +114,7 @@ impl Turns<'_, '_> {
                 PartKind::Text(text) => said.push(text),
                 PartKind::Refusal(text) => refusals.push(text),
                 PartKind::ToolCall(call) => calls.push(self.call(call)),
+                PartKind::Thinking(Thinking { text, .. }) if wants_thoughts && !text.is_empty() => thoughts.push(text),
                 PartKind::Thinking(thinking) => self.writing.losses.hint(thinking.field)?,
                 PartKind::Image(Image { field, .. }) | PartKind::Document(Document { field, .. }) => {
                     self.writing.losses.meaning(*field, "an assistant message takes texts only")?;
@@ -129,6 +132,9 @@ impl Turns<'_, '_> {
         };
         if !refusals.is_empty() {
             out = out.text("refusal", &join(&refusals, "\n\n"));
+        }
+        if !thoughts.is_empty() {
+            out = out.text("reasoning_content", &join(&thoughts, "\n\n"));
         }
         if !calls.is_empty() {
             out = out.raw("tool_calls", array(calls));

@@ -72,6 +72,10 @@ impl Items<'_, '_> {
                 let why = "nothing is kept of earlier answers there; send the item itself";
                 self.reader.losses.meaning("input[].item_reference", why)
             }
+            // What a tool at the provider did is over; what came of it is said in the message behind it.
+            "web_search_call" | "file_search_call" | "code_interpreter_call" | "mcp_call" | "mcp_list_tools" => {
+                self.reader.losses.hint(format!("input[].{kind}"))
+            }
             other => {
                 let why = "this kind of item exists at OpenAI only; leave it out";
                 self.reader.losses.meaning(format!("input[].{other}"), why)

@@ -99,3 +99,34 @@ fn calls_are_told_apart_whatever_is_repeated() {
         assert_eq!(streamed(to, &renamed).end, said::End::Failed, "for {to:?}");
     }
 }
+
+#[test]
+fn what_stands_behind_the_end_is_left_out() {
+    let text = |text: &str| json!({"content": text}).to_string();
+    let late = [chunk(&text("a"), r#""stop""#), chunk(&text("b"), "null"), chunk(&text("c"), r#""length""#)];
+    for to in others(CHAT) {
+        let said = streamed(to, &late);
+        assert_eq!((said.text().as_str(), said.end), ("a", said::End::Turn), "for {to:?}");
+        let native = super::super::support::run(CHAT, &enforcing(), &Bytes::from(late.concat()), 7).out.concat();
+        assert!(String::from_utf8_lossy(&native).contains("behind its end"));
+    }
+}
+
+fn enforcing() -> std::sync::Arc<luthien::policy::Rules> {
+    super::support::rules(vec![super::support::built_in("uppercase", &json!({}))])
+}
+
+#[test]
+fn an_end_that_is_none_is_a_failure() {
+    for to in others(CHAT) {
+        let broken = [chunk(&json!({"content": "a"}).to_string(), r#""error""#)];
+        assert_eq!(streamed(to, &broken).end, said::End::Failed, "for {to:?}");
+    }
+    for status in ["queued", "in_progress", "cancelled"] {
+        let body = json!({"id": "r", "object": "response", "status": status, "model": "m", "output": []}).to_string();
+        for to in others(Dialect::OpenaiResponses) {
+            let out = run_body(Dialect::OpenaiResponses, to, &nobody(), &Bytes::from(body.clone()));
+            assert!(out.is_empty(), "{status} for {to:?}: {}", String::from_utf8_lossy(&out));
+        }
+    }
+}
