@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -59,6 +59,7 @@ pub struct App {
     admin: TcpListener,
     probe: Option<TcpListener>,
     gateway: Arc<Gateway>,
+    left: mpsc::Receiver<extproc::Late>,
     admin_state: AdminState,
     guard: Guard,
     watch: Option<RulesWatch>,
@@ -130,6 +131,7 @@ impl App {
         };
         let metrics = Arc::new(Metrics::default());
         let (drain, draining) = Drain::new();
+        let (late, left) = extproc::late();
         let gateway = Gateway::new(
             settings.clone(),
             &base,
@@ -137,6 +139,7 @@ impl App {
             Arc::<Live<Rules>>::clone(&live),
             Arc::clone(&metrics),
             draining,
+            late,
         )?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
@@ -164,6 +167,7 @@ impl App {
             admin,
             probe,
             gateway: Arc::new(gateway),
+            left,
             admin_state,
             guard,
             watch,
@@ -183,6 +187,7 @@ impl App {
             admin,
             probe,
             gateway,
+            left,
             admin_state,
             guard,
             watch,
@@ -206,6 +211,11 @@ impl App {
                 None => pending().await,
             }
         };
+        // Ends with the last call.
+        let late = async {
+            extproc::decide_late(left, Arc::clone(&admin_state.metrics)).await;
+            pending::<()>().await;
+        };
         let ending = async {
             stop.requested().await;
             // Nobody new comes, and whoever is there gets the time that is configured.
@@ -225,6 +235,7 @@ impl App {
             result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
             result = admin => ended("admin", result.map_err(|error| error.to_string())),
             result = probe => ended("probe", result.map_err(|error| error.to_string())),
+            () = late => Ok(()),
             () = rules => ended("rules", Ok(())),
             () = count_reloads(reloads, &admin_state.metrics) => Ok(()),
             result = beside => result,

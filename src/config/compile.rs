@@ -15,7 +15,7 @@ use super::{
     load::Draft,
     phrase::{closest, or_list},
     report::{Problem, Report},
-    rules::{self, PolicyEntry, RulesDocument},
+    rules::{PolicyEntry, RulesDocument},
     schema,
     settings::{Dialect, Settings, Timeouts},
     units,
@@ -45,7 +45,6 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let count = document.count("/policies");
     let parts: Vec<Option<Parts<'_>>> = (0..count).map(|index| compiler.entry(&format!("/policies/{index}"))).collect();
     compiler.unique_names(count);
-    compiler.no_shadow(count);
     let read = RulesDocument::deserialize(&document.value);
     if let (true, Err(error)) = (compiler.problems.is_empty(), &read) {
         // The schema and the types say the same, so this is not expected; it must not pass all the same.
@@ -258,17 +257,6 @@ impl<'d> Compiler<'d> {
                 self.add(&pointer, Part::Value, message, "give each policy its own name");
             } else {
                 first.insert(name, index);
-            }
-        }
-    }
-
-    /// Rules that cannot be run as they are written are refused, not run in another way.
-    fn no_shadow(&mut self, count: usize) {
-        for index in 0..count {
-            let pointer = format!("/policies/{index}/mode");
-            if self.document.read_as::<rules::Mode>(&pointer) == Some(rules::Mode::Shadow) {
-                let message = "this version does not run policies in shadow mode";
-                self.add(&pointer, Part::Value, message, "remove `mode`, or remove the policy");
             }
         }
     }

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tracing::{debug, info, warn};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
+use tracing::{debug, info, trace, warn};
 use uuid::Uuid;
 
 use crate::{
-    journal::Fact,
+    journal::{Change, Fact},
     model::{Dialect, FailureKind, Usage},
-    pipeline::Stopped,
+    pipeline::{Shadow, Stopped},
     telemetry::metrics::{CallLabels, DecisionLabels, Metrics, PolicyLabels, TokenLabels, WhatLabels},
 };
+
+use super::late::Late;
 
 /// The books of one call.
 pub(super) struct Books {
@@ -73,28 +78,23 @@ impl Books {
     /// Notes what happened.
     pub(super) fn note(&mut self, facts: Vec<Fact>) {
         for fact in facts {
-            match fact {
-                Fact::Decided { policy, on, decision } => {
-                    self.changed |= on != "request" && decision != "refuse";
-                    debug!(call_id = %self.id, %policy, on, decision, "policy decided");
-                    let labels = DecisionLabels { policy: policy.to_string(), on, decision };
-                    self.metrics.decisions.get_or_create(&labels).inc();
-                }
-                Fact::Emitted { policy, event, fields } => {
-                    info!(call_id = %self.id, %policy, event, %fields, "policy event");
-                }
-                Fact::Faulted { policy, error, open } => {
-                    warn!(call_id = %self.id, %policy, error, on_fault = if open { "open" } else { "closed" }, "policy failed");
-                    self.metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
-                }
-                Fact::Dropped { what } => {
-                    self.metrics.repairs.get_or_create(&WhatLabels { what: "answer_part_dropped" }).inc();
-                    info!(call_id = %self.id, what, "left out: the client's dialect has no words for it");
-                }
-                Fact::Repaired { what } => {
-                    debug!(call_id = %self.id, what, "answer repaired");
-                    self.metrics.repairs.get_or_create(&WhatLabels { what }).inc();
-                }
+            if let Fact::Decided { on, decision, shadow: false, .. } = &fact {
+                self.changed |= *on != "request" && *decision != "refuse";
+            }
+            note(&self.metrics, &self.id, fact);
+        }
+    }
+
+    /// Leaves policies that have not decided on everything to decide behind the call.
+    pub(super) fn leave(&self, shadows: Vec<Shadow>, late: &mpsc::Sender<Late>) {
+        for shadow in shadows {
+            let policy = shadow.name();
+            if late.try_send(Late { call: Arc::clone(&self.id), shadow }).is_err() {
+                note(
+                    &self.metrics,
+                    &self.id,
+                    Fact::ShadowLost { policy, why: "the most that decide behind their calls" },
+                );
             }
         }
     }
@@ -146,6 +146,47 @@ impl Books {
             }
         }
     }
+}
+
+/// Tells the log and the metrics what happened in a call.
+pub(super) fn note(metrics: &Metrics, id: &str, fact: Fact) {
+    match fact {
+        Fact::Decided { policy, on, decision, shadow } => {
+            debug!(call_id = id, %policy, on, decision, shadow, "policy decided");
+            let labels = DecisionLabels { policy: policy.to_string(), on, decision, mode: mode(shadow) };
+            metrics.decisions.get_or_create(&labels).inc();
+        }
+        Fact::WouldChange { policy, on, before, after } => {
+            let len = |side: Option<&Change>| side.map(Change::len);
+            let (before, after) = (before.as_ref(), after.as_ref());
+            info!(call_id = id, %policy, on, bytes_before = len(before), bytes_after = len(after), "policy would change");
+            let text = |side: Option<&Change>| side.map(|side| side.text().to_owned());
+            trace!(call_id = id, %policy, on, before = text(before), after = text(after), "policy would change");
+        }
+        Fact::ShadowLost { policy, why } => {
+            warn!(call_id = id, %policy, why, "policy in shadow mode was let go");
+            metrics.shadows_lost.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
+        }
+        Fact::Emitted { policy, event, fields, shadow } => {
+            info!(call_id = id, %policy, event, %fields, shadow, "policy event");
+        }
+        Fact::Faulted { policy, error, open } => {
+            warn!(call_id = id, %policy, error, on_fault = if open { "open" } else { "closed" }, "policy failed");
+            metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
+        }
+        Fact::Dropped { what } => {
+            metrics.repairs.get_or_create(&WhatLabels { what: "answer_part_dropped" }).inc();
+            info!(call_id = id, what, "left out: the client's dialect has no words for it");
+        }
+        Fact::Repaired { what } => {
+            debug!(call_id = id, what, "answer repaired");
+            metrics.repairs.get_or_create(&WhatLabels { what }).inc();
+        }
+    }
+}
+
+const fn mode(shadow: bool) -> &'static str {
+    if shadow { "shadow" } else { "enforce" }
 }
 
 impl Drop for Books {

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
     config::{
@@ -27,6 +27,7 @@ use crate::{
 
 use super::{
     credentials::{ClientKeys, Credential},
+    late::Late,
     routing::Unpoliced,
 };
 
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub(super) unpoliced: Unpoliced,
     pub(super) settings: Settings,
     pub(super) draining: watch::Receiver<bool>,
+    /// For policies in shadow mode that still decide when their call is over.
+    pub(super) late: mpsc::Sender<Late>,
     calls: Arc<Semaphore>,
     held: AtomicUsize,
 }
@@ -72,6 +75,7 @@ impl Gateway {
         rules: Arc<Live<Rules>>,
         metrics: Arc<Metrics>,
         draining: watch::Receiver<bool>,
+        late: mpsc::Sender<Late>,
     ) -> Result<Self, SetupError> {
         let upstreams = settings
             .upstreams
@@ -96,6 +100,7 @@ impl Gateway {
             upstreams,
             clients: ClientKeys::new(&settings.clients, base, environment)?,
             unpoliced: Unpoliced::new(&settings.unpoliced)?,
+            late,
             calls: Arc::new(Semaphore::new(settings.limits.calls as usize)),
             held: AtomicUsize::new(0),
             settings,

@@ -12,10 +12,12 @@ mod credentials;
 mod gateway;
 mod half;
 mod headers;
+mod late;
 mod replies;
 mod rescue;
 mod routing;
 mod service;
 
 pub use gateway::{Gateway, SetupError};
+pub use late::{Late, decide_late, late};
 pub use service::{Listener, serve};

@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod runner;
 mod setup;
+mod shadow;
 mod stage;
 mod weave;
 
@@ -19,3 +20,4 @@ pub use request::{RequestRun, run_request};
 pub use response::Response;
 pub use runner::{Runner, Stopped, select};
 pub use setup::{ResponseLimits, Setup};
+pub use shadow::Shadow;

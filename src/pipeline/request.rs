@@ -1,6 +1,6 @@
 //! The request hooks, one policy after the other.
 
-use crate::{journal::Fact, model::Request, policy::Outcome};
+use crate::{journal::Fact, model::Request};
 
 use super::runner::{Now, Runner, Stopped};
 
@@ -19,10 +19,16 @@ pub async fn run_request(mut runners: Vec<Runner>, mut request: Request) -> Requ
     let mut facts = Vec::new();
     let mut outcome = Ok(());
     for runner in &mut runners {
-        match run_one(runner, request.clone()).await {
+        let decided = match runner.request(request.clone()) {
+            Now::Ready(outcome) => outcome,
+            Now::Later(future) => future.await,
+        };
+        match decided {
             Ok(new) => {
-                note(runner, &request, &new);
-                request = new;
+                runner.note_request(&request, &new);
+                if !runner.is_shadow() {
+                    request = new;
+                }
             }
             Err(halt) => outcome = runner.settle("request", halt),
         }
@@ -32,21 +38,4 @@ pub async fn run_request(mut runners: Vec<Runner>, mut request: Request) -> Requ
         }
     }
     RequestRun { runners, outcome: outcome.map(|()| request), facts }
-}
-
-async fn run_one(runner: &mut Runner, request: Request) -> Outcome<Request> {
-    match runner.step(|policy, cx| policy.on_request(cx, request)) {
-        Now::Ready(outcome) => outcome,
-        Now::Later(future) => future.await,
-    }
-}
-
-fn note(runner: &mut Runner, before: &Request, after: &Request) {
-    if after.given_answer().is_some() {
-        runner.decided("request", "answer");
-    } else if before.model() != after.model()
-        || before.texts().iter().zip(after.texts()).any(|(before, after)| before.edited() != after.edited())
-    {
-        runner.decided("request", "edit");
-    }
 }

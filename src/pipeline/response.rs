@@ -21,6 +21,7 @@ use super::{
     repair::Repair,
     runner::{Runner, Stopped},
     setup::Setup,
+    shadow::Shadow,
     stage::{BlockIds, Stage},
     weave::Weaver,
 };
@@ -29,7 +30,7 @@ use super::{
 pub struct Response {
     setup: Setup,
     source: Source,
-    stages: Vec<Stage>,
+    places: Vec<Place>,
     gate: Gate,
     /// Gives the client's tools their own form.
     incoming: Incoming,
@@ -46,6 +47,12 @@ pub struct Response {
     /// No frame has come.
     is_first: bool,
     state: State,
+}
+
+/// One policy over the answer.
+enum Place {
+    Enforcing(Box<Stage>),
+    Shadow(Box<Shadow>),
 }
 
 /// How the body is read.
@@ -111,12 +118,16 @@ impl Response {
     fn new(setup: Setup, source: Source, weaver: Weaver, runners: Vec<Runner>) -> Self {
         Self {
             source,
-            stages: runners
+            places: runners
                 .into_iter()
                 .filter(|runner| !runner.is_skipped())
                 .map(|mut runner| {
                     runner.set_budget(setup.limits.synthetic);
-                    Stage::new(runner)
+                    if runner.is_shadow() {
+                        Place::Shadow(Box::new(Shadow::new(runner, setup.limits.held)))
+                    } else {
+                        Place::Enforcing(Box::new(Stage::new(runner)))
+                    }
                 })
                 .collect(),
             gate: Gate::new(setup.release),
@@ -204,9 +215,17 @@ impl Response {
     /// Takes up decisions that came later. Ready: something may have left.
     pub fn poll_decisions(&mut self, wakeup: &mut Wakeup<'_>) -> Poll<Result<(), Stopped>> {
         let mut any = false;
-        for number in 0..self.stages.len() {
+        for number in 0..self.places.len() {
             let mut out = VecDeque::new();
-            let Some(stage) = self.stages.get_mut(number) else { break };
+            let stage = match self.places.get_mut(number) {
+                Some(Place::Enforcing(stage)) => stage,
+                Some(Place::Shadow(shadow)) => {
+                    any |= shadow.poll(wakeup).is_ready();
+                    self.facts.extend(shadow.take_facts());
+                    continue;
+                }
+                None => break,
+            };
             match stage.poll(wakeup, &mut self.made, &mut out) {
                 Poll::Pending => continue,
                 Poll::Ready(outcome) => {
@@ -257,7 +276,19 @@ impl Response {
 
     /// Whether a hook is running.
     pub fn is_deciding(&self) -> bool {
-        self.stages.iter().any(Stage::is_deciding)
+        self.stages().any(Stage::is_deciding)
+    }
+
+    /// The policies in shadow mode that have not decided on everything.
+    pub fn take_shadows(&mut self) -> Vec<Shadow> {
+        let places = std::mem::take(&mut self.places).into_iter();
+        let shadows = places.filter_map(|place| if let Place::Shadow(shadow) = place { Some(*shadow) } else { None });
+        shadows.filter(Shadow::is_deciding).collect()
+    }
+
+    /// The policies whose decisions count.
+    fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.places.iter().filter_map(|place| if let Place::Enforcing(stage) = place { Some(&**stage) } else { None })
     }
 
     /// Whether content waits here, as opposed to: at the provider.
@@ -405,7 +436,15 @@ impl Response {
 
     /// Sends pieces through the stages from `first` on, and what comes out to the client.
     fn pass_on(&mut self, first: usize, mut pieces: VecDeque<Piece>) -> Result<(), Stopped> {
-        for stage in self.stages.iter_mut().skip(first) {
+        for place in self.places.iter_mut().skip(first) {
+            let stage = match place {
+                Place::Enforcing(stage) => stage,
+                Place::Shadow(shadow) => {
+                    shadow.show(&pieces);
+                    self.facts.extend(shadow.take_facts());
+                    continue;
+                }
+            };
             let mut out = VecDeque::with_capacity(pieces.len());
             for piece in pieces {
                 let outcome = stage.push(piece, &mut self.made, &mut out);
@@ -471,7 +510,7 @@ impl Response {
     }
 
     fn enforces(&self) -> bool {
-        self.stages.iter().any(Stage::enforces)
+        self.stages().any(Stage::enforces)
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
-    journal::Fact,
-    model::{BlockHead, CallHead, Failure, FailureKind, Refusal, seconds},
-    policy::{CallFacts, Context, Emitted, Entry, Halt, OnFault, Outcome, Policy, Rules, Step, fault},
+    journal::{Change, Fact},
+    model::{BlockHead, CallHead, Failure, FailureKind, Refusal, Request, RequestText, seconds},
+    policy::{CallFacts, Context, Emitted, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
 /// One policy in one call.
@@ -22,6 +22,8 @@ pub struct Runner {
     call: Arc<CallHead>,
     policy: Box<dyn Policy>,
     skipped: bool,
+    /// In shadow mode: what the request hook will come to, and what it was asked about.
+    late: Option<(Request, BoxFuture<'static, Outcome<Request>>)>,
     /// How many bytes its edits may still add.
     budget: usize,
     facts: Vec<Fact>,
@@ -60,6 +62,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             call: Arc::clone(call),
             policy: entry.factory.begin(call),
             skipped: false,
+            late: None,
             budget: usize::MAX,
             facts: Vec::new(),
         })
@@ -82,9 +85,14 @@ impl Runner {
         self.entry().map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.name))
     }
 
+    /// Whether its decisions are told only.
+    pub fn is_shadow(&self) -> bool {
+        self.entry().is_some_and(|entry| entry.mode == Mode::Shadow)
+    }
+
     /// Whether it could change or stop anything, as opposed to only looking on.
     pub fn enforces(&self) -> bool {
-        !self.skipped && self.entry().is_none_or(|entry| entry.factory.enforces())
+        !self.skipped && !self.is_shadow() && self.entry().is_none_or(|entry| entry.factory.enforces())
     }
 
     /// Whether a fault took it out of the call.
@@ -141,7 +149,7 @@ impl Runner {
         }
         for Emitted { event, fields } in emitted {
             let policy = self.name();
-            self.facts.push(Fact::Emitted { policy, event, fields });
+            self.facts.push(Fact::Emitted { policy, event, fields, shadow: self.is_shadow() });
         }
         outcome
     }
@@ -172,7 +180,44 @@ impl Runner {
     /// Notes a decision.
     pub(super) fn decided(&mut self, on: &'static str, decision: &'static str) {
         let policy = self.name();
-        self.facts.push(Fact::Decided { policy, on, decision });
+        self.facts.push(Fact::Decided { policy, on, decision, shadow: self.is_shadow() });
+    }
+
+    /// Runs the request hook; in shadow mode it keeps nobody waiting.
+    pub(super) fn request(&mut self, request: Request) -> Now<Request> {
+        let before = self.is_shadow().then(|| request.clone());
+        match (self.step(|policy, cx| policy.on_request(cx, request)), before) {
+            (Now::Later(future), Some(before)) => {
+                self.late = Some((before.clone(), future));
+                Now::Ready(Ok(before))
+            }
+            (now, _) => now,
+        }
+    }
+
+    /// What the request hook will come to, in shadow mode.
+    pub(super) fn take_late(&mut self) -> Option<(Request, BoxFuture<'static, Outcome<Request>>)> {
+        self.late.take()
+    }
+
+    /// Notes what the request hook came to.
+    pub(super) fn note_request(&mut self, before: &Request, after: &Request) {
+        let changed = || before.texts().iter().zip(after.texts()).filter(|(old, new)| old.edited() != new.edited());
+        if after.given_answer().is_some() {
+            self.decided("request", "answer");
+        } else if before.model() != after.model() || changed().next().is_some() {
+            self.decided("request", "edit");
+        }
+        if self.is_shadow() {
+            let side = |text: &RequestText| Some(Change::from(&*text.get()));
+            let policy = self.name();
+            self.facts.extend(changed().map(|(before, after)| Fact::WouldChange {
+                policy: Arc::clone(&policy),
+                on: "request",
+                before: side(before),
+                after: side(after),
+            }));
+        }
     }
 
     /// Settles a halt: a refusal stops the call, a fault stops it or takes the policy out of it.
@@ -181,6 +226,11 @@ impl Runner {
         let error = match halt {
             Halt::Refuse(mut refusal) => {
                 self.decided(on, "refuse");
+                if self.is_shadow() {
+                    // The call would have been over.
+                    self.skipped = true;
+                    return Ok(());
+                }
                 if refusal.policy.is_empty() {
                     refusal.policy = policy.to_string();
                 }
@@ -188,7 +238,7 @@ impl Runner {
             }
             Halt::Fault(error) => error.to_string(),
         };
-        let open = self.entry().is_some_and(|entry| entry.on_fault == OnFault::Open);
+        let open = self.is_shadow() || self.entry().is_some_and(|entry| entry.on_fault == OnFault::Open);
         self.facts.push(Fact::Faulted { policy: Arc::clone(&policy), error, open });
         if open {
             self.skipped = true;

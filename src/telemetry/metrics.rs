@@ -32,6 +32,8 @@ pub struct Metrics {
     pub decisions: Family<DecisionLabels, Counter>,
     /// Faults of policies.
     pub faults: Family<PolicyLabels, Counter>,
+    /// Policies in shadow mode that were let go before they had decided on everything.
+    pub shadows_lost: Family<PolicyLabels, Counter>,
     /// Repairs.
     pub repairs: Family<WhatLabels, Counter>,
     /// Tokens.
@@ -62,6 +64,8 @@ pub struct DecisionLabels {
     pub on: &'static str,
     /// The decision.
     pub decision: &'static str,
+    /// `enforce`, or `shadow`: it has no effect.
+    pub mode: &'static str,
 }
 
 /// Labels of [`Metrics::faults`].
@@ -113,6 +117,7 @@ impl Default for Metrics {
             held: Gauge::default(),
             decisions: Family::default(),
             faults: Family::default(),
+            shadows_lost: Family::default(),
             repairs: Family::default(),
             tokens: Family::default(),
             reloads: Family::default(),
@@ -131,6 +136,11 @@ impl Default for Metrics {
         registry.register_with_unit(names::HELD_BYTES, "Bytes held back", Unit::Bytes, metrics.held.clone());
         registry.register(names::DECISIONS, "Decisions of policies", metrics.decisions.clone());
         registry.register(names::FAULTS, "Faults of policies", metrics.faults.clone());
+        registry.register(
+            names::SHADOWS_LOST,
+            "Policies in shadow mode that were let go before they had decided",
+            metrics.shadows_lost.clone(),
+        );
         registry.register(names::REPAIRS, "Changes that keep an answer legal", metrics.repairs.clone());
         registry.register(names::TOKENS, "Tokens that providers reported", metrics.tokens.clone());
         registry.register(names::RULES_RELOADS, "Loads of the rules", metrics.reloads.clone());

@@ -19,6 +19,8 @@ pub const DECISIONS: &str = "policy_decisions";
 pub const FAULTS: &str = "policy_faults";
 /// What was changed so that an answer stays legal, by what.
 pub const REPAIRS: &str = "repairs";
+/// Policies in shadow mode that were let go.
+pub const SHADOWS_LOST: &str = "shadows_lost";
 /// Tokens, by upstream and direction.
 pub const TOKENS: &str = "tokens";
 /// Loads of the rules, by result.

@@ -2,15 +2,17 @@
 
 use std::{
     future::pending,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use luthien::{
     model::{Block, BlockHead, Refusal, RefusalForm, Request as LlmRequest},
-    policy::{BlockText, Context, Edits, Fate, Halt, OnFault, Outcome, Policy, Step, Watch, fault},
+    policy::{BlockText, Context, Edits, Entry, Fate, Halt, Mode, OnFault, Outcome, Policy, Step, Watch, fault},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{
     common::streams::Dialect,
@@ -315,6 +317,32 @@ async fn a_policy_changes_model_and_texts_and_nothing_else() {
             r#"{ "x": 1e3, "model" : "other \"model\"", "messages":[{"role":"user","content":"A good\nbye"},{"role":"user","content":"\u0042"}], "stream":false}"#,
         );
         assert_eq!(String::from_utf8_lossy(&provider.request(number).await.body), expected);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_hook_in_shadow_mode_keeps_nobody_waiting() {
+    static GO: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::channel(false).0);
+    let provider = Provider::start().await;
+    let slow = || {
+        Step::later(async {
+            let _ = GO.subscribe().wait_for(|go| *go).await;
+            Ok(Fate::Drop)
+        })
+    };
+    let policy = Entry { mode: Mode::Shadow, ..entry(OnFault::Closed, PATIENT, move || Box::new(Holds(slow))) };
+    let gateway = Inside::start(&provider, json!({}), vec![policy]).await;
+    for dialect in Dialect::ALL {
+        let body = samples::text(dialect, &PIECES);
+        provider.expect(Script::sse(body.clone()));
+        let answer = gateway.call(Version::Http1, Request::stream(dialect)).await;
+        assert_eq!((answer.status, &answer.end, answer.text()), (200, &End::Clean, body));
+    }
+    assert!(!gateway.metrics().contains("mode=\"shadow\""), "it has not decided yet");
+    GO.send_replace(true);
+    while !gateway.metrics().contains("decision=\"drop\",mode=\"shadow\"} 3") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gateway.stop().await;
 }

@@ -147,12 +147,6 @@ fn the_hash_is_of_the_content() {
 }
 
 #[test]
-fn shadow_mode_is_refused_rather_than_run_as_something_else() {
-    let report = report("policies:\n  - name: a\n    type: noop\n    mode: shadow\n");
-    assert!(report.contains("policy.yaml:4:11") && report.contains("does not run policies in shadow mode"), "{report}");
-}
-
-#[test]
 fn keys_of_a_type_without_keys_are_unknown() {
     let told = report("policies: [{ name: n, type: noop, config: { a: 1, b: 2 } }]\n");
     assert_eq!(told.matches("remove it: no keys belong here").count(), 2, "{told}");

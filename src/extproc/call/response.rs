@@ -250,6 +250,9 @@ impl Call {
         if matches!(&self.phase, Phase::Answering(answering) if answering.response.provider_failed()) {
             self.books.outcome("upstream_error");
         }
+        if let Phase::Answering(answering) = &mut self.phase {
+            self.books.leave(answering.response.take_shadows(), &self.gateway.late);
+        }
         if outcome == "completed" && self.view.state.stores {
             self.books.stored();
         }

@@ -8,6 +8,7 @@ mod whole;
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     task::{Context as Wakeup, Poll},
 };
 
@@ -15,7 +16,7 @@ use futures::{Stream, future::BoxFuture, stream::FuturesUnordered};
 
 use crate::{
     journal::Fact,
-    model::{Block, BlockHead, BlockId, Body, Event, Extra, Piece, Stop, StopReason},
+    model::{Block, BlockHead, BlockId, Body, Event, Extra, Piece, Request, Stop, StopReason},
     policy::{Ending, Fate, Outcome, Watch},
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Stage {
     choices: HashMap<u32, bool>,
     reason: Option<StopReason>,
     end: End,
+    /// Bytes of text that wait.
+    held: usize,
 }
 
 /// An event and what it waits for.
@@ -79,19 +82,36 @@ enum End {
 enum Answer {
     Block(BlockId, Outcome<Fate>),
     End(Outcome<Ending>),
+    /// On the request, of which this came, in shadow mode.
+    Request(Box<Request>, Box<Outcome<Request>>),
 }
 
 impl Stage {
-    pub(super) fn new(runner: Runner) -> Self {
+    pub(super) fn new(mut runner: Runner) -> Self {
+        let pending: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
+        if let Some((request, late)) = runner.take_late() {
+            pending.push(Box::pin(async move { Answer::Request(Box::new(request), Box::new(late.await)) }));
+        }
         Self {
             runner,
             queue: VecDeque::new(),
             blocks: HashMap::new(),
-            pending: FuturesUnordered::new(),
+            pending,
             choices: HashMap::new(),
             reason: None,
             end: End::Ahead,
+            held: 0,
         }
+    }
+
+    /// Which policy it is.
+    pub(super) fn policy(&self) -> Arc<str> {
+        self.runner.name()
+    }
+
+    /// Bytes of text that wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// Whether it could change or stop anything.
@@ -115,6 +135,7 @@ impl Stage {
             Some(event) if !self.runner.is_skipped() => self.watch(event)?,
             Some(_) | None => Waits::Turn,
         };
+        self.held += size(&piece);
         self.queue.push_back(Held { piece, waits });
         self.release(made, out)
     }
@@ -132,6 +153,10 @@ impl Stage {
             match answer {
                 Answer::Block(id, outcome) => self.decide(id, outcome)?,
                 Answer::End(outcome) => self.decide_end(outcome)?,
+                Answer::Request(before, outcome) => match *outcome {
+                    Ok(after) => self.runner.note_request(&before, &after),
+                    Err(halt) => self.settle("request", Err(halt))?,
+                },
             }
         }
         if any { Poll::Ready(self.release(made, out)) } else { Poll::Pending }
@@ -368,6 +393,7 @@ impl Stage {
         self.decide_end_when_due()?;
         while self.queue.front().is_some_and(|held| self.is_decided(held)) {
             let Some(Held { piece, waits }) = self.queue.pop_front() else { break };
+            self.held -= size(&piece);
             let closes = match piece.event() {
                 Some(Event::Close(id)) => Some(*id),
                 _ => None,
@@ -434,6 +460,11 @@ impl Stage {
             Waits::Eof => self.pending.is_empty(),
         }
     }
+}
+
+/// How much text an event holds, in bytes.
+fn size(piece: &Piece) -> usize {
+    piece.event().and_then(Event::text).map_or(0, |text| text.raw().len())
 }
 
 impl Watched {

@@ -74,6 +74,7 @@ impl Inside {
         let rules = Rules { hash: "test".to_owned(), entries, ..Rules::default() };
         let metrics = Arc::new(Metrics::default());
         let (drain, draining) = Drain::new();
+        let (late, left) = extproc::late();
         let gateway = extproc::Gateway::new(
             settings.clone(),
             directory.path(),
@@ -81,13 +82,16 @@ impl Inside {
             Arc::new(Live::new(rules)),
             Arc::clone(&metrics),
             draining,
+            late,
         )
         .unwrap();
+        let late = extproc::decide_late(left, Arc::clone(&metrics));
         let placement = Placement::local(directory.path(), directory.path());
         let socket = UnixListener::bind(directory.path().join("extproc.sock")).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the test is the process that the service runs in")]
         let service = tokio::spawn(async move {
-            extproc::serve(Listener::Unix(socket), Arc::new(gateway)).await.unwrap();
+            let service = extproc::serve(Listener::Unix(socket), Arc::new(gateway));
+            tokio::join!(service, late).0.unwrap();
         });
         let config = directory.path().join("envoy.yaml");
         std::fs::write(&config, to_yaml(&bootstrap(&settings, &placement).unwrap()).unwrap()).unwrap();

@@ -1,0 +1,44 @@
+//! Policies in shadow mode that still decide when their call is over: one task for all of them.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+
+use crate::{pipeline::Shadow, telemetry::metrics::Metrics};
+
+use super::books::note;
+
+/// So many decide at once, and so many more wait for their turn.
+const MOST: usize = 256;
+
+/// A policy that has not decided on everything, and its call.
+pub struct Late {
+    pub(super) call: Arc<str>,
+    pub(super) shadow: Shadow,
+}
+
+/// Where calls leave them, and where they are taken up.
+pub fn late() -> (mpsc::Sender<Late>, mpsc::Receiver<Late>) {
+    mpsc::channel(MOST)
+}
+
+/// Lets them decide, for as long as calls leave any.
+pub async fn decide_late(mut left: mpsc::Receiver<Late>, metrics: Arc<Metrics>) {
+    let mut deciding = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some((call, facts)) = deciding.next(), if !deciding.is_empty() => {
+                let call: Arc<str> = call;
+                for fact in facts {
+                    note(&metrics, &call, fact);
+                }
+            }
+            next = left.recv(), if deciding.len() < MOST => match next {
+                Some(Late { call, shadow }) => deciding.push(async move { (call, shadow.finish().await) }),
+                None if deciding.is_empty() => return,
+                None => {}
+            },
+        }
+    }
+}
