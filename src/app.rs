@@ -114,7 +114,7 @@ impl App {
     pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
         let Loaded { settings, base, rules: source, state, .. } = loaded;
         let document = source.read().map_err(AppError::Rules)?;
-        let context = Context::of(&settings);
+        let context = Context::of(&settings, &base, environment);
         let rules = compile(&document, &context, policies::all()).map_err(AppError::Rules)?;
         let (status, reloads) = watch::channel(ReloadStatus::first(&rules));
         let rules_hash = rules.hash.clone();

@@ -57,7 +57,8 @@ pub fn explain(
         .and_then(|draft| draft.finish(surroundings.environment))
         .and_then(|loaded| {
             let document = loaded.rules.read()?;
-            let rules = compile(&document, &Context::of(&loaded.settings), types)?;
+            let rules =
+                compile(&document, &Context::of(&loaded.settings, &loaded.base, surroundings.environment), types)?;
             Ok((loaded.settings, document.path, rules))
         });
     let (settings, file, rules) = match loaded {

@@ -1,6 +1,6 @@
 //! Makes of a rules document what runs, or says everything that is wrong with it.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use http::HeaderName;
@@ -12,17 +12,22 @@ use sha2::{Digest, Sha256};
 use super::{
     check,
     document::{Document, Part},
+    environment::Environment,
     load::Draft,
     phrase::{closest, or_list},
+    reach,
     report::{Problem, Report},
-    rules::{PolicyEntry, RulesDocument},
+    rules::{OnFault, PolicyEntry, RulesDocument},
     schema,
     settings::{Dialect, Settings, Timeouts},
     units,
     yaml::child,
 };
 use crate::{
-    policies::PolicyType,
+    policies::{
+        PolicyType,
+        site::{Reach, Site},
+    },
     policy::{Entry, Factory, Rules, Selector},
 };
 
@@ -30,12 +35,14 @@ use crate::{
 const ON_THE_ENTRY: [&str; 4] = ["mode", "on_fault", "timeout", "match"];
 
 /// What rules refer to outside their document.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context {
     /// The names of the upstreams.
     pub upstreams: Vec<String>,
     /// Time limit of a hook whose policy has none of its own.
     pub hook: Duration,
+    /// What policies can reach outside.
+    pub reach: Arc<Reach>,
 }
 
 /// Compiles a rules document with the policy types that exist. The report names every problem.
@@ -55,7 +62,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let entries = read.policies.into_iter().zip(parts).filter_map(|(entry, parts)| {
         let Parts { kind, factory, selects } = parts?;
         let PolicyEntry { name, mode, on_fault, timeout, .. } = entry;
-        let timeout = timeout.map_or(context.hook, units::Duration::get);
+        let timeout = timeout.map(units::Duration::get).or(kind.timeout).unwrap_or(context.hook);
         let (mode, on_fault) = (mode.into(), on_fault.into());
         Some(Entry { name: name.into(), kind: kind.name, factory, selects, mode, on_fault, timeout })
     });
@@ -80,9 +87,10 @@ pub fn hash(value: &Value) -> String {
 }
 
 impl Context {
-    /// What these settings give.
-    pub fn of(settings: &Settings) -> Self {
+    /// What these settings give. Secrets stand in `base` and the environment.
+    pub fn of(settings: &Settings, base: &Path, environment: &Environment) -> Self {
         Self {
+            reach: Arc::new(reach::reach(settings, base, environment)),
             upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             hook: settings.timeouts.hook.get(),
         }
@@ -92,8 +100,9 @@ impl Context {
     pub fn of_draft(draft: &Draft) -> Self {
         let document = &draft.document;
         let name = |index| document.read_as(&format!("/upstreams/{index}/name"));
+        let reach = Arc::new(reach::of_draft(document));
         let hook = document.read_as::<units::Duration>("/timeouts/hook").unwrap_or(Timeouts::default().hook);
-        Self { upstreams: (0..document.count("/upstreams")).filter_map(name).collect(), hook: hook.get() }
+        Self { upstreams: (0..document.count("/upstreams")).filter_map(name).collect(), hook: hook.get(), reach }
     }
 }
 
@@ -115,7 +124,7 @@ impl<'d> Compiler<'d> {
     fn entry(&mut self, at: &str) -> Option<Parts<'d>> {
         let selects = self.selector(&format!("{at}/match"));
         let kind = self.kind(&format!("{at}/type"))?;
-        let factory = self.build(kind, &format!("{at}/config"))?;
+        let factory = self.build(kind, at)?;
         Some(Parts { kind, factory, selects })
     }
 
@@ -133,7 +142,8 @@ impl<'d> Compiler<'d> {
         found
     }
 
-    fn build(&mut self, kind: &PolicyType, at: &str) -> Option<Arc<dyn Factory>> {
+    fn build(&mut self, kind: &PolicyType, entry: &str) -> Option<Arc<dyn Factory>> {
+        let at = &format!("{entry}/config");
         let empty = Value::Object(serde_json::Map::new());
         let config = self.document.get(at).unwrap_or(&empty);
         // Not a mapping: the document's own schema says so already.
@@ -154,7 +164,16 @@ impl<'d> Compiler<'d> {
             self.problems.extend(problems);
             return None;
         }
-        match (kind.build)(config) {
+        let name: String = self.document.read_as(&format!("{entry}/name")).unwrap_or_default();
+        let on_fault: OnFault = self.document.read_as(&format!("{entry}/on_fault")).unwrap_or_default();
+        let timeout = self.document.read_as(&format!("{entry}/timeout")).map(units::Duration::get);
+        let site = Site {
+            name: &name,
+            on_fault: on_fault.into(),
+            timeout: timeout.or(kind.timeout).unwrap_or(self.context.hook),
+            reach: &self.context.reach,
+        };
+        match (kind.build)(config, &site) {
             Ok(factory) => Some(factory),
             Err(problems) => {
                 for problem in problems {

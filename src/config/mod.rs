@@ -12,6 +12,7 @@ mod mask;
 pub mod overlay;
 mod phrase;
 pub mod quickstart;
+pub mod reach;
 pub mod reference;
 pub mod report;
 pub mod routes;

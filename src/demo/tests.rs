@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn http() -> reqwest::Client {
+    crate::policies::http::choose_cryptography();
+    reqwest::Client::new()
+}
+
 /// Runs `client` against a demo provider on a port of its own.
 async fn against<F: Future<Output = ()>>(client: impl FnOnce(String) -> F) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -17,7 +22,7 @@ async fn against<F: Future<Output = ()>>(client: impl FnOnce(String) -> F) {
 }
 
 async fn post(url: &str, body: &Value) -> (u16, String) {
-    let response = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
+    let response = http().post(url).body(body.to_string()).send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
@@ -196,7 +201,7 @@ async fn broken_streams_break_as_asked() {
         let (_, truncated) = post(&chat, &chat_body("truncate", true)).await;
         assert!(!truncated.contains("[DONE]") && !truncated.contains(r#""finish_reason":"stop""#), "{truncated}");
 
-        let client = reqwest::Client::new();
+        let client = http();
         let reset = client.post(&url).body(messages_body("reset", true).to_string()).send().await.unwrap();
         assert_eq!(reset.status(), 200);
         assert!(reset.text().await.is_err(), "a reset must look like one");
@@ -214,7 +219,7 @@ async fn broken_streams_break_as_asked() {
 #[tokio::test]
 async fn http_errors_have_the_dialects_shape() {
     against(|base| async move {
-        let client = reqwest::Client::new();
+        let client = http();
         let response = client
             .post(format!("{base}/v1/messages"))
             .body(messages_body("error 529", true).to_string())
@@ -248,7 +253,7 @@ async fn http_errors_have_the_dialects_shape() {
 #[tokio::test]
 async fn models_and_token_counts_are_there() {
     against(|base| async move {
-        let client = reqwest::Client::new();
+        let client = http();
         let url = format!("{base}/v1/models");
         let openai = client.get(&url).send().await.unwrap().text().await.unwrap();
         assert!(openai.contains(r#""object":"list""#), "{openai}");

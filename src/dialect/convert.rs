@@ -78,12 +78,26 @@ pub fn convert_request(
     };
     let mut names = Names::new(longest, conversation.tools.iter().map(|tool| tool.name.as_str()));
     let writing = Writing { target: *target, losses: &mut losses, names: &mut names };
+    let body = write(to, &conversation, writing)?;
+    Ok(ConvertedRequest { body, dropped: losses.into_dropped(), tools: names.into_tools() })
+}
+
+/// Says a request of our own.
+pub(super) fn write_own(to: Dialect, conversation: &Conversation, model: &str) -> Result<Bytes, Inconvertible> {
+    let mut losses = Losses::new(None);
+    let mut names = Names::new(64, std::iter::empty());
+    let target = Target { model, lossy: None };
+    let writing = Writing { target, losses: &mut losses, names: &mut names };
+    write(to, conversation, writing)
+}
+
+fn write(to: Dialect, conversation: &Conversation, writing: Writing<'_>) -> Result<Bytes, Inconvertible> {
     let body = match to {
-        Dialect::AnthropicMessages => anthropic::conversation::write(&conversation, writing)?,
-        Dialect::OpenaiChat => openai_chat::conversation::write(&conversation, writing)?,
-        Dialect::OpenaiResponses => openai_responses::conversation::write(&conversation, writing)?,
+        Dialect::AnthropicMessages => anthropic::conversation::write(conversation, writing)?,
+        Dialect::OpenaiChat => openai_chat::conversation::write(conversation, writing)?,
+        Dialect::OpenaiResponses => openai_responses::conversation::write(conversation, writing)?,
     };
-    Ok(ConvertedRequest { body: body.into(), dropped: losses.into_dropped(), tools: names.into_tools() })
+    Ok(body.into())
 }
 
 fn read(from: Dialect, body: &Bytes, value: Value<'_>, losses: &mut Losses) -> Step<Conversation> {

@@ -28,7 +28,7 @@ use crate::{
     json::{Kind, Patch, Text, Value},
     model::{
         Block, BlockHead, BlockId, Dialect, Event, Failure, Piece, Place, ProviderError, Refusal, Request, Slot, Start,
-        Stop, StopReason, Usage,
+        Stop, StopReason, Usage, conversation::Conversation,
     },
     wire::Frame,
 };
@@ -314,6 +314,11 @@ pub fn unstored(body: &Bytes) -> Bytes {
         None => patch.append(value, false, b"\"store\":false"),
     }
     patch.apply(body).into()
+}
+
+/// A request of our own in `dialect`, to this model.
+pub fn own_request(dialect: Dialect, conversation: &Conversation, model: &str) -> Result<Bytes, Inconvertible> {
+    convert::write_own(dialect, conversation, model)
 }
 
 /// About how many tokens the texts of a request are, as the answer to the question for it in Messages.

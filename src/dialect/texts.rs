@@ -4,18 +4,19 @@ use bytes::Bytes;
 
 use crate::{
     json::{Text, Value},
-    model::{Place, RequestText, Source},
+    model::{Place, RequestText, Source, ToolDefinition},
 };
 
 /// Collects the texts of one request body.
 pub(super) struct Texts<'a> {
     pub(super) body: &'a Bytes,
     pub(super) found: Vec<RequestText>,
+    pub(super) tools: Vec<ToolDefinition>,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn new(body: &'a Bytes) -> Self {
-        Self { body, found: Vec::new() }
+        Self { body, found: Vec::new(), tools: Vec::new() }
     }
 
     /// A string. Anything else has no text.
@@ -39,9 +40,14 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// What a tool is for.
+    /// A tool, and what it is for.
     pub(super) fn description(&mut self, tool: Value<'_>) {
         let name = tool.str_at("name");
+        if let Some(name) = &name {
+            let span = tool.span();
+            let json = Text::from_raw(self.body.slice(span.start..span.end));
+            self.tools.push(ToolDefinition { name: name.clone().into_owned(), json });
+        }
         self.member(tool, "description", Source::ToolDescription, name.as_deref());
     }
 }

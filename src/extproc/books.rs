@@ -11,9 +11,12 @@ use uuid::Uuid;
 
 use crate::{
     journal::{Change, Fact},
-    model::{Dialect, FailureKind, Usage},
+    model::{Dialect, FailureKind, Judgement, Usage},
     pipeline::{Shadow, Stopped},
-    telemetry::metrics::{CallLabels, DecisionLabels, Metrics, PolicyLabels, TokenLabels, WhatLabels},
+    telemetry::metrics::{
+        CallLabels, DecisionLabels, JudgeLabel, JudgeLabels, JudgeTokenLabels, Metrics, PolicyLabels, TokenLabels,
+        WhatLabels,
+    },
 };
 
 use super::late::Late;
@@ -170,6 +173,7 @@ pub(super) fn note(metrics: &Metrics, id: &str, fact: Fact) {
         Fact::Emitted { policy, event, fields, shadow } => {
             info!(call_id = id, %policy, event, %fields, shadow, "policy event");
         }
+        Fact::Judged { policy, judgement, shadow } => judged(metrics, id, &policy, &judgement, shadow),
         Fact::Faulted { policy, error, open } => {
             warn!(call_id = id, %policy, error, on_fault = if open { "open" } else { "closed" }, "policy failed");
             metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
@@ -182,6 +186,41 @@ pub(super) fn note(metrics: &Metrics, id: &str, fact: Fact) {
             debug!(call_id = id, what, "answer repaired");
             metrics.repairs.get_or_create(&WhatLabels { what }).inc();
         }
+    }
+}
+
+fn judged(metrics: &Metrics, id: &str, policy: &str, judgement: &Judgement, shadow: bool) {
+    let Judgement { judge, on, tool, verdict, probability, explanation, took, cached, usage, cost } = judgement;
+    info!(
+        call_id = id,
+        policy,
+        judge,
+        on,
+        tool,
+        verdict,
+        probability,
+        cached,
+        shadow,
+        cost,
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        input_tokens = usage.input,
+        output_tokens = usage.output,
+        "judged"
+    );
+    // Its words may quote what it judged.
+    debug!(call_id = id, policy, judge, explanation, "judged");
+    let labels = JudgeLabels { judge: judge.clone(), verdict, cached: if *cached { "true" } else { "false" } };
+    metrics.judgements.get_or_create(&labels).inc();
+    if *cached {
+        return;
+    }
+    metrics.judge_duration.get_or_create(&JudgeLabel { judge: judge.clone() }).observe(took.as_secs_f64());
+    for (direction, tokens) in [("input", usage.input), ("output", usage.output)] {
+        let labels = JudgeTokenLabels { judge: judge.clone(), direction };
+        metrics.judge_tokens.get_or_create(&labels).inc_by(tokens.unwrap_or(0));
+    }
+    if let Some(cost) = cost {
+        metrics.judge_cost.get_or_create(&JudgeLabel { judge: judge.clone() }).inc_by(*cost);
     }
 }
 

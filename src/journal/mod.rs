@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::model::Judgement;
+
 /// Something that happened in a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -46,6 +48,15 @@ pub enum Fact {
         event: &'static str,
         /// The details, a JSON object.
         fields: Value,
+        /// The policy runs in shadow mode.
+        shadow: bool,
+    },
+    /// A judge said something, or could not.
+    Judged {
+        /// The policy that asked.
+        policy: Arc<str>,
+        /// What it said.
+        judgement: Box<Judgement>,
         /// The policy runs in shadow mode.
         shadow: bool,
     },

@@ -8,10 +8,12 @@ mod call;
 pub mod conversation;
 mod event;
 mod failure;
+mod judgement;
 mod request;
 
 pub use block::{Block, BlockHead, BlockId, BlockKind};
 pub use call::{CallHead, Dialect};
 pub use event::{Body, ErrorKind, Event, Extra, Origin, Piece, ProviderError, Slot, Start, Stop, StopReason, Usage};
 pub use failure::{Failure, FailureKind, Refusal, RefusalForm, seconds};
-pub use request::{Place, Request, RequestText, Source};
+pub use judgement::Judgement;
+pub use request::{Place, Request, RequestText, Source, ToolDefinition};

@@ -15,7 +15,17 @@ pub struct Request {
     new_model: Option<String>,
     stream: bool,
     texts: Vec<RequestText>,
+    tools: Vec<ToolDefinition>,
     answer: Option<Vec<Block>>,
+}
+
+/// A tool that the client offers.
+#[derive(Debug, Clone)]
+pub struct ToolDefinition {
+    /// Its name.
+    pub name: String,
+    /// All that is said of it, as the JSON that the client sent.
+    pub json: Text,
 }
 
 /// One text of a request.
@@ -59,7 +69,18 @@ pub enum Place {
 impl Request {
     /// A request with its texts in the order of the body.
     pub fn new(model: String, stream: bool, texts: Vec<RequestText>) -> Self {
-        Self { model, new_model: None, stream, texts, answer: None }
+        Self { model, new_model: None, stream, texts, tools: Vec::new(), answer: None }
+    }
+
+    /// The same with the tools that the client offers.
+    #[must_use]
+    pub fn with_tools(self, tools: Vec<ToolDefinition>) -> Self {
+        Self { tools, ..self }
+    }
+
+    /// What the client says of a tool, as JSON.
+    pub fn tool(&self, name: &str) -> Option<&Text> {
+        self.tools.iter().find(|tool| tool.name == name).map(|tool| &tool.json)
     }
 
     /// The model asked for.

@@ -12,7 +12,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::{
     journal::{Change, Fact},
     model::{BlockHead, CallHead, Failure, FailureKind, Refusal, Request, RequestText, seconds},
-    policy::{CallFacts, Context, Emitted, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
+    policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
 /// One policy in one call.
@@ -22,6 +22,7 @@ pub struct Runner {
     call: Arc<CallHead>,
     policy: Box<dyn Policy>,
     skipped: bool,
+    emitter: Emitter,
     /// In shadow mode: what the request hook will come to, and what it was asked about.
     late: Option<(Request, BoxFuture<'static, Outcome<Request>>)>,
     /// How many bytes its edits may still add.
@@ -62,6 +63,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             call: Arc::clone(call),
             policy: entry.factory.begin(call),
             skipped: false,
+            emitter: Emitter::default(),
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
@@ -119,6 +121,7 @@ impl Runner {
 
     /// What happened since the last time.
     pub fn take_facts(&mut self) -> Vec<Fact> {
+        self.take_emitted();
         std::mem::take(&mut self.facts)
     }
 
@@ -138,8 +141,7 @@ impl Runner {
     /// Runs a hook that answers at once.
     pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
         let limit = self.timeout();
-        let mut emitted = Vec::new();
-        let mut cx = Context::new(&self.call, &mut emitted);
+        let mut cx = Context::new(&self.call, &self.emitter);
         let policy = self.policy.as_mut();
         let began = Instant::now();
         let mut outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
@@ -147,11 +149,20 @@ impl Runner {
         if began.elapsed() > limit {
             outcome = Err(too_slow(limit));
         }
-        for Emitted { event, fields } in emitted {
-            let policy = self.name();
-            self.facts.push(Fact::Emitted { policy, event, fields, shadow: self.is_shadow() });
-        }
+        self.take_emitted();
         outcome
+    }
+
+    /// What the policy told becomes facts.
+    fn take_emitted(&mut self) {
+        let (policy, shadow) = (self.name(), self.is_shadow());
+        let fact = |emitted| match emitted {
+            Emitted::Event { event, fields } => Fact::Emitted { policy: Arc::clone(&policy), event, fields, shadow },
+            Emitted::Judged(judgement) => {
+                Fact::Judged { policy: Arc::clone(&policy), judgement: Box::new(judgement), shadow }
+            }
+        };
+        self.facts.extend(self.emitter.take().into_iter().map(fact));
     }
 
     /// Runs a hook that may answer later, under the entry's time limit.

@@ -22,7 +22,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "blocked_content",
     summary: "refuses answers, or replaces blocks of them, in which a pattern is found",
     schema: schema::<Settings>,
-    build: |config| build(config, compile),
+    timeout: None,
+    build: |config, _| build(config, compile),
 };
 
 /// Blocks answers in which a pattern is found.

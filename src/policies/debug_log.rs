@@ -16,7 +16,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "debug_log",
     summary: "writes requests and answers to the log",
     schema: schema::<Settings>,
-    build: |config| build(config, |settings: Settings| Ok(Arc::new(settings))),
+    timeout: None,
+    build: |config, _| build(config, |settings: Settings| Ok(Arc::new(settings))),
 };
 
 /// Writes requests and answers to the log. The log then holds what people and models say: use it for debugging only.

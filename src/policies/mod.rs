@@ -2,20 +2,28 @@
 
 mod blocked_content;
 mod debug_log;
+pub mod http;
+mod judge;
+mod llm_judge;
 mod noop;
+pub mod site;
 mod string_replacement;
+mod template;
 mod text;
 mod tool_filter;
+mod tool_judge;
 mod uppercase;
 mod uppercase_nth_word;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::policy::Factory;
+
+use self::site::Site;
 
 /// A policy type that rules can name.
 pub struct PolicyType {
@@ -25,8 +33,10 @@ pub struct PolicyType {
     pub summary: &'static str,
     /// The JSON Schema of its `config`.
     pub schema: fn() -> Schema,
+    /// The time that one hook has, where the entry does not say; otherwise that of the settings.
+    pub timeout: Option<Duration>,
     /// Builds it from a `config` that fits the schema.
-    pub build: fn(&Value) -> Built,
+    pub build: fn(&Value, &Site<'_>) -> Built,
 }
 
 /// A policy that was built, or every problem with its `config` at once.
@@ -53,6 +63,8 @@ pub fn all() -> &'static [PolicyType] {
         string_replacement::TYPE,
         blocked_content::TYPE,
         tool_filter::TYPE,
+        tool_judge::TYPE,
+        llm_judge::TYPE,
     ];
     ALL
 }

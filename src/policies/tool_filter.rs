@@ -18,7 +18,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "tool_filter",
     summary: "drops tool calls by name, or puts a text in their place",
     schema: schema::<Settings>,
-    build: |config| build(config, compile),
+    timeout: None,
+    build: |config, _| build(config, compile),
 };
 
 /// Tool calls by name. Only calls of the client's own tools: what the provider runs has run when it is seen here.

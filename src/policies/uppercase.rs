@@ -13,7 +13,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "uppercase",
     summary: "writes the answer's text in upper case",
     schema: schema::<NoSettings>,
-    build: |config| build(config, |_: NoSettings| Ok(Arc::new(Uppercase))),
+    timeout: None,
+    build: |config, _| build(config, |_: NoSettings| Ok(Arc::new(Uppercase))),
 };
 
 struct Uppercase;

@@ -16,7 +16,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "uppercase_nth_word",
     summary: "writes every nth word of the answer's text in upper case",
     schema: schema::<Settings>,
-    build: |config| build(config, |settings: Settings| Ok(Arc::new(settings))),
+    timeout: None,
+    build: |config, _| build(config, |settings: Settings| Ok(Arc::new(settings))),
 };
 
 /// Every nth word in upper case.

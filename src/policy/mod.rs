@@ -9,7 +9,7 @@ mod hooks;
 mod rules;
 mod simple;
 
-pub use context::{Context, Emitted};
+pub use context::{Context, Emitted, Emitter};
 pub use hooks::{BlockText, Edits, Ending, Factory, Fate, Halt, Outcome, Policy, Step, Watch, fault};
 pub use rules::{CallFacts, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
 pub use simple::{Simple, SimplePolicy, ToolCall, Verdict};

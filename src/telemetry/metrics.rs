@@ -1,6 +1,6 @@
 //! The metrics, in the OpenMetrics text format.
 
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -34,6 +34,14 @@ pub struct Metrics {
     pub faults: Family<PolicyLabels, Counter>,
     /// Policies in shadow mode that were let go before they had decided on everything.
     pub shadows_lost: Family<PolicyLabels, Counter>,
+    /// What judges said.
+    pub judgements: Family<JudgeLabels, Counter>,
+    /// How long they took.
+    pub judge_duration: Family<JudgeLabel, Histogram, fn() -> Histogram>,
+    /// The tokens that it took.
+    pub judge_tokens: Family<JudgeTokenLabels, Counter>,
+    /// What they cost.
+    pub judge_cost: Family<JudgeLabel, Counter<f64, AtomicU64>>,
     /// Repairs.
     pub repairs: Family<WhatLabels, Counter>,
     /// Tokens.
@@ -98,6 +106,33 @@ pub struct ResultLabels {
     pub result: &'static str,
 }
 
+/// Labels of [`Metrics::judgements`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JudgeLabels {
+    /// Who was asked: the upstream and the model.
+    pub judge: String,
+    /// `allow`, `block`, `replace` or `fault`.
+    pub verdict: &'static str,
+    /// `true`: it was known from before.
+    pub cached: &'static str,
+}
+
+/// A judge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JudgeLabel {
+    /// The upstream and the model.
+    pub judge: String,
+}
+
+/// Labels of [`Metrics::judge_tokens`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct JudgeTokenLabels {
+    /// The upstream and the model.
+    pub judge: String,
+    /// `input` or `output`.
+    pub direction: &'static str,
+}
+
 /// Labels of [`Metrics::limited`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
@@ -105,10 +140,14 @@ pub struct LimitLabels {
     pub limit: &'static str,
 }
 
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 2.0, 18))
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix(names::PREFIX);
-        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 18));
+        let seconds = seconds as fn() -> Histogram;
         let metrics = Self {
             calls: Family::default(),
             in_flight: Gauge::default(),
@@ -118,6 +157,10 @@ impl Default for Metrics {
             decisions: Family::default(),
             faults: Family::default(),
             shadows_lost: Family::default(),
+            judgements: Family::default(),
+            judge_duration: Family::new_with_constructor(seconds),
+            judge_tokens: Family::default(),
+            judge_cost: Family::default(),
             repairs: Family::default(),
             tokens: Family::default(),
             reloads: Family::default(),
@@ -140,6 +183,20 @@ impl Default for Metrics {
             names::SHADOWS_LOST,
             "Policies in shadow mode that were let go before they had decided",
             metrics.shadows_lost.clone(),
+        );
+        registry.register(names::JUDGEMENTS, "What judges said", metrics.judgements.clone());
+        registry.register_with_unit(
+            names::JUDGE_DURATION,
+            "How long judges took",
+            Unit::Seconds,
+            metrics.judge_duration.clone(),
+        );
+        registry.register(names::JUDGE_TOKENS, "Tokens that judges took", metrics.judge_tokens.clone());
+        registry.register_with_unit(
+            names::JUDGE_COST,
+            "What judges cost by the prices in the rules",
+            Unit::Other("usd".to_owned()),
+            metrics.judge_cost.clone(),
         );
         registry.register(names::REPAIRS, "Changes that keep an answer legal", metrics.repairs.clone());
         registry.register(names::TOKENS, "Tokens that providers reported", metrics.tokens.clone());

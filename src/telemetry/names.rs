@@ -17,6 +17,14 @@ pub const HELD_BYTES: &str = "held";
 pub const DECISIONS: &str = "policy_decisions";
 /// Faults of policies, by policy.
 pub const FAULTS: &str = "policy_faults";
+/// What judges said, by judge, verdict and whether it was known from before.
+pub const JUDGEMENTS: &str = "judgements";
+/// How long judges took, in seconds, by judge.
+pub const JUDGE_DURATION: &str = "judge_duration";
+/// Tokens that judges took, by judge and direction.
+pub const JUDGE_TOKENS: &str = "judge_tokens";
+/// What judges cost by the prices in the rules, in US dollars, by judge.
+pub const JUDGE_COST: &str = "judge_cost";
 /// What was changed so that an answer stays legal, by what.
 pub const REPAIRS: &str = "repairs";
 /// Policies in shadow mode that were let go.

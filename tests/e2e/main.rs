@@ -15,6 +15,7 @@ mod conversion;
 mod fakes_alone;
 mod faults;
 mod hooks;
+mod judges;
 mod lifecycle;
 mod live;
 mod passthrough;

@@ -14,15 +14,15 @@ use crate::{
 
 /// A message, reduced to what the dialects have in common.
 #[derive(Debug, Default, PartialEq)]
-struct Message {
-    text: String,
+pub(crate) struct Message {
+    pub(crate) text: String,
     /// Id, name and input of each call.
-    calls: Vec<(String, String, Value)>,
-    stop: String,
+    pub(crate) calls: Vec<(String, String, Value)>,
+    pub(crate) stop: String,
 }
 
 /// The calls that a policy leaves, by their places in [`CALLS`].
-fn left(places: &[usize]) -> Vec<(String, String, Value)> {
+pub(crate) fn left(places: &[usize]) -> Vec<(String, String, Value)> {
     let call = |place: &usize| {
         let (id, name, arguments) = CALLS[*place];
         (id.to_owned(), name.to_owned(), serde_json::from_str(arguments).unwrap())
@@ -30,7 +30,7 @@ fn left(places: &[usize]) -> Vec<(String, String, Value)> {
     places.iter().map(call).collect()
 }
 
-fn message(dialect: Dialect, outcome: &Outcome) -> Message {
+pub(crate) fn message(dialect: Dialect, outcome: &Outcome) -> Message {
     let body = outcome.message.as_ref().unwrap_or_else(|| panic!("the SDK has no message: {outcome:?}"));
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut message = Message::default();
@@ -81,7 +81,7 @@ fn message(dialect: Dialect, outcome: &Outcome) -> Message {
 }
 
 /// The stop reasons of a message with tool calls and of one without.
-fn stops(dialect: Dialect) -> (&'static str, &'static str) {
+pub(crate) fn stops(dialect: Dialect) -> (&'static str, &'static str) {
     match dialect {
         Dialect::Anthropic => ("tool_use", "end_turn"),
         Dialect::OpenaiChat => ("tool_calls", "stop"),

@@ -61,6 +61,7 @@ struct Shared {
 #[derive(Default)]
 struct Scripts {
     by_model: HashMap<String, Script>,
+    by_text: Vec<(String, Script)>,
     queue: VecDeque<Script>,
     otherwise: Option<Script>,
 }
@@ -106,6 +107,11 @@ impl Provider {
     /// Answers every request whose body names this `model` with this script.
     pub(crate) fn on_model(&self, model: &str, script: Script) {
         self.scripts(|scripts| scripts.by_model.insert(model.to_owned(), script));
+    }
+
+    /// Answers every request whose body holds this text with this script.
+    pub(crate) fn on_text(&self, text: &str, script: Script) {
+        self.scripts(|scripts| scripts.by_text.push((text.to_owned(), script)));
     }
 
     /// Answers whatever nothing else covers with this script.
@@ -195,6 +201,10 @@ impl Shared {
         let body: Option<serde_json::Value> = serde_json::from_slice(&request.body).ok();
         let model = body.as_ref().and_then(|body| body["model"].as_str());
         if let Some(script) = model.and_then(|model| scripts.by_model.get(model)) {
+            return script.clone();
+        }
+        let holds = |text: &str| memchr::memmem::find(&request.body, text.as_bytes()).is_some();
+        if let Some((_, script)) = scripts.by_text.iter().find(|(text, _)| holds(text)) {
             return script.clone();
         }
         scripts.queue.pop_front().or_else(|| scripts.otherwise.clone()).unwrap_or_else(|| {

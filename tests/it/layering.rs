@@ -26,7 +26,7 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 15] = [
     ("tonic", &["extproc"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc"]),
@@ -36,6 +36,12 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("saphyr", &["config", "envoy"]),
     ("prometheus_client", &["telemetry"]),
     ("rustix", &["envoy"]),
+    ("reqwest", &["policies"]),
+    ("rustls", &["policies"]),
+    ("backon", &["policies"]),
+    ("recloser", &["policies"]),
+    ("moka", &["policies"]),
+    ("minijinja", &["policies"]),
 ];
 
 /// The core knows neither time nor logs.

@@ -20,7 +20,8 @@ const TYPES: &[PolicyType] = &[PolicyType {
     name: "noop",
     summary: "passes",
     schema: || schemars::json_schema!({ "type": "object", "additionalProperties": false }),
-    build: |_| Ok(Arc::new(Idle)),
+    timeout: None,
+    build: |_, _| Ok(Arc::new(Idle)),
 }];
 
 const SETTINGS: &str = "

@@ -28,7 +28,7 @@ struct FilterConfig {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-fn build_filter(config: &Value) -> Result<Arc<dyn Factory>, Vec<ConfigProblem>> {
+fn build_filter(config: &Value, _: &Site<'_>) -> Result<Arc<dyn Factory>, Vec<ConfigProblem>> {
     let FilterConfig { patterns, .. } = FilterConfig::deserialize(config).expect("fits the schema");
     let bad = patterns.iter().enumerate().filter(|(_, pattern)| Regex::new(pattern).is_err());
     let problems: Vec<ConfigProblem> = bad
@@ -42,12 +42,28 @@ fn build_filter(config: &Value) -> Result<Arc<dyn Factory>, Vec<ConfigProblem>> 
 }
 
 const TYPES: &[PolicyType] = &[
-    PolicyType { name: "noop", summary: "passes", schema: || schema_for!(Nothing), build: |_| Ok(Arc::new(Idle)) },
-    PolicyType { name: "filter", summary: "filters", schema: || schema_for!(FilterConfig), build: build_filter },
+    PolicyType {
+        name: "noop",
+        summary: "passes",
+        schema: || schema_for!(Nothing),
+        timeout: None,
+        build: |_, _| Ok(Arc::new(Idle)),
+    },
+    PolicyType {
+        name: "filter",
+        summary: "filters",
+        schema: || schema_for!(FilterConfig),
+        timeout: None,
+        build: build_filter,
+    },
 ];
 
 fn compiled(text: &str) -> Result<Rules, Report> {
-    let context = Context { upstreams: vec!["openai".to_owned(), "ollama".to_owned()], hook: Duration::from_secs(10) };
+    let context = Context {
+        upstreams: vec!["openai".to_owned(), "ollama".to_owned()],
+        hook: Duration::from_secs(10),
+        reach: Arc::default(),
+    };
     compile(&Document::parse("policy.yaml", text)?, &context, TYPES)
 }
 

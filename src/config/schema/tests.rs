@@ -13,12 +13,25 @@ use crate::{
         settings::Settings,
         stub::Idle,
     },
-    policies,
+    model,
+    policies::{
+        self,
+        site::{Provider, Reach, Target},
+    },
 };
 
 /// The types that the examples show.
-const SHOWN: [&str; 7] =
-    ["noop", "debug_log", "uppercase", "uppercase_nth_word", "string_replacement", "blocked_content", "tool_filter"];
+const SHOWN: [&str; 9] = [
+    "noop",
+    "debug_log",
+    "uppercase",
+    "uppercase_nth_word",
+    "string_replacement",
+    "blocked_content",
+    "tool_filter",
+    "tool_judge",
+    "llm_judge",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -91,16 +104,26 @@ fn the_example_rules_compile() {
         name: kind.name,
         summary: kind.summary,
         schema: kind.schema,
+        timeout: kind.timeout,
         build: kind.build,
     };
     let mut types: Vec<PolicyType> = policies::all().iter().map(copy).collect();
     for name in SHOWN {
         if !types.iter().any(|kind| kind.name == name) {
             let schema = || schemars::json_schema!({ "type": "object" });
-            types.push(PolicyType { name, summary: "", schema, build: |_| Ok(Arc::new(Idle)) });
+            types.push(PolicyType { name, summary: "", schema, timeout: None, build: |_, _| Ok(Arc::new(Idle)) });
         }
     }
-    let context = Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10) };
+    let target = Target {
+        name: "anthropic".to_owned(),
+        base: "https://api.anthropic.com".to_owned(),
+        key: None,
+        ca: None,
+        connect: Duration::from_secs(5),
+    };
+    let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
+    let reach = Arc::new(Reach { providers });
+    let context = Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach };
     let mut files: Vec<_> = SHOWN.iter().map(|name| root().join(format!("config/examples/{name}.yaml"))).collect();
     files.push(root().join("config/policy.yaml"));
     for file in files {
@@ -121,7 +144,7 @@ fn the_rules_schema_knows_the_config_of_each_type() {
             "$defs": { "N": { "type": "integer", "minimum": 1 } }
         })
     }
-    let kind = PolicyType { name: "nth", summary: "words", schema, build: |_| Err(Vec::new()) };
+    let kind = PolicyType { name: "nth", summary: "words", schema, timeout: None, build: |_, _| Err(Vec::new()) };
     let schema = rules_schema(&[kind]);
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let entry = |kind: &str, config: Value| json!({ "policies": [{ "name": "a", "type": kind, "config": config }] });

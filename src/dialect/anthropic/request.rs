@@ -27,7 +27,7 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
             _ => {}
         }
     }
-    let request = Request::new(view.model.clone(), view.stream, texts.found);
+    let request = Request::new(view.model.clone(), view.stream, texts.found).with_tools(texts.tools);
     Ok((view, request))
 }
 

@@ -21,7 +21,8 @@ pub(super) const TYPE: PolicyType = PolicyType {
     name: "string_replacement",
     summary: "replaces strings in the answer, the request, or both",
     schema: schema::<Settings>,
-    build: |config| build(config, compile),
+    timeout: None,
+    build: |config, _| build(config, compile),
 };
 
 /// Replaces strings. What was replaced is not searched again. At each place the first string of the list that fits is

@@ -12,7 +12,10 @@ use luthien::{
     journal::Fact,
     model::{BlockHead, CallHead, Dialect, Failure, FailureKind},
     pipeline::{Response, ResponseLimits, Runner, Setup, Stopped, select},
-    policies,
+    policies::{
+        self,
+        site::{Reach, Site},
+    },
     policy::{Context, Entry, Factory, Mode, OnFault, Policy, Release, Rules, Selector, Watch},
 };
 
@@ -126,7 +129,9 @@ pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: 
 /// A built-in policy from its config.
 pub fn built_in(name: &str, config: &serde_json::Value) -> Arc<dyn Factory> {
     let kind = policies::all().iter().find(|kind| kind.name == name).unwrap();
-    (kind.build)(config).unwrap_or_else(|problems| panic!("{problems:?}"))
+    let reach = Reach::default();
+    let site = Site { name, on_fault: OnFault::Closed, timeout: Duration::from_secs(5), reach: &reach };
+    (kind.build)(config, &site).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// Watches everything and keeps everything.

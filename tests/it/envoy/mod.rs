@@ -6,3 +6,9 @@ mod replies;
 mod routing;
 mod supervise;
 mod tls;
+
+/// A client whose TLS has its cryptography.
+fn http() -> reqwest::Client {
+    luthien::policies::http::choose_cryptography();
+    reqwest::Client::new()
+}

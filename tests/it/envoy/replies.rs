@@ -11,7 +11,7 @@ async fn without_luthien_nothing_passes_and_the_sdks_understand_why() {
     let gateway = Gateway::new();
     gateway
         .run(async |base| {
-            let client = reqwest::Client::new();
+            let client = super::http();
             for (path, version, anthropic) in [
                 ("/v1/messages?beta=true", false, true),
                 ("/v1/messages/count_tokens", false, true),
@@ -50,7 +50,7 @@ async fn the_liveness_answer_needs_no_luthien() {
     gateway
         .run(async |base| {
             let url = format!("{base}/");
-            let client = reqwest::Client::new();
+            let client = super::http();
             assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
             assert_eq!(client.head(&url).send().await.unwrap().status(), 200);
             assert_eq!(client.post(&url).send().await.unwrap().status(), 503, "only a probe is answered");

@@ -49,7 +49,7 @@ struct Setup {
 #[tokio::test]
 async fn the_header_that_luthien_sets_chooses_the_provider_and_stays_here() {
     through("demo", |setup| async move {
-        let response = reqwest::Client::new()
+        let response = super::http()
             .post(format!("{}/v1/messages?key=s3cret", setup.base))
             .header("x-luthien-upstream", "_luthien_extproc")
             .header("x-luthien-client", "forged")
@@ -86,7 +86,7 @@ async fn the_header_that_luthien_sets_chooses_the_provider_and_stays_here() {
 #[tokio::test]
 async fn ext_proc_is_told_where_the_answer_came_from() {
     through("demo", |setup| async move {
-        reqwest::get(format!("{}/v1/models", setup.base)).await.unwrap().text().await.unwrap();
+        super::http().get(format!("{}/v1/models", setup.base)).send().await.unwrap().text().await.unwrap();
         let told = |name| setup.double.attribute(name).unwrap_or_else(|| panic!("{name} is missing"));
         assert!(told("source.address").starts_with("127.0.0.1:"));
         assert_eq!(told("xds.cluster_name"), "demo");
@@ -101,7 +101,7 @@ async fn ext_proc_is_told_where_the_answer_came_from() {
 #[tokio::test]
 async fn a_provider_that_does_not_exist_is_an_error_in_the_dialects_shape() {
     through("nobody", |setup| async move {
-        let response = reqwest::get(format!("{}/v1/messages", setup.base)).await.unwrap();
+        let response = super::http().get(format!("{}/v1/messages", setup.base)).send().await.unwrap();
         assert_eq!(response.status(), 503);
         let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         assert_eq!(body["error"]["details"]["error_code"], "provider_unavailable");
@@ -129,7 +129,7 @@ async fn a_request_that_reached_the_provider_is_never_sent_again() {
         }
     };
     let client = async |base: String| {
-        let request = reqwest::Client::new().post(format!("{base}/v1/messages"));
+        let request = super::http().post(format!("{base}/v1/messages"));
         let response = request.header("x-envoy-retry-on", "5xx,reset").body("{}").send().await.unwrap();
         assert_eq!(response.status(), 503);
         let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
@@ -168,7 +168,7 @@ async fn the_demo_provider_streams_through_it() {
             "messages": [{ "role": "user", "content": "long secret" }],
         });
         let ask = async |base: &str| {
-            let request = reqwest::Client::new().post(format!("{base}/v1/messages")).body(body.to_string());
+            let request = super::http().post(format!("{base}/v1/messages")).body(body.to_string());
             request.send().await.unwrap().text().await.unwrap()
         };
         let (through, straight) = (ask(&base).await, ask(&direct).await);

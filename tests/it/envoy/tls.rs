@@ -32,7 +32,7 @@ async fn ask(url: &str, ca: &Path) -> String {
     let double = Double { upstream: "secure", ..Double::default() };
     let socket = gateway.extproc_socket();
     let client = async |base: String| {
-        let text = reqwest::get(format!("{base}/v1/models")).await.unwrap().text().await.unwrap();
+        let text = super::http().get(format!("{base}/v1/models")).send().await.unwrap().text().await.unwrap();
         let body: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
         body["error"]["code"].as_str().unwrap().to_owned()
     };

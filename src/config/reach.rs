@@ -1,0 +1,65 @@
+//! What policies can reach, by the settings.
+
+use std::path::Path;
+
+use super::{
+    document::Document,
+    environment::Environment,
+    settings::{Credentials, Dialect, Settings, Timeouts, Upstream},
+    target::Target,
+};
+use crate::{
+    model,
+    policies::site::{self, Provider, Reach, ReadSecret},
+};
+
+/// What these settings let policies reach. Secrets stand in `base` and the environment, and are read when they are needed.
+pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Reach {
+    let provider = |upstream: &Upstream| provider(upstream, &settings.timeouts, base, environment);
+    Reach { providers: settings.upstreams.iter().map(provider).collect() }
+}
+
+/// What can be read from settings that may be wrong, so that the rules can be checked all the same.
+pub fn of_draft(document: &Document) -> Reach {
+    let timeouts = Timeouts::default();
+    let read = |index| {
+        let upstream: Option<Upstream> = document.read_as(&format!("/upstreams/{index}"));
+        upstream.map(|upstream| provider(&upstream, &timeouts, Path::new(""), &Environment::default()))
+    };
+    Reach { providers: (0..document.count("/upstreams")).filter_map(read).collect() }
+}
+
+fn provider(upstream: &Upstream, timeouts: &Timeouts, base: &Path, environment: &Environment) -> Provider {
+    let target = match upstream.url.parse() {
+        Ok(Target::Http(_)) => Some(site::Target {
+            name: upstream.name.clone(),
+            base: base_url(&upstream.url),
+            key: key(&upstream.credentials, base, environment),
+            ca: upstream.ca.as_ref().map(|ca| base.join(ca)),
+            connect: upstream.timeouts.connect.unwrap_or(timeouts.connect).get(),
+        }),
+        Ok(Target::Demo) | Err(_) => None,
+    };
+    let dialect = upstream.dialects.first().map_or(model::Dialect::OpenaiChat, |dialect| match dialect {
+        Dialect::OpenaiChat => model::Dialect::OpenaiChat,
+        Dialect::OpenaiResponses => model::Dialect::OpenaiResponses,
+        Dialect::AnthropicMessages => model::Dialect::AnthropicMessages,
+    });
+    Provider::new(upstream.name.clone(), dialect, target)
+}
+
+/// The URL without what the paths of every dialect bring along.
+fn base_url(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    url.strip_suffix("/v1").unwrap_or(url).to_owned()
+}
+
+/// With `passthrough` nobody has a key to show: the judge is nobody's client.
+fn key(credentials: &Credentials, base: &Path, environment: &Environment) -> Option<ReadSecret> {
+    let Credentials::Secret(source) = credentials else { return None };
+    let (source, base, environment) = (source.clone(), base.to_owned(), environment.clone());
+    Some(Box::new(move || {
+        let secret = source.read(&base, &environment).map_err(|error| error.to_string())?;
+        Ok(secret.expose().to_owned())
+    }))
+}

@@ -1,0 +1,143 @@
+//! Asking a judge.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    dialect::{self, Inconvertible},
+    model::{BlockKind, Dialect, Event, StopReason, Usage},
+    policies::http::Unanswered,
+};
+
+use super::{Judge, question::Question};
+
+/// What a judge answered.
+#[derive(Debug, Clone)]
+pub(in crate::policies) struct Said {
+    /// The JSON text.
+    pub(in crate::policies) json: String,
+    /// The tokens that it took.
+    pub(in crate::policies) usage: Usage,
+    /// How long it took.
+    pub(in crate::policies) took: Duration,
+}
+
+/// Why there is no judgement. Quotes nobody.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(in crate::policies) enum Unjudged {
+    /// There is no answer.
+    #[error("{0}")]
+    Unanswered(#[from] Unanswered),
+    /// The question cannot be said in the judge's dialect.
+    #[error("the question cannot be asked: {0}")]
+    Unaskable(#[from] Inconvertible),
+    /// The key is no header.
+    #[error("the key for `{0}` cannot be sent: it has characters that no header may have")]
+    BadKey(String),
+    /// Somebody else asked the same, and got no judgement.
+    #[error("{0}")]
+    Shared(String),
+    /// The answer is no judgement.
+    #[error("the judge `{judge}` did not answer as it was asked to: {why}")]
+    Malformed {
+        /// Who.
+        judge: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Judge {
+    /// Asks. What comes is JSON text, of whatever form.
+    pub(in crate::policies) async fn ask(&self, question: &Question) -> Result<Said, Unjudged> {
+        let began = Instant::now();
+        let body = dialect::own_request(self.dialect, &question.conversation(self.max_tokens), &self.model)?;
+        let headers = self.headers()?;
+        // Never closed.
+        let _room = self.room.acquire().await;
+        let left = self.limit.saturating_sub(began.elapsed());
+        let answer = self.client.post(dialect::path(self.dialect), headers, body, left).await?;
+        let (text, usage) = self.read(&answer)?;
+        Ok(Said { json: unfenced(&text).to_owned(), usage, took: began.elapsed() })
+    }
+
+    fn headers(&self) -> Result<HeaderMap, Unjudged> {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let is_anthropic = self.dialect == Dialect::AnthropicMessages;
+        if is_anthropic {
+            headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+        }
+        if let Some(key) = self.client.key()? {
+            let (name, value) = if is_anthropic {
+                (HeaderName::from_static("x-api-key"), key)
+            } else {
+                (http::header::AUTHORIZATION, format!("Bearer {key}"))
+            };
+            let mut value =
+                HeaderValue::from_str(&value).map_err(|_| Unjudged::BadKey(self.client.name().to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+
+    /// The text of an answer that came to its end.
+    fn read(&self, answer: &Bytes) -> Result<(String, Usage), Unjudged> {
+        let events = dialect::decode_body(self.dialect, answer).map_err(|_| self.malformed("it is no answer"))?;
+        let (mut text, mut usage, mut end) = (String::new(), Usage::default(), None);
+        let mut is_text = false;
+        for (event, _) in events {
+            if let Some(more) = event.usage() {
+                usage.update(more);
+            }
+            match event {
+                Event::Open(_, head) => {
+                    is_text = head.kind == BlockKind::Text;
+                    match head.kind {
+                        BlockKind::Text | BlockKind::Thinking => {}
+                        BlockKind::Refusal => return Err(self.malformed("it refuses to judge")),
+                        BlockKind::ToolCall { .. }
+                        | BlockKind::ServerTool { .. }
+                        | BlockKind::ServerResult { .. }
+                        | BlockKind::Other(_) => return Err(self.malformed("it says something else than text")),
+                    }
+                }
+                Event::Delta(_, more) if is_text => text.push_str(&more.decode()),
+                Event::Stop(stop) => end = stop.reason,
+                Event::Error(_) => return Err(self.malformed("it is an error")),
+                Event::Start(_)
+                | Event::Name(..)
+                | Event::Delta(..)
+                | Event::Extra(..)
+                | Event::Close(_)
+                | Event::Usage(_)
+                | Event::End
+                | Event::Ping
+                | Event::Opaque
+                | Event::Eof => {}
+            }
+        }
+        match end {
+            Some(StopReason::EndTurn) => Ok((text, usage)),
+            Some(StopReason::Unfinished) => Err(self.malformed("it was cut off; raise `max_tokens`")),
+            Some(StopReason::Refused) => Err(self.malformed("it refuses to judge")),
+            Some(StopReason::ToolUse | StopReason::Failed | StopReason::Other(_)) | None => {
+                Err(self.malformed("it did not come to its end"))
+            }
+        }
+    }
+
+    pub(in crate::policies) fn malformed(&self, why: &'static str) -> Unjudged {
+        Unjudged::Malformed { judge: self.name.clone(), why }
+    }
+}
+
+/// The inside of a fence, which models like to put around JSON. Anything beside it stays, and is no JSON.
+fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.strip_prefix("```json").or(text.strip_prefix("```")).and_then(|rest| rest.strip_suffix("```"));
+    inner.map_or(text, str::trim)
+}

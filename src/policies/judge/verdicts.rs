@@ -1,0 +1,97 @@
+//! Verdicts, asked for once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+
+use crate::{model::Usage, policies::Problem};
+
+use super::{Judge, Said, Unjudged, question::Question};
+
+/// The most verdicts that are kept.
+const MOST_KEPT: u64 = 10_000;
+
+/// The verdicts of one judge: what was judged already is not asked again, and who asks the same at the same time waits
+/// for the same answer.
+pub(in crate::policies) struct Verdicts<V> {
+    judge: Judge,
+    /// By the hash of the whole question.
+    kept: Option<Cache<[u8; 32], V>>,
+    read: fn(&str) -> Result<V, &'static str>,
+}
+
+/// A verdict, and what it took.
+#[derive(Debug, Clone)]
+pub(in crate::policies) struct Judged<V> {
+    pub(in crate::policies) opinion: V,
+    pub(in crate::policies) took: Duration,
+    pub(in crate::policies) cached: bool,
+    pub(in crate::policies) usage: Usage,
+}
+
+impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
+    /// Verdicts that are kept for `ttl` (zero: not at all) and read from JSON by `read`.
+    pub(in crate::policies) fn new(judge: Judge, ttl: Duration, read: fn(&str) -> Result<V, &'static str>) -> Self {
+        let kept = (!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).time_to_live(ttl).build());
+        Self { judge, kept, read }
+    }
+
+    pub(in crate::policies) fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The verdict on `question`.
+    pub(in crate::policies) async fn on(&self, question: &Question) -> Result<Judged<V>, Unjudged> {
+        let began = Instant::now();
+        let Some(kept) = &self.kept else {
+            let (opinion, Said { took, usage, .. }) = self.ask(question).await?;
+            return Ok(Judged { opinion, took, cached: false, usage });
+        };
+        let asked = AtomicBool::new(false);
+        let usage = std::sync::Mutex::new(Usage::default());
+        let verdict = kept.try_get_with(self.key(question), async {
+            asked.store(true, Ordering::Relaxed);
+            let (verdict, said) = self.ask(question).await?;
+            if let Ok(mut usage) = usage.lock() {
+                *usage = said.usage;
+            }
+            Ok::<V, Unjudged>(verdict)
+        });
+        let verdict = verdict.await.map_err(|error: Arc<Unjudged>| Unjudged::Shared(error.to_string()))?;
+        let usage = usage.lock().map(|usage| *usage).unwrap_or_default();
+        Ok(Judged { opinion: verdict, took: began.elapsed(), cached: !asked.load(Ordering::Relaxed), usage })
+    }
+
+    async fn ask(&self, question: &Question) -> Result<(V, Said), Unjudged> {
+        let said = self.judge.ask(question).await?;
+        let verdict = (self.read)(&said.json).map_err(|why| self.judge.malformed(why))?;
+        Ok((verdict, said))
+    }
+
+    fn key(&self, question: &Question) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for text in [&self.judge.name, &question.system, &question.shown] {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.finalize().into()
+    }
+}
+
+/// How long verdicts are kept.
+pub(in crate::policies) fn ttl(pointer: &str, text: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(text).map_err(|error| {
+        Problem::new(
+            pointer,
+            format!("`{text}` is no duration: {error}"),
+            "write it as `90s`, `10m` or `1h`; `0s`: not at all",
+        )
+    })
+}
