@@ -1,5 +1,6 @@
 //! What the subcommands of `luthien` do and print, without the process around them.
 
+pub mod call;
 pub mod check;
 pub mod demo_provider;
 pub mod envoy_config;

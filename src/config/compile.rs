@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     policies::PolicyType,
-    policy::{Entry, Factory, Rules, Selector},
+    policy::{Entry, Factory, Rules, Selector, When},
 };
 
 /// Keys that stand on the entry of a policy and are often looked for in its `config`.
@@ -187,6 +187,7 @@ impl<'d> Compiler<'d> {
             paths: self.globs(&format!("{at}/path")),
             clients: self.globs(&format!("{at}/client")),
             headers: self.headers(&format!("{at}/header")),
+            when: self.when(&format!("{at}/when")),
             tools: self.globs(&format!("{at}/tool")),
         }
     }
@@ -220,6 +221,17 @@ impl<'d> Compiler<'d> {
                     format!("these globs are too large: {}", error.kind()),
                     "write fewer of them",
                 );
+                None
+            }
+        }
+    }
+
+    fn when(&mut self, at: &str) -> Option<When> {
+        let source: String = self.document.read_as(at).filter(|source: &String| !source.is_empty())?;
+        match When::compile(&source) {
+            Ok(when) => Some(when),
+            Err(error) => {
+                self.add(at, Part::Value, error.message, error.remedy);
                 None
             }
         }

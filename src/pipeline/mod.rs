@@ -13,6 +13,7 @@ mod response;
 mod runner;
 mod setup;
 mod stage;
+mod unselected;
 mod weave;
 
 pub use request::{RequestRun, run_request};

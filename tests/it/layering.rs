@@ -26,12 +26,13 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 10] = [
     ("tonic", &["extproc"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc"]),
     ("envoy_types", &["extproc"]),
     ("axum", &["admin", "demo"]),
+    ("cel", &["policy"]),
     ("clap", &["cli", "main"]),
     ("saphyr", &["config", "envoy"]),
     ("prometheus_client", &["telemetry"]),

@@ -15,6 +15,7 @@ mod reader;
 mod repairs;
 mod replacing;
 mod responses;
+mod selection;
 mod support;
 mod transforms;
 mod unreadable;
