@@ -8,7 +8,7 @@ use crate::{model::Dialect, policy::CallFacts};
 #[derive(Debug, Clone, clap::Args)]
 pub struct CallArgs {
     /// The model that the client asks for.
-    #[arg(long, value_name = "MODEL", default_value = "")]
+    #[arg(long, value_name = "MODEL", default_value = "", hide_default_value = true)]
     pub model: String,
     /// A header of the request, NAME=VALUE; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]

@@ -7,6 +7,7 @@ pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;
 pub mod serve;
+pub mod test_policy;
 pub mod up;
 
 use std::{

@@ -26,7 +26,7 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 10] = [
+const CONFINED: [(&str, &[&str]); 11] = [
     ("tonic", &["extproc"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc"]),
@@ -34,6 +34,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("axum", &["admin", "demo"]),
     ("cel", &["policy"]),
     ("clap", &["cli", "main"]),
+    ("similar", &["cli"]),
     ("saphyr", &["config", "envoy"]),
     ("prometheus_client", &["telemetry"]),
     ("rustix", &["envoy"]),
