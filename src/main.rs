@@ -15,6 +15,7 @@ use luthien::{
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
         serve::{ServeArgs, serve},
+        test_policy::{TestPolicyArgs, test_policy},
         up::{UpArgs, up},
     },
     config::{environment::Environment, report::Style, settings::LogFormat},
@@ -38,6 +39,8 @@ enum Command {
     Check(CheckArgs),
     /// Say which upstream and which policies a call would get, and why
     Explain(ExplainArgs),
+    /// Run rules over a recorded answer, and show what the client gets
+    TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
     DemoProvider(DemoProviderArgs),
     #[command(hide = true)]
@@ -61,6 +64,10 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
     match command {
         Command::Check(args) => Ok(check(&args, policies::all(), surroundings, out)?),
         Command::Explain(args) => Ok(explain(&args, policies::all(), surroundings, out)?),
+        Command::TestPolicy(args) => {
+            let is_coloured = Style::of(out, environment) == Style::Graphical;
+            runtime()?.block_on(test_policy(&args, policies::all(), surroundings, is_coloured, out))
+        }
         Command::EnvoyConfig(args) => {
             let loaded = cli::settings(args.config.as_ref(), &[], surroundings)?.finish(environment)?;
             envoy_config::run(&args, &loaded.settings, &loaded.state, out)?;

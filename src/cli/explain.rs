@@ -6,9 +6,8 @@ use std::{
 };
 
 use globset::Glob;
-use http::HeaderName;
 
-use super::{Surroundings, check::refused};
+use super::{Surroundings, call::CallArgs, check::refused};
 use crate::{
     config::{
         compile::{Context, compile},
@@ -17,7 +16,7 @@ use crate::{
     },
     dialect::endpoint,
     policies::PolicyType,
-    policy::{CallFacts, Entry, Mode, Rules},
+    policy::{CallFacts, Chosen, Entry, Mode, OnFault, Rules},
 };
 
 /// Says which upstream and which policies a call would get.
@@ -29,18 +28,18 @@ pub struct ExplainArgs {
     /// The path of the request, as /v1/messages.
     #[arg(long, value_name = "PATH")]
     pub path: String,
-    /// The model that the client asks for.
-    #[arg(long, value_name = "MODEL", default_value = "")]
-    pub model: String,
+    /// The rest of the call.
+    #[command(flatten)]
+    pub call: CallArgs,
     /// The method of the request.
     #[arg(long, value_name = "METHOD", default_value = "POST")]
     pub method: String,
     /// The name of the client's key.
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
-    /// A header of the request, NAME=VALUE; may be given several times.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
-    pub header: Vec<(String, String)>,
+    /// The client asks for a stream.
+    #[arg(long)]
+    pub stream: bool,
     /// A tool that the model calls.
     #[arg(long, value_name = "NAME")]
     pub tool: Option<String>,
@@ -72,13 +71,13 @@ pub fn explain(
     };
     writeln!(out, "dialect:  {}", dialect.name())?;
     let routes = Routes::new(&settings.upstreams);
-    let choice = routes.choose(dialect, &args.model);
+    let choice = routes.choose(dialect, &args.call.model);
     let upstream = choice.and_then(|choice| settings.upstreams.get(choice.upstream));
     let (Some(choice), Some(upstream)) = (choice, upstream) else {
         writeln!(out, "upstream: there is none; the call is refused")?;
         return Ok(0);
     };
-    let model = &args.model;
+    let model = &args.call.model;
     let why = match choice.why {
         Why::Alias => format!("first that has `{model}` among its aliases"),
         Why::Model => format!("first that speaks it and serves `{model}`"),
@@ -94,14 +93,7 @@ pub fn explain(
         writeln!(out, "model:    {alias} there; the answer says `{model}`")?;
     }
     writeln!(out, "rules:    {} ({})", file.display(), rules.hash)?;
-    let facts = CallFacts {
-        dialect: dialect.name(),
-        model: &args.model,
-        upstream: &upstream.name,
-        path: &args.path,
-        client: args.client.as_deref(),
-        headers: &args.header,
-    };
+    let facts = args.call.facts(dialect.into(), &upstream.name, &args.path, args.client.as_deref(), args.stream);
     policies(&rules, &facts, args.tool.as_deref(), out)?;
     Ok(0)
 }
@@ -119,17 +111,21 @@ fn policies(rules: &Rules, facts: &CallFacts<'_>, tool: Option<&str>, out: &mut 
 }
 
 fn verdict(entry: &Entry, facts: &CallFacts<'_>, tool: Option<&str>) -> String {
-    if let Err(reason) = entry.selects.explain(facts) {
-        return format!("does not run: {reason}");
-    }
+    let why = match (entry.selects.explain(facts), entry.on_fault) {
+        (Chosen::Runs(why), _) => why,
+        (Chosen::Not(reason), _) => return format!("does not run: {reason}"),
+        (Chosen::Fails(reason), OnFault::Closed) => return format!("fails, and the call with it: {reason}"),
+        (Chosen::Fails(reason), OnFault::Open) => return format!("fails, and is skipped: {reason}"),
+    };
     let runs = match entry.mode {
         Mode::Enforce => "runs",
         Mode::Shadow => "runs in shadow, changes nothing",
     };
+    let runs = why.map_or_else(|| runs.to_owned(), |why| format!("{runs}, as {why}"));
     match tool {
         Some(tool) if entry.selects.selects_tool(tool) => format!("{runs}, sees calls of `{tool}`"),
         Some(tool) => format!("{runs}, does not see calls of `{tool}`: `match.tool` does not fit"),
-        None => runs.to_owned(),
+        None => runs,
     }
 }
 
@@ -145,13 +141,6 @@ fn unpoliced(settings: &Settings, method: &str, path: &str) -> String {
         (None, Otherwise::Pass) => "passes unread, by `unpoliced.otherwise: pass`".to_owned(),
         (None, Otherwise::Refuse) => "is refused, by `unpoliced.otherwise: refuse`".to_owned(),
     }
-}
-
-/// A header as policies see it: the name in lower case.
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
-    Ok((name.as_str().to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What the subcommands of `luthien` do and print, without the process around them.
 
+pub mod call;
 pub mod check;
 pub mod demo_provider;
 pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;
 pub mod serve;
+pub mod test_policy;
 pub mod up;
 
 use std::{

@@ -28,7 +28,7 @@ use crate::{
         PolicyType,
         site::{Reach, Site},
     },
-    policy::{Entry, Factory, Rules, Selector},
+    policy::{Entry, Factory, Rules, Selector, When},
 };
 
 /// Keys that stand on the entry of a policy and are often looked for in its `config`.
@@ -205,6 +205,7 @@ impl<'d> Compiler<'d> {
             paths: self.globs(&format!("{at}/path")),
             clients: self.globs(&format!("{at}/client")),
             headers: self.headers(&format!("{at}/header")),
+            when: self.when(&format!("{at}/when")),
             tools: self.globs(&format!("{at}/tool")),
         }
     }
@@ -238,6 +239,17 @@ impl<'d> Compiler<'d> {
                     format!("these globs are too large: {}", error.kind()),
                     "write fewer of them",
                 );
+                None
+            }
+        }
+    }
+
+    fn when(&mut self, at: &str) -> Option<When> {
+        let source: String = self.document.read_as(at).filter(|source: &String| !source.is_empty())?;
+        match When::compile(&source) {
+            Ok(when) => Some(when),
+            Err(error) => {
+                self.add(at, Part::Value, error.message, error.remedy);
                 None
             }
         }

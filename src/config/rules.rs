@@ -117,6 +117,11 @@ pub struct Match {
     /// Header names, each with a regular expression of its value. All must fit.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub header: IndexMap<String, String>,
+    /// A CEL expression over `call` that is true or false, as `call.model.startsWith("claude-")`. Must be true besides the
+    /// other conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub when: Option<String>,
     /// Globs of tool names. Chooses tool calls, not calls: the policy sees only those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<OneOrMany<String>>,

@@ -14,6 +14,7 @@ mod runner;
 mod setup;
 mod shadow;
 mod stage;
+mod unselected;
 mod weave;
 
 pub use request::{RequestRun, run_request};

@@ -15,6 +15,8 @@ use crate::{
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
+use super::unselected::Unselected;
+
 /// One policy in one call.
 pub struct Runner {
     rules: Arc<Rules>,
@@ -45,30 +47,39 @@ pub(super) enum Now<T> {
     Later(BoxFuture<'static, Outcome<T>>),
 }
 
-/// Begins the policies that run in a call, in the order of the rules.
+/// Begins the policies that run in a call, in the order of the rules. One whose `when` has no value fails at its first
+/// hook, as any policy that cannot do its work.
 pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
     let facts = CallFacts {
+        id: &call.id,
         dialect: call.dialect.name(),
         model: &call.model,
         upstream: &call.upstream,
         path: &call.path,
         client: call.client.as_deref(),
+        session: call.session.as_deref(),
+        stream: call.stream,
         headers: &call.headers,
     };
-    let selected = rules.entries.iter().enumerate().filter(|(_, entry)| entry.selects.selects(&facts));
-    selected
-        .map(|(number, entry)| Runner {
+    let begin = |(number, entry): (usize, &Entry)| {
+        let policy = match entry.selects.selects(&facts) {
+            Ok(false) => return None,
+            Ok(true) => entry.factory.begin(call),
+            Err(reason) => Unselected::begin(&reason),
+        };
+        Some(Runner {
             rules: Arc::clone(rules),
             entry: number,
             call: Arc::clone(call),
-            policy: entry.factory.begin(call),
+            policy,
             skipped: false,
             emitter: Emitter::default(),
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
         })
-        .collect()
+    };
+    rules.entries.iter().enumerate().filter_map(begin).collect()
 }
 
 impl Runner {

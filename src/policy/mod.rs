@@ -8,8 +8,10 @@ mod context;
 mod hooks;
 mod rules;
 mod simple;
+mod when;
 
 pub use context::{Context, Emitted, Emitter};
 pub use hooks::{BlockText, Edits, Ending, Factory, Fate, Halt, Outcome, Policy, Step, Watch, fault};
-pub use rules::{CallFacts, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
+pub use rules::{CallFacts, Chosen, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
 pub use simple::{Simple, SimplePolicy, ToolCall, Verdict};
+pub use when::{Fit, When, WhenError};

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use globset::GlobSet;
 use regex::Regex;
 
-use super::Factory;
+use super::{Factory, Fit, When};
 use crate::model::conversation::Lossy;
 
 /// A compiled rules document.
@@ -98,13 +98,28 @@ pub struct Selector {
     pub clients: Option<GlobSet>,
     /// Header name (lower case) and a pattern of its value; all must fit.
     pub headers: Vec<(String, Regex)>,
+    /// An expression over the call; asked where all others fit.
+    pub when: Option<When>,
     /// Tool name globs: filters tool call blocks, not calls.
     pub tools: Option<GlobSet>,
+}
+
+/// Whether a policy runs on a call, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// It runs. With what its `when` has to say of it.
+    Runs(Option<&'static str>),
+    /// It does not, for this reason.
+    Not(String),
+    /// Its `when` has no value, for this reason: the policy fails before it begins.
+    Fails(String),
 }
 
 /// What a [`Selector`] looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct CallFacts<'a> {
+    /// Luthien's id of the call.
+    pub id: &'a str,
     /// Dialect name.
     pub dialect: &'a str,
     /// The model asked for.
@@ -115,14 +130,26 @@ pub struct CallFacts<'a> {
     pub path: &'a str,
     /// The client's name.
     pub client: Option<&'a str>,
+    /// The client's id of the conversation.
+    pub session: Option<&'a str>,
+    /// Whether a stream is asked for.
+    pub stream: bool,
     /// Header names (lower case) and values.
     pub headers: &'a [(String, String)],
 }
 
 impl Selector {
-    /// Whether the policy runs on this call. Tool names are another question: [`selects_tool`](Self::selects_tool).
-    pub fn selects(&self, facts: &CallFacts<'_>) -> bool {
-        self.unmet(facts).is_none()
+    /// Whether the policy runs on this call. `Err`: its `when` has no value, for this reason. Tool names are another
+    /// question: [`selects_tool`](Self::selects_tool).
+    pub fn selects(&self, facts: &CallFacts<'_>) -> Result<bool, String> {
+        if self.unmet(facts).is_some() {
+            return Ok(false);
+        }
+        match self.when.as_ref().map(|when| when.fit(facts)) {
+            None | Some(Fit::True | Fit::Unasked) => Ok(true),
+            Some(Fit::False) => Ok(false),
+            Some(Fit::Fails(reason)) => Err(reason),
+        }
     }
 
     /// Whether the policy sees this tool call, in a call that it runs on.
@@ -130,13 +157,24 @@ impl Selector {
         self.tools.as_ref().is_none_or(|tools| tools.is_match(name))
     }
 
-    /// As [`selects`](Self::selects); otherwise the first condition that does not fit, with the value that it met, as
-    /// a sentence.
-    pub fn explain(&self, facts: &CallFacts<'_>) -> Result<(), String> {
+    /// As [`selects`](Self::selects), with the reason: the first condition that does not fit with the value that it met,
+    /// or what `when` says.
+    pub fn explain(&self, facts: &CallFacts<'_>) -> Chosen {
         match self.unmet(facts) {
-            None => Ok(()),
-            Some((condition, Some(value))) => Err(format!("`match.{condition}` does not fit `{value}`")),
-            Some((condition, None)) => Err(format!("`match.{condition}` is given and the call has none")),
+            None => {}
+            Some((condition, Some(value))) => {
+                return Chosen::Not(format!("`match.{condition}` does not fit `{value}`"));
+            }
+            Some((condition, None)) => {
+                return Chosen::Not(format!("`match.{condition}` is given and the call has none"));
+            }
+        }
+        let Some(when) = &self.when else { return Chosen::Runs(None) };
+        match when.fit(facts) {
+            Fit::True => Chosen::Runs(Some("`match.when` is true")),
+            Fit::Unasked => Chosen::Runs(Some("`match.when` counts as true where the call names no model")),
+            Fit::False => Chosen::Not(format!("`match.when` is false: `{}`", when.source())),
+            Fit::Fails(reason) => Chosen::Fails(format!("`match.when` has no value: {reason}, in `{}`", when.source())),
         }
     }
 
@@ -191,15 +229,22 @@ mod tests {
         set.build().expect("a set")
     }
 
+    fn when(source: &str) -> When {
+        When::compile(source).expect("an expression")
+    }
+
     #[test]
     fn the_first_condition_that_does_not_fit_is_named() {
         let headers = [("x-team".to_owned(), "red".to_owned()), ("x-team".to_owned(), "blue".to_owned())];
         let facts = CallFacts {
+            id: "call-1",
             dialect: "openai_chat",
             model: "openrouter/gpt-5",
             upstream: "openai",
             path: "/v1/chat/completions?beta=true",
             client: None,
+            session: None,
+            stream: false,
             headers: &headers,
         };
         let header = |name: &str, pattern: &str| (name.to_owned(), Regex::new(pattern).expect("a pattern"));
@@ -230,16 +275,29 @@ mod tests {
                 Err("`match.header.x-other` is given and the call has none"),
             ),
             (Selector { tools: Some(set(&["bash"])), ..none() }, Ok(())),
+            (Selector { when: Some(when("call.path != '/v1/messages'")), ..none() }, Ok(())),
+            (Selector { when: Some(when("call.stream")), ..none() }, Err("`match.when` is false: `call.stream`")),
+            (
+                Selector { upstreams: names("ollama"), when: Some(when("call.headers.x == ''")), ..none() },
+                Err("`match.upstream` does not fit `openai`"),
+            ),
         ] {
-            assert_eq!(selector.explain(&facts), expected.map_err(str::to_owned), "{selector:?}");
-            assert_eq!(selector.selects(&facts), expected.is_ok());
+            match expected {
+                Ok(()) => assert!(matches!(selector.explain(&facts), Chosen::Runs(_)), "{selector:?}"),
+                Err(reason) => assert_eq!(selector.explain(&facts), Chosen::Not(reason.to_owned()), "{selector:?}"),
+            }
+            assert_eq!(selector.selects(&facts), Ok(expected.is_ok()));
         }
+        let failing = Selector { when: Some(when("call.headers.x == ''")), ..none() };
+        assert_eq!(failing.selects(&facts), Err("No such key: x".to_owned()));
+        assert!(matches!(failing.explain(&facts), Chosen::Fails(_)));
         let kept = CallFacts { model: "", path: "/v1/responses/resp_1", ..facts };
         for selector in [
             Selector { models: Some(set(&["claude-*"])), ..none() },
             Selector { paths: Some(set(&["/v1/responses"])), ..none() },
+            Selector { when: Some(when("call.stream && call.model.startsWith('claude-')")), ..none() },
         ] {
-            assert!(selector.selects(&kept), "an answer that was kept is held to {selector:?}");
+            assert_eq!(selector.selects(&kept), Ok(true), "an answer that was kept is held to {selector:?}");
         }
         let bash = Selector { tools: Some(set(&["bash"])), ..none() };
         assert!(bash.selects_tool("bash") && !bash.selects_tool("read") && none().selects_tool("read"));

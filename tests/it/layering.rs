@@ -26,13 +26,15 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 15] = [
+const CONFINED: [(&str, &[&str]); 17] = [
     ("tonic", &["extproc"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc"]),
     ("envoy_types", &["extproc"]),
     ("axum", &["admin", "demo"]),
+    ("cel", &["policy"]),
     ("clap", &["cli", "main"]),
+    ("similar", &["cli"]),
     ("saphyr", &["config", "envoy"]),
     ("prometheus_client", &["telemetry"]),
     ("rustix", &["envoy"]),

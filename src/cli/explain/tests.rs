@@ -30,13 +30,15 @@ upstreams:
   - {name: openai, url: 'https://api.openai.com/v1', dialects: [openai_chat]}
 ";
 
-const RULES: &str = "
+const RULES: &str = r#"
 policies:
   - {name: everywhere, type: noop}
   - {name: claude, type: noop, match: {model: claude-*}}
   - {name: team, type: noop, match: {client: team-*, header: {x-team: red}}, mode: enforce}
   - {name: shell, type: noop, match: {tool: bash}}
-";
+  - {name: streams, type: noop, match: {when: "call.stream && call.model != 'other'"}}
+  - {name: ticket, type: noop, match: {when: "int(call.headers['x-ticket']) > 9"}, on_fault: open}
+"#;
 
 fn run(folder: &Path, variables: &[(&str, &str)], arguments: &str) -> (u8, String) {
     let environment: Environment = variables.iter().copied().collect();
@@ -94,7 +96,8 @@ fn explain_says_which_policies_run() {
         "--path /v1/messages?beta=true --model claude-x --tool bash",
         "--path /v1/messages --model other --client team-a --header x-team=red --tool read",
         "--path /v1/chat/completions --model gpt-5 --client guest",
-        "--path /v1/responses --model gpt-5",
+        "--path /v1/responses --model gpt-5 --stream --header x-ticket=10 --tool bash",
+        "--path /v1/responses/resp_1 --method GET",
         "--path /v1/models/x --method GET",
         "--path /v1/files",
     ] {

@@ -86,6 +86,7 @@ policies:
       model: [gpt-*, o?]
       upstream: openai
       header: { X-Team: '^red$' }
+      when: 'call.stream'
       tool: bash
     mode: enforce
     on_fault: open
@@ -102,6 +103,7 @@ policies:
     assert_eq!(selects.dialects.as_deref(), Some(&["openai_chat".to_owned()][..]));
     assert!(selects.models.as_ref().is_some_and(|globs| globs.is_match("gpt-5") && globs.is_match("o3")));
     assert_eq!(selects.headers[0].0, "x-team");
+    assert_eq!(selects.when.as_ref().map(When::source), Some("call.stream"));
     assert!(selects.selects_tool("bash") && !selects.selects_tool("read") && selects.clients.is_none());
 }
 
@@ -141,6 +143,16 @@ policies:
   - type: noop
 "
     ));
+}
+
+#[test]
+fn an_expression_that_cannot_work_is_reported_with_its_line() {
+    let rules = |when: &str| format!("policies:\n  - name: a\n    type: noop\n    match:\n      when: {when}\n");
+    insta::assert_snapshot!(
+        ["'call.model =='", "'modle == \"x\"'", "'call.modle == \"x\"'", "call.model", "''", "3"]
+            .map(|when| report(&rules(when)))
+            .join("\n")
+    );
 }
 
 #[test]

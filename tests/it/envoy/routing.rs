@@ -146,6 +146,7 @@ async fn a_request_that_reached_the_provider_is_never_sent_again() {
 #[tokio::test]
 async fn http2_without_tls_works_by_prior_knowledge() {
     through("demo", |setup| async move {
+        luthien::policies::http::choose_cryptography();
         let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
         let response = client.post(format!("{}/v1/messages", setup.base)).body("hello").send().await.unwrap();
         assert_eq!(response.version(), reqwest::Version::HTTP_2);
