@@ -5,28 +5,66 @@ use std::path::Path;
 use super::{
     document::Document,
     environment::Environment,
-    settings::{Credentials, Dialect, Settings, Timeouts, Upstream},
+    settings::{self, Credentials, Dialect, RemoteProtocol, SecretSource, Settings, Timeouts, Upstream},
     target::Target,
 };
 use crate::{
     model,
-    policies::site::{self, Provider, Reach, ReadSecret},
+    policies::{
+        remote::GrpcTarget,
+        site::{self, Provider, Reach, ReadSecret, Remote, RemoteTarget},
+    },
 };
 
 /// What these settings let policies reach. Secrets stand in `base` and the environment, and are read when they are needed.
 pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Reach {
     let provider = |upstream: &Upstream| provider(upstream, &settings.timeouts, base, environment);
-    Reach { providers: settings.upstreams.iter().map(provider).collect() }
+    let remote = |remote: &settings::Remote| self::remote(remote, &settings.timeouts, base, environment);
+    Reach {
+        providers: settings.upstreams.iter().map(provider).collect(),
+        remotes: settings.remotes.iter().map(remote).collect(),
+    }
 }
 
 /// What can be read from settings that may be wrong, so that the rules can be checked all the same.
 pub fn of_draft(document: &Document) -> Reach {
     let timeouts = Timeouts::default();
-    let read = |index| {
+    let read_upstream = |index| {
         let upstream: Option<Upstream> = document.read_as(&format!("/upstreams/{index}"));
         upstream.map(|upstream| provider(&upstream, &timeouts, Path::new(""), &Environment::default()))
     };
-    Reach { providers: (0..document.count("/upstreams")).filter_map(read).collect() }
+    let read_remote = |index| {
+        let remote: Option<settings::Remote> = document.read_as(&format!("/remotes/{index}"));
+        remote.map(|remote| self::remote(&remote, &timeouts, Path::new(""), &Environment::default()))
+    };
+    Reach {
+        providers: (0..document.count("/upstreams")).filter_map(read_upstream).collect(),
+        remotes: (0..document.count("/remotes")).filter_map(read_remote).collect(),
+    }
+}
+
+fn remote(remote: &settings::Remote, timeouts: &Timeouts, base: &Path, environment: &Environment) -> Remote {
+    let name = remote.name.clone();
+    let secret = remote.secret.as_ref().map(|source| read(source, base, environment));
+    let ca = remote.ca.as_ref().map(|ca| base.join(ca));
+    let connect = timeouts.connect.get();
+    let target = match remote.protocol {
+        RemoteProtocol::Grpc => RemoteTarget::Grpc(GrpcTarget {
+            name: name.clone(),
+            url: remote.url.clone(),
+            token: secret,
+            ca,
+            identity: remote.tls.as_ref().map(|tls| (base.join(&tls.cert), base.join(&tls.key))),
+            connect,
+        }),
+        RemoteProtocol::Webhook => {
+            let target = site::Target { name: name.clone(), base: remote.url.clone(), key: None, ca, connect };
+            let unsigned =
+                || -> ReadSecret { Box::new(|| Err("the settings name no `secret` to sign with".to_owned())) };
+            RemoteTarget::Webhook(target, secret.unwrap_or_else(unsigned))
+        }
+    };
+    Remote::new(name, target)
 }
 
 fn provider(upstream: &Upstream, timeouts: &Timeouts, base: &Path, environment: &Environment) -> Provider {
@@ -57,9 +95,13 @@ fn base_url(url: &str) -> String {
 /// With `passthrough` nobody has a key to show: the judge is nobody's client.
 fn key(credentials: &Credentials, base: &Path, environment: &Environment) -> Option<ReadSecret> {
     let Credentials::Secret(source) = credentials else { return None };
+    Some(read(source, base, environment))
+}
+
+fn read(source: &SecretSource, base: &Path, environment: &Environment) -> ReadSecret {
     let (source, base, environment) = (source.clone(), base.to_owned(), environment.clone());
-    Some(Box::new(move || {
+    Box::new(move || {
         let secret = source.read(&base, &environment).map_err(|error| error.to_string())?;
         Ok(secret.expose().to_owned())
-    }))
+    })
 }

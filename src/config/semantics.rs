@@ -18,7 +18,7 @@ use super::{
     environment::Environment,
     report::Problem,
     secret,
-    settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, SecretSource},
+    settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, RemoteProtocol, SecretSource},
     target::Target,
     units::Size,
 };
@@ -28,6 +28,7 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
     let mut check = Check { document, base, environment, problems: Vec::new() };
     check.listeners();
     check.upstreams();
+    check.remotes();
     check.clients();
     check.unpoliced();
     check.limits();
@@ -124,6 +125,37 @@ impl Check<'_> {
             self.file(&format!("{at}/ca"));
         }
         self.unique("/upstreams", "upstream");
+    }
+
+    fn remotes(&mut self) {
+        for index in 0..self.document.count("/remotes") {
+            let at = format!("/remotes/{index}");
+            let secret = format!("{at}/secret");
+            self.secret(&secret);
+            for file in ["ca", "tls/cert", "tls/key"] {
+                self.file(&format!("{at}/{file}"));
+            }
+            let url: Option<http::Uri> =
+                self.document.read_as::<String>(&format!("{at}/url")).and_then(|url| url.parse().ok());
+            match self.document.read_as(&format!("{at}/protocol")) {
+                Some(RemoteProtocol::Webhook) => {
+                    if self.document.get(&secret).is_none() {
+                        let remedy = "add `secret: { env: NAME }`; the remote checks with it that a request is ours";
+                        self.add(&at, "a webhook has no secret to sign its requests with", remedy);
+                    }
+                    if self.document.get(&format!("{at}/tls")).is_some() {
+                        let remedy = "remove `tls`; a webhook knows us by the signature of each request";
+                        self.add_key(&format!("{at}/tls"), "only gRPC takes a certificate of ours", remedy);
+                    }
+                }
+                Some(RemoteProtocol::Grpc) if url.is_some_and(|url| !matches!(url.path(), "" | "/")) => {
+                    let message = "the URL of a gRPC service has no path";
+                    self.add(&format!("{at}/url"), message, "write scheme, host and port, as http://127.0.0.1:50051");
+                }
+                Some(RemoteProtocol::Grpc) | None => {}
+            }
+        }
+        self.unique("/remotes", "remote");
     }
 
     fn clients(&mut self) {

@@ -37,6 +37,9 @@ pub struct Settings {
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
     #[schemars(length(min = 1))]
     pub upstreams: Vec<Upstream>,
+    /// Policies in other processes, which rules name.
+    #[serde(default)]
+    pub remotes: Vec<Remote>,
     /// How clients prove who they are.
     #[serde(default)]
     pub clients: Clients,
@@ -146,6 +149,40 @@ pub struct Upstream {
     /// A PEM file of certificate authorities to trust in place of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+}
+
+/// A policy in another process, which rules name as `remote`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// Its name in rules, logs and errors.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]{0,62}$"))]
+    #[schemars(extend("x-remedy" = "write lower-case letters, digits, `-` and `_`, at most 63, a letter or digit first"))]
+    pub name: String,
+    /// `grpc`: the service of `proto/luthien/policy/v1/policy.proto`. `webhook`: the same messages as JSON, posted to the URL.
+    pub protocol: RemoteProtocol,
+    /// Where it is: for gRPC scheme, host and port; for a webhook the whole URL. `https` is TLS.
+    #[schemars(regex(pattern = r"^https?://.+"))]
+    pub url: String,
+    /// gRPC: the token that it is shown as `authorization: Bearer`. Webhook, required: what requests are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSource>,
+    /// A PEM file of certificate authorities to trust in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// gRPC: our own certificate and key, for a remote that asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How a policy in another process is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoteProtocol {
+    /// gRPC.
+    Grpc,
+    /// HTTP.
+    Webhook,
 }
 
 /// One of the protocols.

@@ -78,6 +78,11 @@ impl Request {
         Self { tools, ..self }
     }
 
+    /// The tools that the client offers.
+    pub fn tools(&self) -> &[ToolDefinition] {
+        &self.tools
+    }
+
     /// What the client says of a tool, as JSON.
     pub fn tool(&self, name: &str) -> Option<&Text> {
         self.tools.iter().find(|tool| tool.name == name).map(|tool| &tool.json)

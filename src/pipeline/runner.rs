@@ -11,7 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     journal::{Change, Fact},
-    model::{BlockHead, CallHead, Failure, FailureKind, Refusal, Request, RequestText, seconds},
+    model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Refusal, Request, RequestText, seconds},
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
@@ -25,6 +25,8 @@ pub struct Runner {
     policy: Box<dyn Policy>,
     skipped: bool,
     emitter: Emitter,
+    /// The block that the next hook is about.
+    about: Option<BlockId>,
     /// In shadow mode: what the request hook will come to, and what it was asked about.
     late: Option<(Request, BoxFuture<'static, Outcome<Request>>)>,
     /// How many bytes its edits may still add.
@@ -74,6 +76,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             policy,
             skipped: false,
             emitter: Emitter::default(),
+            about: None,
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
@@ -149,10 +152,16 @@ impl Runner {
         tools.is_none_or(|tools| tools.is_match(name))
     }
 
+    /// Says which block the next hook is about.
+    pub(super) fn about(&mut self, block: Option<BlockId>) -> &mut Self {
+        self.about = block;
+        self
+    }
+
     /// Runs a hook that answers at once.
     pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
         let limit = self.timeout();
-        let mut cx = Context::new(&self.call, &self.emitter);
+        let mut cx = Context::new(&self.call, &self.emitter, self.about);
         let policy = self.policy.as_mut();
         let began = Instant::now();
         let mut outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));

@@ -67,6 +67,25 @@ pub enum Unanswered {
         /// When to ask again.
         again: Option<Duration>,
     },
+    /// It is gone in the middle of a call, or was never there.
+    #[error("`{name}` is gone: {why}")]
+    Gone {
+        /// Who.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+    /// It does not take what it is told.
+    #[error("`{0}` does not keep up with what it is told")]
+    Behind(String),
+    /// What it says, or how it is to be reached, cannot be used.
+    #[error("`{name}` cannot be used: {why}")]
+    Unusable {
+        /// Who.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The answer is too long.
     #[error("the answer of `{0}` is longer than {LONGEST_ANSWER} bytes")]
     TooLong(String),
@@ -102,7 +121,13 @@ impl Unanswered {
         match self {
             Self::Unreachable { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..),
-            Self::Resting(_) | Self::TooSlow { .. } | Self::TooLong(_) | Self::NoKey { .. } => false,
+            Self::Resting(_)
+            | Self::TooSlow { .. }
+            | Self::TooLong(_)
+            | Self::NoKey { .. }
+            | Self::Gone { .. }
+            | Self::Behind(_)
+            | Self::Unusable { .. } => false,
         }
     }
 

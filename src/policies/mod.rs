@@ -6,6 +6,7 @@ pub mod http;
 mod judge;
 mod llm_judge;
 mod noop;
+pub mod remote;
 pub mod site;
 mod string_replacement;
 mod template;
@@ -65,6 +66,7 @@ pub fn all() -> &'static [PolicyType] {
         tool_filter::TYPE,
         tool_judge::TYPE,
         llm_judge::TYPE,
+        remote::TYPE,
     ];
     ALL
 }

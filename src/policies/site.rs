@@ -8,7 +8,10 @@ use std::{
 
 use crate::{model::Dialect, policy::OnFault};
 
-use super::http::Client;
+use super::{
+    http::Client,
+    remote::{Grpc, GrpcTarget, Webhook},
+};
 
 /// Where a policy stands in the rules.
 pub struct Site<'a> {
@@ -29,6 +32,33 @@ pub struct Site<'a> {
 pub struct Reach {
     /// Providers whose models can judge.
     pub providers: Vec<Provider>,
+    /// Policies in other processes.
+    pub remotes: Vec<Remote>,
+}
+
+/// A policy in another process.
+pub struct Remote {
+    /// Its name in the settings.
+    pub name: String,
+    target: Mutex<Option<RemoteTarget>>,
+    kind: OnceLock<Result<RemoteKind, String>>,
+}
+
+/// Where a policy in another process is.
+pub enum RemoteTarget {
+    /// Behind gRPC.
+    Grpc(GrpcTarget),
+    /// Behind a webhook, whose requests are signed with this.
+    Webhook(Target, ReadSecret),
+}
+
+/// A policy in another process, ready to be asked.
+#[derive(Clone)]
+pub enum RemoteKind {
+    /// Behind gRPC.
+    Grpc(Arc<Grpc>),
+    /// Behind a webhook.
+    Webhook(Arc<Webhook>),
 }
 
 /// A provider whose models can be asked.
@@ -76,7 +106,34 @@ impl Provider {
     }
 }
 
+impl Remote {
+    /// A policy at `target`.
+    pub fn new(name: String, target: RemoteTarget) -> Self {
+        Self { name, target: Mutex::new(Some(target)), kind: OnceLock::new() }
+    }
+
+    /// How it is asked, made when it is first needed, and why it cannot be.
+    pub(super) fn kind(&self) -> Result<RemoteKind, String> {
+        let made = self.kind.get_or_init(|| {
+            let target = self.target.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match target.ok_or_else(|| "it could not be made".to_owned())? {
+                RemoteTarget::Grpc(target) => Ok(RemoteKind::Grpc(Arc::new(Grpc::new(target)))),
+                RemoteTarget::Webhook(target, secret) => {
+                    let client = Client::new(target).map_err(|error| error.to_string())?;
+                    Ok(RemoteKind::Webhook(Arc::new(Webhook { client: Arc::new(client), secret })))
+                }
+            }
+        });
+        made.clone()
+    }
+}
+
 impl Reach {
+    /// The policy in another process of that name.
+    pub fn remote(&self, name: &str) -> Option<&Remote> {
+        self.remotes.iter().find(|remote| remote.name == name)
+    }
+
     /// The provider of that name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name == name)

@@ -7,12 +7,13 @@ use std::{
 
 use serde_json::Value;
 
-use crate::model::{CallHead, Judgement};
+use crate::model::{BlockId, CallHead, Judgement};
 
 /// What a hook knows of its call.
 pub struct Context<'a> {
     call: &'a Arc<CallHead>,
     emitter: &'a Emitter,
+    block: Option<BlockId>,
 }
 
 /// Tells the operator something, now or when a hook that answers later has its answer.
@@ -35,8 +36,13 @@ pub enum Emitted {
 
 impl<'a> Context<'a> {
     /// A context over what the framework knows.
-    pub fn new(call: &'a Arc<CallHead>, emitter: &'a Emitter) -> Self {
-        Self { call, emitter }
+    pub fn new(call: &'a Arc<CallHead>, emitter: &'a Emitter, block: Option<BlockId>) -> Self {
+        Self { call, emitter, block }
+    }
+
+    /// The block that the hook is about, named within its answer.
+    pub fn block(&self) -> Option<BlockId> {
+        self.block
     }
 
     /// The call: its id, session, client, model, upstream, headers.

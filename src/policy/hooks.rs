@@ -53,7 +53,12 @@ pub trait Policy: Send {
         Ok(block.text.len())
     }
 
-    /// A block that is watched whole is here. Nothing of it has left.
+    /// A block that is watched in parts has more text. Nothing of it leaves before [`Policy::on_block`] has decided.
+    fn on_part(&mut self, cx: &mut Context<'_>, text: &str) -> Outcome<()> {
+        Ok(())
+    }
+
+    /// A block that is watched whole, or in parts, is here. Nothing of it has left.
     fn on_block(&mut self, cx: &mut Context<'_>, block: Block) -> Step<Fate> {
         Step::ready(Fate::Keep)
     }
@@ -93,6 +98,8 @@ pub enum Watch {
     Deltas,
     /// As a whole: it is held until [`Policy::on_block`] has decided.
     Whole,
+    /// As a whole, and told of each part when it comes: see [`Policy::on_part`].
+    Parts,
 }
 
 /// What becomes of a whole block.

@@ -21,6 +21,7 @@ mod live;
 mod passthrough;
 mod policies;
 mod reload;
+mod remotes;
 mod requests;
 mod responses;
 mod routing;

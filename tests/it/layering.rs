@@ -26,10 +26,13 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 17] = [
-    ("tonic", &["extproc"]),
+const CONFINED: [(&str, &[&str]); 20] = [
+    ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
-    ("prost", &["extproc"]),
+    ("prost", &["extproc", "policies"]),
+    ("tonic_prost", &["policies"]),
+    ("pbjson", &["policies"]),
+    ("hmac", &["policies"]),
     ("envoy_types", &["extproc"]),
     ("axum", &["admin", "demo"]),
     ("cel", &["policy"]),

@@ -16,12 +16,13 @@ use crate::{
     model,
     policies::{
         self,
-        site::{Provider, Reach, Target},
+        remote::GrpcTarget,
+        site::{Provider, Reach, Remote, RemoteTarget, Target},
     },
 };
 
 /// The types that the examples show.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 10] = [
     "noop",
     "debug_log",
     "uppercase",
@@ -31,6 +32,7 @@ const SHOWN: [&str; 9] = [
     "tool_filter",
     "tool_judge",
     "llm_judge",
+    "remote",
 ];
 
 fn root() -> &'static Path {
@@ -122,7 +124,16 @@ fn the_example_rules_compile() {
         connect: Duration::from_secs(5),
     };
     let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
-    let reach = Arc::new(Reach { providers });
+    let target = GrpcTarget {
+        name: "mine".to_owned(),
+        url: "http://127.0.0.1:50051".to_owned(),
+        token: None,
+        ca: None,
+        identity: None,
+        connect: Duration::from_secs(5),
+    };
+    let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
+    let reach = Arc::new(Reach { providers, remotes });
     let context = Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach };
     let mut files: Vec<_> = SHOWN.iter().map(|name| root().join(format!("config/examples/{name}.yaml"))).collect();
     files.push(root().join("config/policy.yaml"));

@@ -180,7 +180,11 @@ impl Stage {
                     Waits::Deltas(*id)
                 }
                 Some(Watched::Whole(block)) => {
-                    block.push(text);
+                    if let Some(part) = block.push(text) {
+                        let told = self.runner.about(Some(*id)).hook(|policy, cx| policy.on_part(cx, part));
+                        let on = block.kind_name();
+                        self.settle(on, told.and_then(|inner| inner))?;
+                    }
                     Waits::Whole(*id)
                 }
                 None => Waits::Turn,
@@ -213,7 +217,7 @@ impl Stage {
         if !self.runner.may_watch(head) {
             return Ok(Waits::Turn);
         }
-        let watch = match self.runner.hook(|policy, cx| policy.on_block_start(cx, head)) {
+        let watch = match self.runner.about(Some(id)).hook(|policy, cx| policy.on_block_start(cx, head)) {
             Ok(watch) => watch,
             Err(halt) => {
                 self.settle(head.kind.name(), Err(halt))?;
@@ -226,8 +230,9 @@ impl Stage {
                 self.blocks.insert(id, Watched::Deltas(Deltas::new(id, head.clone())));
                 Waits::Turn
             }
-            Watch::Whole => {
-                self.blocks.insert(id, Watched::Whole(Whole::new(head.clone())));
+            Watch::Whole | Watch::Parts => {
+                let is_told = watch == Watch::Parts;
+                self.blocks.insert(id, Watched::Whole(Whole::new(head.clone(), is_told)));
                 Waits::Whole(id)
             }
         })
@@ -262,7 +267,7 @@ impl Stage {
                     self.decide(id, Ok(Fate::Keep))?;
                     return Ok(Waits::Whole(id));
                 }
-                match self.runner.step(|policy, cx| policy.on_block(cx, block)) {
+                match self.runner.about(Some(id)).step(|policy, cx| policy.on_block(cx, block)) {
                     Now::Ready(outcome) => self.decide(id, outcome)?,
                     Now::Later(future) => {
                         self.pending.push(Box::pin(async move { Answer::Block(id, future.await) }));
@@ -301,7 +306,7 @@ impl Stage {
         }
         self.end = End::Deciding;
         let ending = Ending::new(self.reason.clone());
-        match self.runner.step(|policy, cx| policy.on_response_end(cx, ending)) {
+        match self.runner.about(None).step(|policy, cx| policy.on_response_end(cx, ending)) {
             Now::Ready(outcome) => self.decide_end(outcome),
             Now::Later(future) => {
                 self.pending.push(Box::pin(async move { Answer::End(future.await) }));

@@ -15,6 +15,8 @@ pub(super) struct Whole {
     head: BlockHead,
     text: String,
     decoder: Decoder,
+    /// The policy is told of its parts.
+    is_told: bool,
     over: bool,
     plan: Option<Plan>,
 }
@@ -40,8 +42,8 @@ enum Itself {
 }
 
 impl Whole {
-    pub(super) fn new(head: BlockHead) -> Self {
-        Self { head, text: String::new(), decoder: Decoder::default(), over: false, plan: None }
+    pub(super) fn new(head: BlockHead, is_told: bool) -> Self {
+        Self { head, text: String::new(), decoder: Decoder::default(), is_told, over: false, plan: None }
     }
 
     pub(super) fn kind_name(&self) -> &'static str {
@@ -62,8 +64,11 @@ impl Whole {
         }
     }
 
-    pub(super) fn push(&mut self, text: &Text) {
+    /// Takes more text. Returns it, if the policy is to be told.
+    pub(super) fn push(&mut self, text: &Text) -> Option<&str> {
+        let before = self.text.len();
         self.decoder.push(text, &mut self.text);
+        self.text.get(before..).filter(|part| self.is_told && !part.is_empty())
     }
 
     /// The block is over; returns it for the policy.

@@ -116,7 +116,7 @@ impl Model {
                     *count += 1;
                     match script.watch(key) {
                         Watch::Ignore => {}
-                        Watch::Whole => {
+                        Watch::Whole | Watch::Parts => {
                             whole.insert(*block);
                         }
                         Watch::Deltas => {

@@ -1,0 +1,51 @@
+//! What a remote has said of texts of requests: the same text comes again on every turn.
+
+use std::time::Duration;
+
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+
+use crate::model::{Request, RequestText, Source};
+
+/// The most texts that are remembered.
+const MOST_KEPT: u64 = 100_000;
+
+/// What became of texts, by their hashes.
+pub(super) struct Seen(Option<Cache<[u8; 32], Option<String>>>);
+
+impl Seen {
+    /// What is remembered for `ttl` after it was last asked for; zero: nothing is.
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self((!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).time_to_idle(ttl).build()))
+    }
+
+    /// What became of a text: `Some(None)`, nothing. `None`: nobody has said.
+    pub(super) async fn get(&self, text: &RequestText) -> Option<Option<String>> {
+        self.0.as_ref()?.get(&hash(text)).await
+    }
+
+    /// Remembers what became of a text.
+    pub(super) async fn put(&self, text: &RequestText, became: Option<String>) {
+        if let Some(cache) = &self.0 {
+            cache.insert(hash(text), became).await;
+        }
+    }
+}
+
+fn hash(text: &RequestText) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [text.source().name(), text.tool().unwrap_or_default(), &text.get()] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// The texts of the latest turn: what was said behind the model's last words.
+pub(super) fn latest_turn(request: &Request) -> Vec<usize> {
+    let texts = request.texts();
+    let by_model = |text: &RequestText| matches!(text.source(), Source::Assistant | Source::ToolCall);
+    let first = texts.iter().rposition(by_model).map_or(0, |last| last + 1);
+    let said = |text: &RequestText| matches!(text.source(), Source::User | Source::ToolResult | Source::Document);
+    (first..texts.len()).filter(|index| texts.get(*index).is_some_and(said)).collect()
+}
