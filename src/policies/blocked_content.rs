@@ -12,11 +12,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    model::{Block, BlockHead, BlockId, BlockKind, CallHead, Refusal},
+    model::{Block, BlockHead, BlockId, BlockKind, CallHead, Refusal, Request, Source},
     policy::{BlockText, Context, Edits, Factory, Fate, Halt, Outcome, Policy, Step, Watch},
 };
 
-use super::{Built, PolicyType, Problem, build, schema, text};
+use super::{
+    Built, PolicyType, Problem, build,
+    scan::{ApplyTo, Scan},
+    schema, text,
+};
 
 pub(super) const TYPE: PolicyType = PolicyType {
     name: "blocked_content",
@@ -42,6 +46,13 @@ struct Settings {
     /// Also in the model's thinking. A blocked thinking block is dropped.
     #[serde(default)]
     include_thinking: bool,
+    /// Where: in the `response`, the `request`, or `both`.
+    #[serde(default)]
+    apply_to: ApplyTo,
+    /// Which texts of a request can refuse it: the whole `conversation`, or only the `latest_turn`, so that a refused text
+    /// that stays in the history does not refuse every later turn.
+    #[serde(default = "latest_turn")]
+    scan: Scan,
     /// `replace_block` holds each block until it is whole; `refuse` lets text stream as far as it can be no part of a
     /// match, and ends the answer with an error at a match.
     #[serde(default)]
@@ -65,6 +76,10 @@ fn default_message() -> String {
 
 fn yes() -> bool {
     true
+}
+
+fn latest_turn() -> Scan {
+    Scan::LatestTurn
 }
 
 struct Blocked {
@@ -125,8 +140,40 @@ impl Factory for Shared {
 }
 
 impl Policy for BlockedContent {
+    fn on_request(&mut self, cx: &mut Context<'_>, mut request: Request) -> Step<Request> {
+        let settings = &self.shared.settings;
+        if !settings.apply_to.has_request() {
+            return Step::ready(request);
+        }
+        let scanned = settings.scan.of(&request);
+        for (text, scanned) in request.texts_mut().iter_mut().zip(scanned) {
+            let is_call = text.source() == Source::ToolCall;
+            if is_call && !settings.include_tool_calls {
+                continue;
+            }
+            let Some(number) = self.shared.find_in(&text.get(), is_call.then_some("")) else { continue };
+            match settings.on_match {
+                OnMatch::Refuse if scanned => {
+                    cx.emit("content_blocked", json!({ "pattern": number, "request": text.source().name() }));
+                    return Step::Ready(Err(self.shared.refusal()));
+                }
+                // An edit is a function of the text alone, wherever it stands: it comes again on every later turn. The
+                // arguments of an earlier call have to stay what the tool got.
+                OnMatch::ReplaceBlock if !is_call => {
+                    cx.emit("content_blocked", json!({ "pattern": number, "request": text.source().name() }));
+                    text.set(settings.message.clone());
+                }
+                OnMatch::Refuse | OnMatch::ReplaceBlock => {}
+            }
+        }
+        Step::ready(request)
+    }
+
     fn on_block_start(&mut self, _cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         let settings = &self.shared.settings;
+        if !settings.apply_to.has_response() {
+            return Watch::Ignore;
+        }
         match block.kind {
             // What is of a kind that nobody here knows may be prose.
             BlockKind::Text | BlockKind::Refusal | BlockKind::Other(_) if settings.on_match == OnMatch::Refuse => {
@@ -187,10 +234,15 @@ impl Policy for BlockedContent {
 impl Blocked {
     /// The number of the first pattern that is found in a block.
     fn find(&self, block: &Block) -> Option<usize> {
+        self.find_in(&block.text, block.kind.tool_name())
+    }
+
+    /// The number of the first pattern that is found in a text, which may be the arguments of a `tool`.
+    fn find_in(&self, text: &str, tool: Option<&str>) -> Option<usize> {
         self.patterns.iter().position(|pattern| {
-            pattern.is_match(&block.text)
-                || block.kind.tool_name().is_some_and(|name| {
-                    pattern.is_match(name) || text::json_strings(&block.text).any(|string| pattern.is_match(&string))
+            pattern.is_match(text)
+                || tool.is_some_and(|name| {
+                    pattern.is_match(name) || text::json_strings(text).any(|string| pattern.is_match(&string))
                 })
         })
     }

@@ -7,6 +7,7 @@ mod judge;
 mod llm_judge;
 mod noop;
 pub mod remote;
+mod scan;
 pub mod site;
 mod string_replacement;
 mod template;

@@ -38,13 +38,14 @@ use crate::{
 
 use self::{
     grpc::Session,
-    seen::{Seen, latest_turn},
+    seen::Seen,
     v1::{decision::Decision as Decided, hook::Hook as Kind},
 };
 use super::{
     Built, PolicyType, Problem, build,
     http::Unanswered,
     judge::verdicts::ttl,
+    scan::Scan,
     schema,
     site::{RemoteKind, Site},
 };
@@ -73,8 +74,8 @@ struct Settings {
     #[serde(default = "hooks")]
     #[schemars(length(min = 1))]
     hooks: Vec<Hook>,
-    /// Which texts of a request it is asked about.
-    #[serde(default)]
+    /// Which texts of a request it is asked about, among those that it has not been asked about before.
+    #[serde(default = "scan")]
     scan: Scan,
     /// How long it is remembered what it said of a text of a request, after it was last met; `0s`: not at all.
     #[serde(default = "cache_ttl")]
@@ -101,19 +102,12 @@ enum Hook {
     Deltas,
 }
 
-/// Which texts of a request a remote is asked about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Scan {
-    /// All that it has not been asked about before.
-    #[default]
-    Conversation,
-    /// Those behind the model's last words. What it has changed before is changed in the same way where it comes again.
-    LatestTurn,
-}
-
 fn hooks() -> Vec<Hook> {
     vec![Hook::Request, Hook::Text, Hook::ToolCall]
+}
+
+fn scan() -> Scan {
+    Scan::Conversation
 }
 
 fn cache_ttl() -> String {
@@ -236,12 +230,12 @@ impl Asking {
     /// Asks about the texts of a request that nobody knows yet; what became of the others before becomes of them again.
     async fn request(self, emitter: Emitter, mut request: Request) -> Outcome<Request> {
         let seen = &self.shared.seen;
-        let latest = latest_turn(&request);
+        let scanned = self.shared.scan.of(&request);
         let mut asked = Vec::new();
         for (index, text) in request.texts_mut().iter_mut().enumerate() {
             match seen.get(text).await {
                 Some(Some(became)) => text.set(became),
-                None if self.shared.scan == Scan::Conversation || latest.contains(&index) => asked.push(index),
+                None if scanned.get(index) == Some(&true) => asked.push(index),
                 Some(None) | None => {}
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Request, RequestText, Source};
+use crate::model::RequestText;
 
 /// The most texts that are remembered.
 const MOST_KEPT: u64 = 100_000;
@@ -39,13 +39,4 @@ fn hash(text: &RequestText) -> [u8; 32] {
         hash.update(part.as_bytes());
     }
     hash.finalize().into()
-}
-
-/// The texts of the latest turn: what was said behind the model's last words.
-pub(super) fn latest_turn(request: &Request) -> Vec<usize> {
-    let texts = request.texts();
-    let by_model = |text: &RequestText| matches!(text.source(), Source::Assistant | Source::ToolCall);
-    let first = texts.iter().rposition(by_model).map_or(0, |last| last + 1);
-    let said = |text: &RequestText| matches!(text.source(), Source::User | Source::ToolResult | Source::Document);
-    (first..texts.len()).filter(|index| texts.get(*index).is_some_and(said)).collect()
 }

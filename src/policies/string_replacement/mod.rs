@@ -15,7 +15,7 @@ use crate::{
 };
 
 use self::matcher::Matcher;
-use super::{Built, PolicyType, Problem, build, schema, text};
+use super::{Built, PolicyType, Problem, build, scan::ApplyTo, schema, text};
 
 pub(super) const TYPE: PolicyType = PolicyType {
     name: "string_replacement",
@@ -52,19 +52,6 @@ enum Replacements {
     Map(IndexMap<String, String>),
     /// A list of pairs.
     Pairs(Vec<(String, String)>),
-}
-
-/// Where to replace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum ApplyTo {
-    /// In the answer.
-    #[default]
-    Response,
-    /// In the request.
-    Request,
-    /// In both.
-    Both,
 }
 
 #[derive(Clone)]
@@ -111,7 +98,7 @@ impl Factory for StringReplacement {
 
 impl Policy for StringReplacement {
     fn on_request(&mut self, _cx: &mut Context<'_>, mut request: Request) -> Step<Request> {
-        if self.apply_to == ApplyTo::Response {
+        if !self.apply_to.has_request() {
             return Step::ready(request);
         }
         for part in request.texts_mut() {
@@ -133,7 +120,7 @@ impl Policy for StringReplacement {
 
     fn on_block_start(&mut self, _cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         match block.kind {
-            _ if self.apply_to == ApplyTo::Request => Watch::Ignore,
+            _ if !self.apply_to.has_response() => Watch::Ignore,
             BlockKind::ToolCall { .. } if self.include_tool_calls => Watch::Whole,
             BlockKind::Text
             | BlockKind::Thinking

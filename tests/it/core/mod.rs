@@ -15,6 +15,7 @@ mod reader;
 mod repairs;
 mod replacing;
 mod responses;
+mod scan;
 mod selection;
 mod shadow;
 mod support;
