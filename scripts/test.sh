@@ -97,6 +97,15 @@ sdk_node() {
     cp "$directory/package-lock.json" "$directory/node_modules/installed.json"
 }
 
+# The system's package where there is none; that needs root.
+redis() {
+  command -v redis-server >/dev/null && return 0
+  local as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  "${as_root[@]}" apt-get install -y -qq --no-install-recommends redis-server >/dev/null ||
+    { echo "redis-server is not installed, and apt-get cannot install it; install it yourself"; return 1; }
+}
+
 shell_scripts() {
   local requirements files
   requirements=$(mktemp)
@@ -119,6 +128,7 @@ prepare "Rust tools" rust_tools
 prepare "Envoy and other tools" make tools
 prepare "Python SDKs" sdk_python
 prepare "Node SDKs" sdk_node
+prepare "Redis" redis
 
 check "format" cargo fmt --check
 check "clippy" cargo clippy --locked --all-targets -- -D warnings

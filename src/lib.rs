@@ -27,6 +27,7 @@ pub mod model;
 pub mod pipeline;
 pub mod policies;
 pub mod policy;
+pub mod shared_state;
 pub mod telemetry;
 pub mod wire;
 

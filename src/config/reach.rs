@@ -1,6 +1,6 @@
 //! What policies can reach, by the settings.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{
     document::Document,
@@ -14,6 +14,7 @@ use crate::{
         remote::GrpcTarget,
         site::{self, Provider, Reach, ReadSecret, Remote, RemoteTarget},
     },
+    shared_state::{Place, SharedState},
 };
 
 /// What these settings let policies reach. Secrets stand in `base` and the environment, and are read when they are needed.
@@ -23,6 +24,11 @@ pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Rea
     Reach {
         providers: settings.upstreams.iter().map(provider).collect(),
         remotes: settings.remotes.iter().map(remote).collect(),
+        shared: settings.redis.as_ref().map(|redis| {
+            let password = redis.password.as_ref().map(|source| read(source, base, environment));
+            let place = Place { url: redis.url.clone(), username: redis.username.clone(), password };
+            Arc::new(SharedState::new(place))
+        }),
     }
 }
 
@@ -40,6 +46,7 @@ pub fn of_draft(document: &Document) -> Reach {
     Reach {
         providers: (0..document.count("/upstreams")).filter_map(read_upstream).collect(),
         remotes: (0..document.count("/remotes")).filter_map(read_remote).collect(),
+        shared: None,
     }
 }
 

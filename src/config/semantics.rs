@@ -156,6 +156,7 @@ impl Check<'_> {
             }
         }
         self.unique("/remotes", "remote");
+        self.secret("/redis/password");
     }
 
     fn clients(&mut self) {

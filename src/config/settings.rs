@@ -40,6 +40,9 @@ pub struct Settings {
     /// Policies in other processes, which rules name.
     #[serde(default)]
     pub remotes: Vec<Remote>,
+    /// What replicas share for a while: verdicts of judges. Without it each keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
     /// How clients prove who they are.
     #[serde(default)]
     pub clients: Clients,
@@ -173,6 +176,22 @@ pub struct Remote {
     /// gRPC: our own certificate and key, for a remote that asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+}
+
+/// A Redis.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://HOST:PORT/DB`, `rediss://` for TLS, `redis+unix:///PATH`; without a password.
+    #[schemars(regex(pattern = r"^(rediss?://|redis\+unix://)[^@]+$"))]
+    #[schemars(extend("x-remedy" = "write redis://HOST:PORT/0; a password belongs into `password`"))]
+    pub url: String,
+    /// The user; absent: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
 }
 
 /// How a policy in another process is spoken to.

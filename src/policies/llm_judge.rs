@@ -134,7 +134,7 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
     let rules = empty.then(|| Problem::new("/instructions", "there are no rules", "say what the model is to hold to"));
     match (judge, ttl, rules) {
         (Ok(judge), Ok(ttl), None) => Ok(Arc::new(LlmJudge(Arc::new(Shared {
-            verdicts: Verdicts::new(judge, ttl, read),
+            verdicts: Verdicts::new(judge, ttl, site.reach.shared.clone(), read),
             system: judge::task(TASK, &settings.instructions, ANSWER),
             blocks: settings.blocks,
             messages: settings.include_conversation,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{model::Dialect, policy::OnFault};
+use crate::{model::Dialect, policy::OnFault, shared_state::SharedState};
 
 use super::{
     http::Client,
@@ -34,6 +34,8 @@ pub struct Reach {
     pub providers: Vec<Provider>,
     /// Policies in other processes.
     pub remotes: Vec<Remote>,
+    /// What replicas share, where they do.
+    pub shared: Option<Arc<SharedState>>,
 }
 
 /// A policy in another process.

@@ -120,7 +120,7 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
     let ttl = ttl("/cache_ttl", &settings.cache_ttl);
     match (judge, message, ttl) {
         (Ok(judge), Ok(message), Ok(ttl)) => Ok(Arc::new(ToolJudge(Arc::new(Shared {
-            verdicts: Verdicts::new(judge, ttl, read),
+            verdicts: Verdicts::new(judge, ttl, site.reach.shared.clone(), read),
             system: judge::task(TASK, &settings.instructions, ANSWER),
             threshold: settings.threshold,
             messages: settings.include_conversation,

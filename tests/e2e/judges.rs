@@ -14,6 +14,7 @@ use crate::{
         client::{Answer, End, Request, Version},
         errors,
         gateway::{Builder, Gateway},
+        redis::Redis,
         samples::{self, CALLS},
         sdk::{Job, Mode, Sdk},
     },
@@ -388,4 +389,33 @@ async fn what_could_not_be_judged_says_so_where_it_passes() {
         assert!(message.text.starts_with("Working.["), "{context}: {}", message.text);
     })
     .await;
+}
+
+#[tokio::test]
+async fn replicas_share_what_was_judged_and_go_on_without_redis() {
+    let mut redis = Redis::start();
+    let (provider, judge) = (Provider::start().await, Provider::start().await);
+    let chat = Dialect::OpenaiChat;
+    judge.otherwise(verdict(chat, 0.0));
+    let all = samples::tools(chat, "Working.", &CALLS);
+    provider.otherwise(Script::sse(all.clone()));
+    let replica = || {
+        let gateway = judged(&provider, &judge.url(), chat, "", "").settings(&redis.settings());
+        gateway.env("REDIS_PASSWORD", Redis::PASSWORD).start()
+    };
+    let (one, two, three) = (replica().await, replica().await, replica().await);
+    for gateway in [&one, &two] {
+        assert_eq!(gateway.call(Version::Http1, Request::stream(chat)).await.text(), all);
+    }
+    assert_eq!(judge.requests().len(), 3, "the second replica asked again");
+    redis.kill();
+    let began = Instant::now();
+    assert_eq!(three.call(Version::Http1, Request::stream(chat)).await.text(), all);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(judge.requests().len(), 6);
+    assert!(three.output().contains("Redis does not answer"), "{}", three.output());
+    for gateway in [one, two, three] {
+        assert!(!gateway.output().contains(Redis::PASSWORD));
+        gateway.stop().await;
+    }
 }

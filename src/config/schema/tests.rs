@@ -133,7 +133,7 @@ fn the_example_rules_compile() {
         connect: Duration::from_secs(5),
     };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
-    let reach = Arc::new(Reach { providers, remotes });
+    let reach = Arc::new(Reach { providers, remotes, shared: None });
     let context = Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach };
     let mut files: Vec<_> = SHOWN.iter().map(|name| root().join(format!("config/examples/{name}.yaml"))).collect();
     files.push(root().join("config/policy.yaml"));

@@ -1,6 +1,7 @@
 //! Verdicts, asked for once.
 
 use std::{
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
-use crate::{model::Usage, policies::Problem};
+use crate::{model::Usage, policies::Problem, shared_state::SharedState};
 
 use super::{Judge, Said, Unjudged, question::Question};
 
@@ -24,6 +25,9 @@ pub(in crate::policies) struct Verdicts<V> {
     judge: Judge,
     /// By the hash of the whole question.
     kept: Option<Cache<[u8; 32], V>>,
+    ttl: Duration,
+    /// Where other replicas find them, as the judge's own words.
+    shared: Option<Arc<SharedState>>,
     read: fn(&str) -> Result<V, &'static str>,
 }
 
@@ -38,9 +42,14 @@ pub(in crate::policies) struct Judged<V> {
 
 impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
     /// Verdicts that are kept for `ttl` (zero: not at all) and read from JSON by `read`.
-    pub(in crate::policies) fn new(judge: Judge, ttl: Duration, read: fn(&str) -> Result<V, &'static str>) -> Self {
+    pub(in crate::policies) fn new(
+        judge: Judge,
+        ttl: Duration,
+        shared: Option<Arc<SharedState>>,
+        read: fn(&str) -> Result<V, &'static str>,
+    ) -> Self {
         let kept = (!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).time_to_live(ttl).build());
-        Self { judge, kept, read }
+        Self { judge, kept, ttl, shared, read }
     }
 
     pub(in crate::policies) fn judge(&self) -> &Judge {
@@ -56,9 +65,17 @@ impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
         };
         let asked = AtomicBool::new(false);
         let usage = std::sync::Mutex::new(Usage::default());
-        let verdict = kept.try_get_with(self.key(question), async {
+        let key = self.key(question);
+        let verdict = kept.try_get_with(key, async {
+            let name = format!("verdict:{}", hex(&key));
+            if let Some(verdict) = self.known_elsewhere(&name).await {
+                return Ok(verdict);
+            }
             asked.store(true, Ordering::Relaxed);
             let (verdict, said) = self.ask(question).await?;
+            if let Some(shared) = &self.shared {
+                shared.put(&name, &said.json, self.ttl).await;
+            }
             if let Ok(mut usage) = usage.lock() {
                 *usage = said.usage;
             }
@@ -67,6 +84,12 @@ impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
         let verdict = verdict.await.map_err(|error: Arc<Unjudged>| Unjudged::Shared(error.to_string()))?;
         let usage = usage.lock().map(|usage| *usage).unwrap_or_default();
         Ok(Judged { opinion: verdict, took: began.elapsed(), cached: !asked.load(Ordering::Relaxed), usage })
+    }
+
+    /// What another replica was told. It is read as if the judge said it.
+    async fn known_elsewhere(&self, name: &str) -> Option<V> {
+        let said = self.shared.as_ref()?.get(name).await?;
+        (self.read)(&said).ok()
     }
 
     async fn ask(&self, question: &Question) -> Result<(V, Said), Unjudged> {
@@ -83,6 +106,14 @@ impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
         }
         hash.finalize().into()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// How long verdicts are kept.

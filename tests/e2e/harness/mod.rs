@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 pub(crate) mod inside;
 mod process;
+pub(crate) mod redis;
 pub(crate) mod samples;
 pub(crate) mod sdk;
 pub(crate) mod sse;
