@@ -26,16 +26,18 @@ const RANKS: [(&str, u32); 19] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 11] = [
     ("tonic", &["extproc"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc"]),
     ("envoy_types", &["extproc"]),
     ("axum", &["admin", "demo"]),
     ("clap", &["cli", "main"]),
-    ("saphyr", &["config", "envoy"]),
+    ("saphyr", &["config", "envoy", "policies"]),
     ("prometheus_client", &["telemetry"]),
     ("rustix", &["envoy"]),
+    ("brush_parser", &["policies"]),
+    ("stacker", &["policies"]),
 ];
 
 /// The core knows neither time nor logs.

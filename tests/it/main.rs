@@ -11,3 +11,4 @@ mod core;
 mod envoy;
 mod examples;
 mod layering;
+mod policies;

@@ -17,8 +17,16 @@ use crate::{
 };
 
 /// The types that the examples show.
-const SHOWN: [&str; 7] =
-    ["noop", "debug_log", "uppercase", "uppercase_nth_word", "string_replacement", "blocked_content", "tool_filter"];
+const SHOWN: [&str; 8] = [
+    "noop",
+    "debug_log",
+    "uppercase",
+    "uppercase_nth_word",
+    "string_replacement",
+    "blocked_content",
+    "tool_filter",
+    "command_guard",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

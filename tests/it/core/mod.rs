@@ -15,7 +15,7 @@ mod reader;
 mod repairs;
 mod replacing;
 mod responses;
-mod support;
+pub(crate) mod support;
 mod transforms;
 mod unreadable;
 mod validator;
