@@ -1,6 +1,7 @@
-//! The built-in policies, one file each, and the table of them.
+//! The built-in policies, one file or folder each, and the table of them.
 
 mod blocked_content;
+mod command_guard;
 mod debug_log;
 pub mod http;
 mod judge;
@@ -65,6 +66,7 @@ pub fn all() -> &'static [PolicyType] {
         string_replacement::TYPE,
         blocked_content::TYPE,
         tool_filter::TYPE,
+        command_guard::TYPE,
         tool_judge::TYPE,
         llm_judge::TYPE,
         remote::TYPE,

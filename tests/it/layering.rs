@@ -27,7 +27,7 @@ const RANKS: [(&str, u32); 20] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 21] = [
+const CONFINED: [(&str, &[&str]); 23] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
@@ -40,7 +40,7 @@ const CONFINED: [(&str, &[&str]); 21] = [
     ("cel", &["policy"]),
     ("clap", &["cli", "main"]),
     ("similar", &["cli"]),
-    ("saphyr", &["config", "envoy"]),
+    ("saphyr", &["config", "envoy", "policies"]),
     ("prometheus_client", &["telemetry"]),
     ("rustix", &["envoy"]),
     ("reqwest", &["policies"]),
@@ -49,6 +49,8 @@ const CONFINED: [(&str, &[&str]); 21] = [
     ("recloser", &["policies"]),
     ("moka", &["policies"]),
     ("minijinja", &["policies"]),
+    ("brush_parser", &["policies"]),
+    ("stacker", &["policies"]),
 ];
 
 /// The core knows neither time nor logs.

@@ -11,4 +11,5 @@ mod core;
 mod envoy;
 mod examples;
 mod layering;
+mod policies;
 mod proto;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The types that the examples show.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 11] = [
     "noop",
     "debug_log",
     "uppercase",
@@ -30,6 +30,7 @@ const SHOWN: [&str; 10] = [
     "string_replacement",
     "blocked_content",
     "tool_filter",
+    "command_guard",
     "tool_judge",
     "llm_judge",
     "remote",

@@ -18,7 +18,7 @@ mod responses;
 mod scan;
 mod selection;
 mod shadow;
-mod support;
+pub(crate) mod support;
 mod transforms;
 mod unreadable;
 mod validator;

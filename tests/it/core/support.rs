@@ -128,10 +128,15 @@ pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: 
 
 /// A built-in policy from its config.
 pub fn built_in(name: &str, config: &serde_json::Value) -> Arc<dyn Factory> {
+    try_built_in(name, config).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// A built-in policy from its config, or what is wrong with it.
+pub fn try_built_in(name: &str, config: &serde_json::Value) -> policies::Built {
     let kind = policies::all().iter().find(|kind| kind.name == name).unwrap();
     let reach = Reach::default();
     let site = Site { name, on_fault: OnFault::Closed, timeout: Duration::from_secs(5), reach: &reach };
-    (kind.build)(config, &site).unwrap_or_else(|problems| panic!("{problems:?}"))
+    (kind.build)(config, &site)
 }
 
 /// Watches everything and keeps everything.
