@@ -11,7 +11,6 @@ use crate::{
         load::load,
         reference::env_example,
         settings::Settings,
-        stub::Idle,
     },
     model,
     policies::{
@@ -101,49 +100,47 @@ fn the_example_settings_name_every_key() {
     }
 }
 
-#[test]
-fn the_example_rules_compile() {
-    let copy = |kind: &PolicyType| PolicyType {
-        name: kind.name,
-        summary: kind.summary,
-        schema: kind.schema,
-        timeout: kind.timeout,
-        build: kind.build,
-    };
-    let mut types: Vec<PolicyType> = policies::all().iter().map(copy).collect();
-    for name in SHOWN {
-        if !types.iter().any(|kind| kind.name == name) {
-            let schema = || schemars::json_schema!({ "type": "object" });
-            types.push(PolicyType { name, summary: "", schema, timeout: None, build: |_, _| Ok(Arc::new(Idle)) });
-        }
-    }
-    let target = Target {
-        name: "anthropic".to_owned(),
-        base: "https://api.anthropic.com".to_owned(),
-        key: None,
-        ca: None,
-        connect: Duration::from_secs(5),
-    };
+/// Settings with an upstream that can judge, and a remote.
+fn context() -> Context {
+    let url = "http://127.0.0.1:50051".to_owned();
+    let connect = Duration::from_secs(5);
+    let target = Target { name: "anthropic".to_owned(), base: url.clone(), key: None, ca: None, connect };
     let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
-    let target = GrpcTarget {
-        name: "mine".to_owned(),
-        url: "http://127.0.0.1:50051".to_owned(),
-        token: None,
-        ca: None,
-        identity: None,
-        connect: Duration::from_secs(5),
-    };
+    let target = GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
     let reach = Arc::new(Reach { providers, remotes, shared: None });
-    let context = Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach };
+    Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach }
+}
+
+#[test]
+fn the_example_rules_compile() {
     let mut files: Vec<_> = SHOWN.iter().map(|name| root().join(format!("config/examples/{name}.yaml"))).collect();
     files.push(root().join("config/policy.yaml"));
     for file in files {
-        let compiled = Document::read(&file).and_then(|document| compile(&document, &context, &types));
+        let compiled = Document::read(&file).and_then(|document| compile(&document, &context(), policies::all()));
         let rules = compiled.unwrap_or_else(|report| panic!("{report}"));
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         assert!(stem == "policy" || rules.entries.iter().any(|entry| entry.kind == stem), "{}", file.display());
     }
+}
+
+#[test]
+fn the_rules_in_the_guide_compile() {
+    let guide = fs::read_to_string(root().join("docs/policies.md")).expect("the guide");
+    let blocks: Vec<&str> = guide.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let mut seen = 0;
+    for block in blocks {
+        let entries = match block.strip_prefix("- name:") {
+            Some(_) => format!("policies:\n{block}"),
+            None if block.starts_with("policies:") || block.starts_with("version:") => block.to_owned(),
+            None => continue,
+        };
+        seen += 1;
+        let compiled =
+            Document::parse("guide.yaml", entries).and_then(|document| compile(&document, &context(), policies::all()));
+        assert!(compiled.is_ok(), "{block}\n{}", compiled.err().map(|report| report.to_string()).unwrap_or_default());
+    }
+    assert!(seen > 5, "{seen}");
 }
 
 #[test]
