@@ -16,7 +16,7 @@ use super::{
     judge::{
         self, Judge, JudgeSettings, Unjudged,
         question::{Background, Question, marked},
-        verdicts::{Judged, Verdicts, ttl},
+        verdicts::{self, Judged, Verdicts, ttl},
     },
     schema,
     site::Site,
@@ -151,6 +151,12 @@ fn read(json: &str) -> Result<Opinion, &'static str> {
         return Err("it passes the block and replaces it");
     }
     Ok(opinion)
+}
+
+impl verdicts::Opinion for Opinion {
+    fn len(&self) -> usize {
+        self.explanation.len() + self.blocks.iter().map(|block| block.text.len() + block.arguments.len()).sum::<usize>()
+    }
 }
 
 impl Factory for LlmJudge {

@@ -17,7 +17,7 @@ use super::{
     judge::{
         self, Judge, JudgeSettings, Unjudged,
         question::{Background, Question, marked},
-        verdicts::{Judged, Verdicts, ttl},
+        verdicts::{self, Judged, Verdicts, ttl},
     },
     schema,
     site::Site,
@@ -138,6 +138,12 @@ fn read(json: &str) -> Result<Opinion, &'static str> {
         return Err("its probability is not from 0 to 1");
     }
     Ok(opinion)
+}
+
+impl verdicts::Opinion for Opinion {
+    fn len(&self) -> usize {
+        self.explanation.len()
+    }
 }
 
 impl Factory for ToolJudge {

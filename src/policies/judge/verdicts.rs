@@ -16,8 +16,16 @@ use crate::{model::Usage, policies::Problem, shared_state::SharedState};
 
 use super::{Judge, Said, Unjudged, question::Question};
 
-/// The most verdicts that are kept.
-const MOST_KEPT: u64 = 10_000;
+/// The most that is kept, in bytes.
+const MOST_KEPT: u64 = 32 << 20;
+/// What a verdict takes beside its text, in bytes.
+const OVERHEAD: usize = 256;
+
+/// An opinion that can be kept.
+pub(in crate::policies) trait Opinion: Clone + Send + Sync + 'static {
+    /// The bytes of its text.
+    fn len(&self) -> usize;
+}
 
 /// The verdicts of one judge: what was judged already is not asked again, and who asks the same at the same time waits
 /// for the same answer.
@@ -40,7 +48,7 @@ pub(in crate::policies) struct Judged<V> {
     pub(in crate::policies) usage: Usage,
 }
 
-impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
+impl<V: Opinion> Verdicts<V> {
     /// Verdicts that are kept for `ttl` (zero: not at all) and read from JSON by `read`.
     pub(in crate::policies) fn new(
         judge: Judge,
@@ -48,7 +56,9 @@ impl<V: Clone + Send + Sync + 'static> Verdicts<V> {
         shared: Option<Arc<SharedState>>,
         read: fn(&str) -> Result<V, &'static str>,
     ) -> Self {
-        let kept = (!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).time_to_live(ttl).build());
+        let weigh = |_: &[u8; 32], opinion: &V| u32::try_from(opinion.len() + OVERHEAD).unwrap_or(u32::MAX);
+        let kept =
+            (!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).weigher(weigh).time_to_live(ttl).build());
         Self { judge, kept, ttl, shared, read }
     }
 

@@ -7,8 +7,10 @@ use sha2::{Digest, Sha256};
 
 use crate::model::RequestText;
 
-/// The most texts that are remembered.
-const MOST_KEPT: u64 = 100_000;
+/// The most that is remembered, in bytes.
+const MOST_KEPT: u64 = 32 << 20;
+/// What a text takes beside what it became, in bytes.
+const OVERHEAD: usize = 128;
 
 /// What became of texts, by their hashes.
 pub(super) struct Seen(Option<Cache<[u8; 32], Option<String>>>);
@@ -16,7 +18,11 @@ pub(super) struct Seen(Option<Cache<[u8; 32], Option<String>>>);
 impl Seen {
     /// What is remembered for `ttl` after it was last asked for; zero: nothing is.
     pub(super) fn new(ttl: Duration) -> Self {
-        Self((!ttl.is_zero()).then(|| Cache::builder().max_capacity(MOST_KEPT).time_to_idle(ttl).build()))
+        let weigh = |_: &[u8; 32], became: &Option<String>| {
+            u32::try_from(became.as_ref().map_or(0, String::len) + OVERHEAD).unwrap_or(u32::MAX)
+        };
+        let cache = || Cache::builder().max_capacity(MOST_KEPT).weigher(weigh).time_to_idle(ttl).build();
+        Self((!ttl.is_zero()).then(cache))
     }
 
     /// What became of a text: `Some(None)`, nothing. `None`: nobody has said.
