@@ -36,8 +36,9 @@ class Policy(policy_pb2_grpc.PolicyServiceServicer):
                 yield pb.Decision(sequence=hook.sequence, **decide(hook))
 
 
-server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
-policy_pb2_grpc.add_PolicyServiceServicer_to_server(Policy(), server)
-print("port", server.add_insecure_port(sys.argv[1]), flush=True)
-server.start()
-server.wait_for_termination()
+if __name__ == "__main__":
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
+    policy_pb2_grpc.add_PolicyServiceServicer_to_server(Policy(), server)
+    print("port", server.add_insecure_port(sys.argv[1]), flush=True)
+    server.start()
+    server.wait_for_termination()

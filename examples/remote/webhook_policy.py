@@ -42,6 +42,7 @@ class Policy(BaseHTTPRequestHandler):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Policy)
-print("port", server.server_port, flush=True)
-server.serve_forever()
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Policy)
+    print("port", server.server_port, flush=True)
+    server.serve_forever()

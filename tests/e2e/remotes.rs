@@ -72,12 +72,16 @@ impl Remote {
             }
             Protocol::Webhook => command.args(["examples/remote/webhook_policy.py", "0"]).env("WEBHOOK_SECRET", SECRET),
         };
+        Self::spawn(command, protocol, "http")
+    }
+
+    fn spawn(mut command: Command, protocol: Protocol, scheme: &str) -> Self {
         let spawned = command.current_dir(root()).stdout(Stdio::piped()).spawn();
         let mut process = spawned.expect("Python is installed");
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port: u16 = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok()).expect("it says its port");
-        Self { process, url: format!("http://127.0.0.1:{port}"), protocol }
+        Self { process, url: format!("{scheme}://127.0.0.1:{port}"), protocol }
     }
 
     fn kill(&mut self) {
@@ -87,11 +91,16 @@ impl Remote {
 
     /// A gateway that asks it.
     fn asked(&self, provider: &Provider, entry: &str, config: &str) -> Builder {
+        self.asked_with(provider, "", entry, config)
+    }
+
+    /// A gateway that asks it, with more in its entry of the settings.
+    fn asked_with(&self, provider: &Provider, more: &str, entry: &str, config: &str) -> Builder {
         let (name, secret) = match self.protocol {
             Protocol::Grpc => ("grpc", ""),
             Protocol::Webhook => ("webhook", ", secret: { env: REMOTE_SECRET }"),
         };
-        let remotes = format!("remotes: [{{ name: mine, protocol: {name}, url: \"{}\"{secret} }}]", self.url);
+        let remotes = format!("remotes: [{{ name: mine, protocol: {name}, url: \"{}\"{secret}{more} }}]", self.url);
         let policy =
             format!("policies: [{{ name: far, type: remote, {entry} config: {{ remote: mine, {config} }} }}]\n");
         Gateway::with(provider).settings(&remotes).policy(&policy).env("REMOTE_SECRET", SECRET)
@@ -247,4 +256,52 @@ async fn what_was_asked_about_a_text_is_not_asked_again() {
     let new = gateway.call(Version::Http1, asks_for(Dialect::OpenaiChat, "Good evening.")).await;
     assert_eq!(new.status, 500, "{}", new.text());
     gateway.stop().await;
+}
+
+/// An authority and a certificate of its, as `ca.pem`, `leaf.pem` and `leaf.key`.
+fn certificates(dir: &Path) {
+    let new = |name: &str, more: &[&str]| {
+        let output = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+            .args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+            .args(more)
+            .current_dir(dir)
+            .output()
+            .expect("openssl is needed to make certificates; apt-get install openssl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    new("ca", &[]);
+    let leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1"];
+    new("leaf", &[&["-CA", "ca.pem", "-CAkey", "ca.key"], &leaf[..]].concat());
+    new("stranger", &[]);
+}
+
+#[tokio::test]
+async fn a_remote_behind_tls_shows_a_certificate_and_asks_for_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    certificates(dir);
+    for (protocol, name) in [(Protocol::Grpc, "grpc"), (Protocol::Webhook, "webhook")] {
+        let mut command = Command::new(python());
+        command.args(["tests/sdk/python/tls_remote.py", name]);
+        command.args(["ca.pem", "leaf.pem", "leaf.key"].map(|file| dir.join(file)));
+        command.env("PYTHONPATH", CONTRACT.path()).env("WEBHOOK_SECRET", SECRET);
+        let remote = Remote::spawn(command, protocol, "https");
+        let path = |file: &str| dir.join(file).display().to_string();
+        let ours = format!(", tls: {{ cert: \"{}\", key: \"{}\" }}", path("leaf.pem"), path("leaf.key"));
+        let good = format!(", ca: \"{}\"{}", path("ca.pem"), if protocol == Protocol::Grpc { &ours } else { "" });
+        let stranger = good.replace("ca.pem", "stranger.pem");
+        let mut cases = vec![(good, true), (stranger, false), (String::new(), false)];
+        if protocol == Protocol::Grpc {
+            cases.push((format!(", ca: \"{}\"", path("ca.pem")), false));
+        }
+        for (more, works) in cases {
+            let provider = Provider::start().await;
+            let gateway = remote.asked_with(&provider, &more, "timeout: 2s,", "").start().await;
+            let answer = gateway.call(Version::Http1, asks_for(Dialect::OpenaiChat, "the launch codes")).await;
+            assert_eq!(answer.status, if works { 400 } else { 500 }, "{protocol:?}{more}: {}", answer.text());
+            assert!(provider.requests().is_empty());
+            gateway.stop().await;
+        }
+    }
 }
