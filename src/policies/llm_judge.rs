@@ -1,13 +1,13 @@
 //! `llm_judge`: a model keeps to rules in plain words, and says what stands in the place of what breaks them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    model::{Block, BlockHead, BlockKind, CallHead, Judgement, Request, Usage},
+    model::{Block, BlockHead, BlockKind, CallHead, Request},
     policy::{Context, Emitted, Factory, Fate, OnFault, Outcome, Policy, Step, Watch, fault},
 };
 
@@ -157,6 +157,10 @@ impl verdicts::Opinion for Opinion {
     fn len(&self) -> usize {
         self.explanation.len() + self.blocks.iter().map(|block| block.text.len() + block.arguments.len()).sum::<usize>()
     }
+
+    fn explanation(&self) -> &str {
+        &self.explanation
+    }
 }
 
 impl Factory for LlmJudge {
@@ -202,7 +206,7 @@ impl Policy for Judging {
             let shown = background.sections(tool.as_deref()) + &marked("block", shown.to_string().as_bytes());
             let question = Question { system: shared.system.clone(), shown, form: ("decision", FORM) };
             let judged = shared.verdicts.on(&question).await;
-            emitter.emit(Emitted::Judged(shared.judgement(&block, &judged)));
+            emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, Opinion::word)));
             match judged {
                 Ok(Judged { opinion, .. }) => fate(&block, &opinion),
                 Err(error) if shared.on_fault == OnFault::Open => Ok(shared.unjudged(block, &error)),
@@ -249,32 +253,10 @@ impl Shared {
         let note = Block { choice: block.choice, ..Block::text(note) };
         Fate::Replace(vec![block, note])
     }
+}
 
-    fn judgement(&self, block: &Block, judged: &Result<Judged<Opinion>, Unjudged>) -> Judgement {
-        let judge = self.verdicts.judge();
-        let common = Judgement {
-            judge: judge.name.clone(),
-            on: block.kind.name(),
-            tool: block.kind.tool_name().map(str::to_owned),
-            verdict: "fault",
-            probability: None,
-            explanation: String::new(),
-            took: Duration::ZERO,
-            cached: false,
-            usage: Usage::default(),
-            cost: None,
-        };
-        match judged {
-            Ok(Judged { opinion, took, cached, usage }) => Judgement {
-                verdict: if opinion.decision == Decision::Pass { "allow" } else { "replace" },
-                explanation: opinion.explanation.clone(),
-                took: *took,
-                cached: *cached,
-                usage: *usage,
-                cost: judge.cost(usage).filter(|_| !cached),
-                ..common
-            },
-            Err(error) => Judgement { explanation: error.to_string(), ..common },
-        }
+impl Opinion {
+    fn word(&self) -> &'static str {
+        if self.decision == Decision::Pass { "allow" } else { "replace" }
     }
 }

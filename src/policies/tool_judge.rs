@@ -1,6 +1,6 @@
 //! `tool_judge`: a model judges every tool call before it leaves.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use minijinja::context;
 use schemars::JsonSchema;
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    model::{Block, BlockHead, BlockKind, CallHead, Judgement, Request, Usage},
+    model::{Block, BlockHead, BlockKind, CallHead, Request},
     policy::{Context, Emitted, Factory, Fate, Outcome, Policy, Step, Watch},
 };
 
 use super::{
     Built, PolicyType, build,
     judge::{
-        self, Judge, JudgeSettings, Unjudged,
+        self, Judge, JudgeSettings,
         question::{Background, Question, marked},
-        verdicts::{self, Judged, Verdicts, ttl},
+        verdicts::{self, Verdicts, ttl},
     },
     schema,
     site::Site,
@@ -144,6 +144,14 @@ impl verdicts::Opinion for Opinion {
     fn len(&self) -> usize {
         self.explanation.len()
     }
+
+    fn probability(&self) -> Option<f64> {
+        Some(self.probability)
+    }
+
+    fn explanation(&self) -> &str {
+        &self.explanation
+    }
 }
 
 impl Factory for ToolJudge {
@@ -185,7 +193,7 @@ impl Policy for Judging {
             let shown = background.sections(Some(&tool)) + &marked("tool_call", call.to_string().as_bytes());
             let question = Question { system: shared.system.clone(), shown, form: ("judgement", FORM) };
             let judged = shared.verdicts.on(&question).await;
-            emitter.emit(Emitted::Judged(shared.judgement(tool.clone(), &judged)));
+            emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, |opinion| shared.word(opinion))));
             shared.fate(&tool, &judged?.opinion)
         })
     }
@@ -205,33 +213,8 @@ impl Shared {
         Ok(Fate::Replace(vec![Block::text(text)]))
     }
 
-    fn judgement(&self, tool: String, judged: &Result<Judged<Opinion>, Unjudged>) -> Judgement {
-        let judge = self.verdicts.judge();
-        let common = Judgement {
-            judge: judge.name.clone(),
-            on: "tool_call",
-            tool: Some(tool),
-            verdict: "fault",
-            probability: None,
-            explanation: String::new(),
-            took: Duration::ZERO,
-            cached: false,
-            usage: Usage::default(),
-            cost: None,
-        };
-        match judged {
-            Ok(Judged { opinion, took, cached, usage }) => Judgement {
-                verdict: if self.is_blocked(opinion) { "block" } else { "allow" },
-                probability: Some(opinion.probability),
-                explanation: opinion.explanation.clone(),
-                took: *took,
-                cached: *cached,
-                usage: *usage,
-                cost: judge.cost(usage).filter(|_| !cached),
-                ..common
-            },
-            Err(error) => Judgement { explanation: error.to_string(), ..common },
-        }
+    fn word(&self, opinion: &Opinion) -> &'static str {
+        if self.is_blocked(opinion) { "block" } else { "allow" }
     }
 }
 

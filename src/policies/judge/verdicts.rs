@@ -12,7 +12,11 @@ use std::{
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
-use crate::{model::Usage, policies::Problem, shared_state::SharedState};
+use crate::{
+    model::{Block, Judgement, Usage},
+    policies::Problem,
+    shared_state::SharedState,
+};
 
 use super::{Judge, Said, Unjudged, question::Question};
 
@@ -25,6 +29,14 @@ const OVERHEAD: usize = 256;
 pub(in crate::policies) trait Opinion: Clone + Send + Sync + 'static {
     /// The bytes of its text.
     fn len(&self) -> usize;
+
+    /// How likely the block does harm, where it says so.
+    fn probability(&self) -> Option<f64> {
+        None
+    }
+
+    /// Why.
+    fn explanation(&self) -> &str;
 }
 
 /// The verdicts of one judge: what was judged already is not asked again, and who asks the same at the same time waits
@@ -62,8 +74,38 @@ impl<V: Opinion> Verdicts<V> {
         Self { judge, kept, ttl, shared, read }
     }
 
-    pub(in crate::policies) fn judge(&self) -> &Judge {
-        &self.judge
+    /// What the operator is told. `word`: what the opinion comes to.
+    pub(in crate::policies) fn told(
+        &self,
+        block: &Block,
+        judged: &Result<Judged<V>, Unjudged>,
+        word: impl Fn(&V) -> &'static str,
+    ) -> Judgement {
+        let common = Judgement {
+            judge: self.judge.name.clone(),
+            on: block.kind.name(),
+            tool: block.kind.tool_name().map(str::to_owned),
+            verdict: "fault",
+            probability: None,
+            explanation: String::new(),
+            took: Duration::ZERO,
+            cached: false,
+            usage: Usage::default(),
+            cost: None,
+        };
+        match judged {
+            Ok(Judged { opinion, took, cached, usage }) => Judgement {
+                verdict: word(opinion),
+                probability: opinion.probability(),
+                explanation: opinion.explanation().to_owned(),
+                took: *took,
+                cached: *cached,
+                usage: *usage,
+                cost: self.judge.cost(usage).filter(|_| !cached),
+                ..common
+            },
+            Err(error) => Judgement { explanation: error.to_string(), ..common },
+        }
     }
 
     /// The verdict on `question`.
