@@ -49,7 +49,7 @@ async fn health_readiness_version_and_metrics() {
         "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_calls_total{dialect=\"openai_responses\",upstream=\"fake\",outcome=\"completed\"} 1",
         "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",outcome=\"completed\"} 1",
-        "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\"} ",
+        "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\",mode=\"enforce\"} ",
         "luthien_held_bytes 0",
         "luthien_time_to_first_byte_seconds_count 3",
         "# EOF",
