@@ -11,6 +11,7 @@ use std::{
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
 
 use crate::{
     model::{Block, Judgement, Usage},
@@ -108,8 +109,27 @@ impl<V: Opinion> Verdicts<V> {
         }
     }
 
-    /// The verdict on `question`.
+    /// The verdict on `question`, in a span of its own.
     pub(in crate::policies) async fn on(&self, question: &Question) -> Result<Judged<V>, Unjudged> {
+        let span = tracing::info_span!(
+            "luthien.judge",
+            luthien.judge = self.judge.name,
+            luthien.judge.cached = tracing::field::Empty,
+            luthien.judge.probability = tracing::field::Empty,
+            gen_ai.usage.input_tokens = tracing::field::Empty,
+            gen_ai.usage.output_tokens = tracing::field::Empty,
+        );
+        let judged = self.judged(question).instrument(span.clone()).await;
+        if let Ok(Judged { opinion, cached, usage, .. }) = &judged {
+            span.record("luthien.judge.cached", *cached);
+            span.record("luthien.judge.probability", opinion.probability());
+            span.record("gen_ai.usage.input_tokens", usage.input);
+            span.record("gen_ai.usage.output_tokens", usage.output);
+        }
+        judged
+    }
+
+    async fn judged(&self, question: &Question) -> Result<Judged<V>, Unjudged> {
         let began = Instant::now();
         let Some(kept) = &self.kept else {
             let (opinion, Said { took, usage, .. }) = self.ask(question).await?;
