@@ -37,7 +37,7 @@ class Policy(policy_pb2_grpc.PolicyServiceServicer):
 
 
 if __name__ == "__main__":
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=64), options=[("grpc.max_receive_message_length", 64 << 20)])
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(Policy(), server)
     print("port", server.add_insecure_port(sys.argv[1]), flush=True)
     server.start()

@@ -17,6 +17,11 @@ use crate::{
     shared_state::{Place, SharedState},
 };
 
+/// A longer answer of a judge is no verdict, in bytes.
+const LONGEST_VERDICT: usize = 1 << 20;
+/// The longest decision of a webhook, which may hold a whole request, in bytes.
+const LONGEST_DECISION: usize = 64 << 20;
+
 /// What these settings let policies reach. Secrets stand in `base` and the environment, and are read when they are needed.
 pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Reach {
     let provider = |upstream: &Upstream| provider(upstream, &settings.timeouts, base, environment);
@@ -65,7 +70,9 @@ fn remote(remote: &settings::Remote, timeouts: &Timeouts, base: &Path, environme
             connect,
         }),
         RemoteProtocol::Webhook => {
-            let target = site::Target { name: name.clone(), base: remote.url.clone(), key: None, ca, connect };
+            let base = remote.url.clone();
+            let longest_answer = LONGEST_DECISION;
+            let target = site::Target { name: name.clone(), base, key: None, ca, connect, longest_answer };
             let unsigned =
                 || -> ReadSecret { Box::new(|| Err("the settings name no `secret` to sign with".to_owned())) };
             RemoteTarget::Webhook(target, secret.unwrap_or_else(unsigned))
@@ -82,6 +89,7 @@ fn provider(upstream: &Upstream, timeouts: &Timeouts, base: &Path, environment: 
             key: key(&upstream.credentials, base, environment),
             ca: upstream.ca.as_ref().map(|ca| base.join(ca)),
             connect: upstream.timeouts.connect.unwrap_or(timeouts.connect).get(),
+            longest_answer: LONGEST_VERDICT,
         }),
         Ok(Target::Demo) | Err(_) => None,
     };

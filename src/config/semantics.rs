@@ -137,6 +137,11 @@ impl Check<'_> {
             }
             let url: Option<http::Uri> =
                 self.document.read_as::<String>(&format!("{at}/url")).and_then(|url| url.parse().ok());
+            if url.as_ref().is_some_and(|url| url.authority().is_some_and(|authority| authority.as_str().contains('@')))
+            {
+                let remedy = "remove what stands before the `@`; a secret belongs into `secret`";
+                self.add(&format!("{at}/url"), "the URL holds a user", remedy);
+            }
             match self.document.read_as(&format!("{at}/protocol")) {
                 Some(RemoteProtocol::Webhook) => {
                     if self.document.get(&secret).is_none() {

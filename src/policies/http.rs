@@ -15,8 +15,6 @@ use recloser::{AsyncRecloser, Recloser};
 
 use super::site::Target;
 
-/// An answer longer than this is no verdict, in bytes.
-const LONGEST_ANSWER: usize = 1 << 20;
 /// So many times an answer is asked for.
 const MOST_REPEATS: usize = 5;
 /// The first pause between two questions.
@@ -87,7 +85,7 @@ pub enum Unanswered {
         why: String,
     },
     /// The answer is too long.
-    #[error("the answer of `{0}` is longer than {LONGEST_ANSWER} bytes")]
+    #[error("the answer of `{0}` is too long")]
     TooLong(String),
     /// Its key cannot be read.
     #[error("the key for `{name}` cannot be read: {why}")]
@@ -137,8 +135,8 @@ impl Unanswered {
     }
 
     /// Whether the other side is at fault, and not the question.
-    fn is_theirs(&self) -> bool {
-        self.is_passing() || matches!(self, Self::TooSlow { .. })
+    pub(super) fn is_theirs(&self) -> bool {
+        self.is_passing() || matches!(self, Self::TooSlow { .. } | Self::Gone { .. })
     }
 }
 
@@ -198,10 +196,11 @@ impl Client {
             .with_max_delay(LONGEST_PAUSE)
             .with_max_times(MOST_REPEATS)
             .with_jitter();
-        let asked = once
-            .retry(pauses)
-            .when(Unanswered::is_passing)
-            .adjust(|error, pause| pause.map(|pause| error.again().map_or(pause, |again| pause.max(again))));
+        let asked = once.retry(pauses).when(Unanswered::is_passing).adjust(|error, pause| match error.again() {
+            // There is no time to wait for that.
+            Some(again) if again > limit => None,
+            again => pause.map(|pause| again.map_or(pause, |again| pause.max(again))),
+        });
         let within = async {
             let answered = tokio::time::timeout(limit, asked).await;
             answered.unwrap_or_else(|_| Err(Unanswered::TooSlow { name: name(), limit }))
@@ -236,7 +235,7 @@ impl Client {
         }
         let mut whole = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if whole.len() + chunk.len() > LONGEST_ANSWER {
+            if whole.len() + chunk.len() > self.target.longest_answer {
                 return Err(Unanswered::TooLong(name()));
             }
             whole.extend_from_slice(&chunk);

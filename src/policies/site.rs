@@ -86,6 +86,8 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// Time to connect.
     pub connect: Duration,
+    /// The longest answer that is read, in bytes.
+    pub longest_answer: usize,
 }
 
 /// Reads a secret as it is now, or says why not. The words hold no secret.

@@ -104,7 +104,14 @@ fn the_example_settings_name_every_key() {
 fn context() -> Context {
     let url = "http://127.0.0.1:50051".to_owned();
     let connect = Duration::from_secs(5);
-    let target = Target { name: "anthropic".to_owned(), base: url.clone(), key: None, ca: None, connect };
+    let target = Target {
+        name: "anthropic".to_owned(),
+        base: url.clone(),
+        key: None,
+        ca: None,
+        connect,
+        longest_answer: 1 << 20,
+    };
     let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
     let target = GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];

@@ -14,7 +14,7 @@ use recloser::{AsyncRecloser, Recloser};
 use tokio::sync::{Mutex as Turn, Notify, OnceCell, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Streaming,
+    Code, Request, Status, Streaming,
     metadata::MetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
@@ -144,7 +144,7 @@ impl Session {
             let answered = tokio::time::timeout(limit, self.asked(hook)).await;
             answered.unwrap_or_else(|_| Err(Unanswered::TooSlow { name: self.name(), limit }))
         };
-        self.remote.breaker.call(asked).await.map_err(|error| match error {
+        self.remote.breaker.call_with(Unanswered::is_theirs, asked).await.map_err(|error| match error {
             recloser::Error::Inner(error) => error,
             recloser::Error::Rejected => Unanswered::Resting(self.name()),
         })
@@ -191,11 +191,22 @@ impl Session {
                 Unanswered::Unusable { name: self.name(), why: "it answers what nobody asked".to_owned() }
             }
             Ok(None) => Unanswered::Gone { name: self.name(), why: "it ended the stream".to_owned() },
-            Err(status) => Unanswered::Gone { name: self.name(), why: format!("{:?}", status.code()) },
+            Err(status) => self.failed(&status),
         };
         let failed = self.over.get_or_init(|| failed).clone();
         self.arrived.notify_waiters();
         Err(failed)
+    }
+
+    /// The words of the other side stay out of the log. Only what says that it is not there says so for other calls as well.
+    fn failed(&self, status: &Status) -> Unanswered {
+        let (name, why) = (self.name(), format!("{:?}", status.code()));
+        match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
+                Unanswered::Gone { name, why }
+            }
+            _ => Unanswered::Unusable { name, why },
+        }
     }
 
     fn take(&self, sequence: u32) -> Option<Decision> {
@@ -216,8 +227,7 @@ impl Session {
             request.metadata_mut().insert("authorization", token);
         }
         let answered = self.remote.client().await?.run(request).await;
-        // The words of the other side stay out of the log.
-        let decisions = answered.map_err(|status| gone(format!("{:?}", status.code())))?;
+        let decisions = answered.map_err(|status| self.failed(&status))?;
         Ok(Turn::new(decisions.into_inner()))
     }
 }

@@ -38,7 +38,7 @@ use crate::{
 
 use self::{
     grpc::Session,
-    seen::Seen,
+    seen::{Like, Seen},
     v1::{decision::Decision as Decided, hook::Hook as Kind},
 };
 use super::{
@@ -162,6 +162,11 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
         }
         _ => None,
     };
+    let untold = untold.or_else(|| {
+        let asks = settings.hooks.iter().any(|hook| !told.contains(hook));
+        let message = "the remote is told, and asked about nothing: it could decide nothing";
+        (!asks).then(|| Problem::new("/hooks", message, "add `request`, `text`, `tool_call` or `response_end`"))
+    });
     let ttl = ttl("/cache_ttl", &settings.cache_ttl);
     match (to, ttl, untold) {
         (Ok(to), Ok(ttl), None) => Ok(Arc::new(Remote(Arc::new(Shared {
@@ -203,9 +208,11 @@ impl Asking {
         v1::Hook { sequence, call, hook: Some(kind) }
     }
 
-    fn tell(&self, kind: Kind) -> Outcome<()> {
-        let Way::Stream(session) = &self.way else { return Ok(()) };
-        Ok(session.tell(self.hook(kind))?)
+    /// Tells something that is not answered. A remote that does not keep up is not told everything.
+    fn tell(&self, kind: Kind) {
+        if let Way::Stream(session) = &self.way {
+            let _ = session.tell(self.hook(kind));
+        }
     }
 
     /// What the remote decides on a hook.
@@ -219,7 +226,9 @@ impl Asking {
             tell_operator(&emitter, decision.events);
             match decision.decision {
                 Some(Decided::Refuse(refuse)) => Err(Halt::Refuse(refusal(refuse))),
-                Some(Decided::Keep(_)) | None => Ok(None),
+                Some(Decided::Keep(_)) => Ok(None),
+                // What this version does not know might be a no.
+                None => Err(fault("the remote's answer holds no decision that is known here")),
                 decided => Ok(decided),
             }
         }
@@ -229,11 +238,11 @@ impl Asking {
 impl Asking {
     /// Asks about the texts of a request that nobody knows yet; what became of the others before becomes of them again.
     async fn request(self, emitter: Emitter, mut request: Request) -> Outcome<Request> {
-        let seen = &self.shared.seen;
+        let (seen, like) = (&self.shared.seen, Like::of(&self.call, &request));
         let scanned = self.shared.scan.of(&request);
         let mut asked = Vec::new();
         for (index, text) in request.texts_mut().iter_mut().enumerate() {
-            match seen.get(text).await {
+            match seen.get(&like, text).await {
                 Some(Some(became)) => text.set(became),
                 None if scanned.get(index) == Some(&true) => asked.push(index),
                 Some(None) | None => {}
@@ -246,10 +255,13 @@ impl Asking {
         let tools = request.tools().iter().map(messages::tool);
         let shown = v1::Request { model: request.model().to_owned(), texts: shown.collect(), tools: tools.collect() };
         let mut became = std::collections::HashMap::new();
+        let mut remembers = true;
         match self.ask(emitter, Kind::Request(shown)).await? {
             None => {}
             Some(Decided::Edit(edit)) => {
                 if let Some(model) = edit.model {
+                    // It is said of the whole request, and has to be asked for again.
+                    remembers = false;
                     request.set_model(model);
                 }
                 became = edit.texts.into_iter().map(|edit| (edit.index as usize, edit.text)).collect();
@@ -266,7 +278,9 @@ impl Asking {
         for index in asked {
             let Some(text) = request.texts_mut().get_mut(index) else { continue };
             let became = became.remove(&index);
-            seen.put(text, became.clone()).await;
+            if remembers {
+                seen.put(&like, text, became.clone()).await;
+            }
             if let Some(became) = became {
                 text.set(became);
             }
@@ -299,7 +313,8 @@ impl Policy for Asking {
         if !self.has(Hook::ResponseStart) {
             return Ok(());
         }
-        self.tell(Kind::ResponseStart(v1::ResponseStart { id: start.id.clone(), model: start.model.clone() }))
+        self.tell(Kind::ResponseStart(v1::ResponseStart { id: start.id.clone(), model: start.model.clone() }));
+        Ok(())
     }
 
     fn on_block_start(&mut self, cx: &mut Context<'_>, block: &BlockHead) -> Watch {
@@ -316,15 +331,15 @@ impl Policy for Asking {
         if !self.has(Hook::Deltas) {
             return Watch::Whole;
         }
-        // A remote that does not keep up is found out when the block is whole.
         let id = cx.block().unwrap_or(BlockId(0));
-        let _ = self.tell(Kind::BlockStart(messages::block_start(id, block)));
+        self.tell(Kind::BlockStart(messages::block_start(id, block)));
         Watch::Parts
     }
 
     fn on_part(&mut self, cx: &mut Context<'_>, text: &str) -> Outcome<()> {
         let block = cx.block().map_or(0, |id| id.0);
-        self.tell(Kind::BlockDelta(v1::BlockDelta { block, text: text.to_owned() }))
+        self.tell(Kind::BlockDelta(v1::BlockDelta { block, text: text.to_owned() }));
+        Ok(())
     }
 
     fn on_block(&mut self, cx: &mut Context<'_>, block: Block) -> Step<Fate> {

@@ -24,7 +24,8 @@ pub mod hook {
         /// Tells: a block begins that will be asked about. gRPC only, with `deltas` among the rule's hooks.
         #[prost(message, tag = "5")]
         BlockStart(super::BlockStart),
-        /// Tells: more text of such a block. The client has not got it.
+        /// Tells: more text of such a block. The client has not got it. What is told travels while something is asked, and where
+        /// the policy does not keep up some of it is left out; the whole block follows in any case.
         #[prost(message, tag = "6")]
         BlockDelta(super::BlockDelta),
         /// Asks: a whole block is here. Nothing of it has left.
@@ -176,7 +177,7 @@ pub struct ResponseEnd {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
-/// The answer to a hook that asks. Without a decision in it: keep.
+/// The answer to a hook that asks. It must hold a decision.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Decision {
     /// The hook.
