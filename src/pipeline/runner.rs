@@ -143,13 +143,13 @@ impl Runner {
     pub(super) fn may_watch(&self, head: &BlockHead) -> bool {
         let Some(tools) = self.entry().and_then(|entry| entry.selects.tools.as_ref()) else { return true };
         // A name that comes later could still fit.
-        head.kind.tool_name().is_some_and(|name| name.is_empty() || tools.is_match(name))
+        head.kind.tool_name().is_some_and(|name| name.trim().is_empty() || tools.is_match(name.trim()))
     }
 
     /// Whether the rules let it see a tool of this name.
     pub(super) fn may_watch_tool(&self, name: &str) -> bool {
         let tools = self.entry().and_then(|entry| entry.selects.tools.as_ref());
-        tools.is_none_or(|tools| tools.is_match(name))
+        tools.is_none_or(|tools| tools.is_match(name.trim()))
     }
 
     /// Says which block the next hook is about.

@@ -146,7 +146,8 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
 }
 
 fn read(json: &str) -> Result<Opinion, &'static str> {
-    let opinion: Opinion = serde_json::from_str(json).map_err(|_| "it is not the JSON object that it was asked for")?;
+    let mut opinion: Opinion = judge::object(json)?;
+    judge::shorten(&mut opinion.explanation);
     if opinion.decision == Decision::Pass && !opinion.blocks.is_empty() {
         return Err("it passes the block and replaces it");
     }
@@ -208,7 +209,7 @@ impl Policy for Judging {
             let judged = shared.verdicts.on(&question).await;
             emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, Opinion::word)));
             match judged {
-                Ok(Judged { opinion, .. }) => fate(&block, &opinion),
+                Ok(Judged { opinion, .. }) => shared.decided(&block, &opinion),
                 Err(error) if shared.on_fault == OnFault::Open => Ok(shared.unjudged(block, &error)),
                 Err(error) => Err(error.into()),
             }
@@ -217,7 +218,7 @@ impl Policy for Judging {
 }
 
 /// What becomes of a block.
-fn fate(block: &Block, opinion: &Opinion) -> Outcome<Fate> {
+fn fate(block: &Block, opinion: &Opinion) -> Result<Fate, &'static str> {
     if opinion.decision == Decision::Pass {
         return Ok(Fate::Keep);
     }
@@ -235,18 +236,30 @@ fn fate(block: &Block, opinion: &Opinion) -> Outcome<Fate> {
             calls += 1;
             let arguments: Result<Value, _> = serde_json::from_str(&new.arguments);
             if !is_call || calls > 1 {
-                return Err(fault("the judge made a tool call that was not asked for"));
+                return Err("the judge made a tool call that was not asked for");
             }
             if !arguments.is_ok_and(|arguments| arguments.is_object()) {
-                return Err(fault("the judge gave a tool call arguments that are not a JSON object"));
+                return Err("the judge gave a tool call arguments that are not a JSON object");
             }
             Ok(Block { text: new.arguments.clone(), ..block.clone() })
         }
     });
-    made.collect::<Outcome<Vec<_>>>().map(Fate::Replace)
+    made.collect::<Result<Vec<_>, _>>().map(Fate::Replace)
 }
 
 impl Shared {
+    /// What becomes of a block that was judged. One that breaks the rules never passes, even if nothing can stand for it.
+    fn decided(&self, block: &Block, opinion: &Opinion) -> Outcome<Fate> {
+        match (fate(block, opinion), self.on_fault) {
+            (Ok(fate), _) => Ok(fate),
+            (Err(why), OnFault::Closed) => Err(fault(why)),
+            (Err(why), OnFault::Open) => {
+                let note = Block::text(format!("[{}: a part was taken out: {why}]", self.policy));
+                Ok(Fate::Replace(vec![Block { choice: block.choice, ..note }]))
+            }
+        }
+    }
+
     /// A block that passes unjudged says so: where nobody could judge, the reader must not believe that somebody did.
     fn unjudged(&self, block: Block, error: &Unjudged) -> Fate {
         let note = format!("[{}: this was not judged: {error}]", self.policy);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     model::{Block, BlockHead, BlockKind, CallHead, Request},
-    policy::{Context, Emitted, Factory, Fate, Outcome, Policy, Step, Watch},
+    policy::{Context, Emitted, Factory, Fate, Policy, Step, Watch},
 };
 
 use super::{
@@ -115,8 +115,9 @@ struct Judging {
 
 fn compile(settings: Settings, site: &Site<'_>) -> Built {
     let judge = Judge::new(&settings.judge, site);
-    let names = ["tool", "explanation", "probability", "policy"];
-    let message = Template::new("/blocked_message", settings.blocked_message, &names);
+    let sample =
+        context! { tool => "Bash", explanation => "It deletes data.", probability => 0.9, policy => site.name };
+    let message = Template::new("/blocked_message", settings.blocked_message, &sample);
     let ttl = ttl("/cache_ttl", &settings.cache_ttl);
     match (judge, message, ttl) {
         (Ok(judge), Ok(message), Ok(ttl)) => Ok(Arc::new(ToolJudge(Arc::new(Shared {
@@ -133,7 +134,8 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
 
 /// Reads a judge's answer, which has to be just what it was asked for.
 fn read(json: &str) -> Result<Opinion, &'static str> {
-    let opinion: Opinion = serde_json::from_str(json).map_err(|_| "it is not the JSON object that it was asked for")?;
+    let mut opinion: Opinion = judge::object(json)?;
+    judge::shorten(&mut opinion.explanation);
     if !(0.0..=1.0).contains(&opinion.probability) {
         return Err("its probability is not from 0 to 1");
     }
@@ -194,7 +196,7 @@ impl Policy for Judging {
             let question = Question { system: shared.system.clone(), shown, form: ("judgement", FORM) };
             let judged = shared.verdicts.on(&question).await;
             emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, |opinion| shared.word(opinion))));
-            shared.fate(&tool, &judged?.opinion)
+            Ok(shared.fate(&tool, &judged?.opinion))
         })
     }
 }
@@ -204,13 +206,15 @@ impl Shared {
         opinion.probability >= self.threshold
     }
 
-    fn fate(&self, tool: &str, opinion: &Opinion) -> Outcome<Fate> {
+    /// A call that is blocked stays blocked, whatever becomes of the message.
+    fn fate(&self, tool: &str, opinion: &Opinion) -> Fate {
         if !self.is_blocked(opinion) {
-            return Ok(Fate::Keep);
+            return Fate::Keep;
         }
         let Opinion { probability, explanation } = opinion;
-        let text = self.message.render(context! { tool, explanation, probability, policy => &self.policy })?;
-        Ok(Fate::Replace(vec![Block::text(text)]))
+        let text = self.message.render(context! { tool, explanation, probability, policy => &self.policy });
+        let text = text.unwrap_or_else(|_| format!("The call of {tool} was blocked by policy."));
+        if text.trim().is_empty() { Fate::Drop } else { Fate::Replace(vec![Block::text(text)]) }
     }
 
     fn word(&self, opinion: &Opinion) -> &'static str {
@@ -242,8 +246,15 @@ mod tests {
             r#"{"probability": 0.1, "explanation": ""} {"probability": 0.9, "explanation": ""}"#,
             r#"I allow it: {"probability": 0.1, "explanation": ""}"#,
             r#"[{"probability": 0.1, "explanation": ""}]"#,
+            r#"[0.1, ""]"#,
         ] {
             assert!(read(no).is_err(), "{no}");
         }
+    }
+
+    #[test]
+    fn an_explanation_is_no_longer_than_a_reader_needs() {
+        let long = json!({ "probability": 1, "explanation": "ä".repeat(100_000) }).to_string();
+        assert_eq!(read(&long).unwrap().explanation.chars().count(), 2000);
     }
 }

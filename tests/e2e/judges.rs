@@ -379,6 +379,21 @@ async fn a_decision_that_cannot_be_carried_out_is_a_fault() {
 }
 
 #[tokio::test]
+async fn what_breaks_the_rules_never_passes_even_where_a_fault_lets_pass() {
+    let provider = Provider::start().await;
+    let (gateway, judge) = ruled(&provider, "on_fault: open,").await;
+    let call = json!({ "type": "tool_call", "text": "", "arguments": "rm" });
+    judge.on_text("Working.", decides("pass", &json!([])));
+    judge.otherwise(decides("replace", &json!([call])));
+    check(&provider, gateway, |_, message, context| {
+        assert!(message.calls.is_empty(), "{context}: {:?}", message.calls);
+        let note = "[guard: a part was taken out: the judge gave a tool call arguments that are not a JSON object]";
+        assert_eq!(message.text.matches(note).count(), 3, "{context}: {}", message.text);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_could_not_be_judged_says_so_where_it_passes() {
     let provider = Provider::start().await;
     let (gateway, judge) = ruled(&provider, "on_fault: open,").await;

@@ -333,7 +333,13 @@ impl Stage {
     fn decide(&mut self, id: BlockId, outcome: Outcome<Fate>) -> Result<(), Stopped> {
         if let Some(Watched::Whole(block)) = self.blocks.get_mut(&id) {
             let on = block.kind_name();
-            let outcome = outcome.and_then(|fate| self.runner.spend(block.growth(&fate)).map(|()| fate));
+            let outcome = outcome.and_then(|fate| match self.runner.spend(block.growth(&fate)) {
+                Ok(()) => Ok(fate),
+                Err(halt) => {
+                    block.withhold(&fate);
+                    Err(halt)
+                }
+            });
             match outcome {
                 Ok(fate) => {
                     if let Some(decision) = block.decide(fate) {

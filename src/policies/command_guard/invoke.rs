@@ -96,7 +96,7 @@ impl Walk {
         }
         let inner_said = self.run(number, inner, input)?;
         self.called_file(number, words, input)?;
-        self.builtin(words, input);
+        self.builtin(words, input)?;
         let mut from = input.from.clone();
         for found in self.found.iter().skip(first_found) {
             from.push(found.program());
@@ -204,7 +204,7 @@ impl Walk {
             self.apart(|walk| {
                 let mut arguments = arguments.unwrap_or_default().into_iter();
                 if let Some(name) = arguments.next() {
-                    walk.scope.assign("0", name, true);
+                    walk.scope.assign("0", name, true)?;
                 }
                 walk.scope.positional = Some(arguments.collect());
                 walk.code(text, place, input)
@@ -240,8 +240,8 @@ impl Walk {
     }
 
     /// What a builtin does to the scope.
-    fn builtin(&mut self, words: &[Field], input: &Stream) {
-        let Some(first) = words.first() else { return };
+    fn builtin(&mut self, words: &[Field], input: &Stream) -> Result<(), Unreadable> {
+        let Some(first) = words.first() else { return Ok(()) };
         let operands = words.iter().skip(1).filter(|word| !word.text.starts_with('-') || word.text == "-");
         match &*program(&first.text) {
             "cd" | "pushd" | "chdir" => {
@@ -256,7 +256,7 @@ impl Walk {
                     if let Some((name, value)) = word.text.split_once('=') {
                         let value = Value { text: value.to_owned(), from: word.from.clone() };
                         let certain = self.is_certain();
-                        self.scope.assign(name, value, certain);
+                        self.scope.assign(name, value, certain)?;
                     }
                 }
             }
@@ -269,7 +269,7 @@ impl Walk {
                 let names: Vec<String> = operands.map(|word| word.text.clone()).collect();
                 let default = ["REPLY".to_owned(), "MAPFILE".to_owned()];
                 for name in if names.is_empty() { &default[..] } else { &names[..] } {
-                    self.scope.assign(name, value.clone(), true);
+                    self.scope.assign(name, value.clone(), true)?;
                 }
             }
             "set" => {
@@ -284,11 +284,12 @@ impl Walk {
                     && flag.text == "-v"
                 {
                     let value = super::output::printf(rest).map_or_else(Value::unknown, Value::of);
-                    self.scope.assign(&name.text, value, true);
+                    self.scope.assign(&name.text, value, true)?;
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Remembers what a command puts into files.

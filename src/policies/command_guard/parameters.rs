@@ -98,7 +98,7 @@ impl Walk {
                 let word = self.text(behind(operator.len()), Mode::Word)?;
                 let is_set = known.as_ref().is_some_and(|value| !value.text.is_empty());
                 if operator.ends_with('=') && !is_set {
-                    self.scope.assign(name, word.clone(), true);
+                    self.scope.assign(name, word.clone(), true)?;
                 }
                 Ok(match operator {
                     ":+" | "+" => word,

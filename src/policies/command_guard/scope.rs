@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use brush_parser::ast::FunctionBody;
 
-use super::pattern::{HOME, UNKNOWN};
+use super::{
+    parse::Unreadable,
+    pattern::{HOME, UNKNOWN},
+};
 
 /// A text with where it came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(super) struct Function {
     pub text: usize,
 }
 
-/// How many values of one variable are kept.
+/// How many values of one variable are followed. A command with more of them is not judged.
 const VALUES: usize = 64;
 
 impl Value {
@@ -78,15 +81,20 @@ impl Scope {
     }
 
     /// A value is assigned. Where it may not come to that, those before stay possible.
-    pub(super) fn assign(&mut self, name: &str, value: Value, is_certain: bool) {
+    pub(super) fn assign(&mut self, name: &str, value: Value, is_certain: bool) -> Result<(), Unreadable> {
         let values = self.variables.entry(name.to_owned()).or_default();
         if is_certain {
             values.clear();
         }
-        if values.len() < VALUES && !values.contains(&value) {
-            self.size += value.text.len() + 16;
-            values.push(value);
+        if values.contains(&value) {
+            return Ok(());
         }
+        if values.len() >= VALUES {
+            return Err(Unreadable::Limit);
+        }
+        self.size += value.text.len() + 16;
+        values.push(value);
+        Ok(())
     }
 
     /// Puts the values of a variable back, or takes it away.

@@ -257,7 +257,7 @@ impl Walk {
                 if clause.values.is_none() {
                     fields.push(Field::of(self.special("@")));
                 }
-                self.assign_each(&clause.variable_name, &fields);
+                self.assign_each(&clause.variable_name, &fields)?;
                 self.branched([&clause.body.list], input)
             }
             CompoundCommand::CaseClause(clause) => {
@@ -303,15 +303,15 @@ impl Walk {
         })
     }
 
-    fn assign_each(&mut self, name: &str, fields: &[Field]) {
+    fn assign_each(&mut self, name: &str, fields: &[Field]) -> Result<(), Unreadable> {
         let is_number = |field: &Field| field.text.parse::<u64>().is_ok();
         if fields.len() > 4 && fields.iter().all(is_number) {
-            self.scope.assign(name, Value::unknown(), self.is_certain());
-            return;
+            return self.scope.assign(name, Value::unknown(), self.is_certain());
         }
         for (number, field) in fields.iter().enumerate() {
-            self.scope.assign(name, field.value(), number == 0 && self.is_certain());
+            self.scope.assign(name, field.value(), number == 0 && self.is_certain())?;
         }
+        Ok(())
     }
 
     /// A function is looked at where it is defined, whoever calls it, and again with the arguments of each call.

@@ -1,6 +1,9 @@
 //! Asking a judge.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -36,9 +39,12 @@ pub(in crate::policies) enum Unjudged {
     /// The key is no header.
     #[error("the key for `{0}` cannot be sent: it has characters that no header may have")]
     BadKey(String),
-    /// Somebody else asked the same, and got no judgement.
+    /// Others are asked first.
+    #[error("the judge `{0}` is asked as much at once as `concurrency` allows, and had no time left for this question")]
+    Busy(String),
+    /// What this or another question of the same words came to.
     #[error("{0}")]
-    Shared(String),
+    Shared(Arc<Self>),
     /// The answer is no judgement.
     #[error("the judge `{judge}` did not answer as it was asked to: {why}")]
     Malformed {
@@ -55,8 +61,9 @@ impl Judge {
         let began = Instant::now();
         let body = dialect::own_request(self.dialect, &question.conversation(self.max_tokens), &self.model)?;
         let headers = self.headers()?;
-        // Never closed.
-        let _room = self.room.acquire().await;
+        // Half of the time is for the answer. Who waited in vain says nothing of how the judge does.
+        let room = tokio::time::timeout(self.limit / 2, self.room.acquire());
+        let _room = room.await.map_err(|_| Unjudged::Busy(self.name.clone()))?;
         let left = self.limit.saturating_sub(began.elapsed());
         let answer = self.client.post(dialect::path(self.dialect), headers, body, left).await?;
         let (text, usage) = self.read(&answer)?;
@@ -86,9 +93,10 @@ impl Judge {
 
     /// The text of an answer that came to its end.
     fn read(&self, answer: &Bytes) -> Result<(String, Usage), Unjudged> {
+        dialect::check_body(self.dialect, answer).map_err(|_| self.malformed("it is no answer"))?;
         let events = dialect::decode_body(self.dialect, answer).map_err(|_| self.malformed("it is no answer"))?;
         let (mut text, mut usage, mut end) = (String::new(), Usage::default(), None);
-        let mut is_text = false;
+        let (mut is_text, mut texts) = (false, 0);
         for (event, _) in events {
             if let Some(more) = event.usage() {
                 usage.update(more);
@@ -96,6 +104,10 @@ impl Judge {
             match event {
                 Event::Open(_, head) => {
                     is_text = head.kind == BlockKind::Text;
+                    texts += u32::from(is_text);
+                    if texts > 1 || head.choice > 0 {
+                        return Err(self.malformed("it answers more than once"));
+                    }
                     match head.kind {
                         BlockKind::Text | BlockKind::Thinking => {}
                         BlockKind::Refusal => return Err(self.malformed("it refuses to judge")),

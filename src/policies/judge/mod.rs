@@ -11,7 +11,7 @@ pub(super) mod verdicts;
 use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -23,6 +23,8 @@ pub(super) use ask::{Said, Unjudged};
 
 /// The time that one hook has, where the entry does not say: models take their time.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest explanation that is kept, in characters.
+const LONGEST_EXPLANATION: usize = 2000;
 /// What is left of a hook's time to say that the judge took too long.
 const MARGIN: Duration = Duration::from_millis(50);
 
@@ -33,6 +35,7 @@ pub(super) struct JudgeSettings {
     /// The name of an upstream of the settings.
     upstream: String,
     /// The model, as that upstream names it.
+    #[schemars(length(min = 1))]
     model: String,
     /// The most tokens of its answer, thinking included.
     #[serde(default = "max_tokens")]
@@ -91,6 +94,11 @@ impl Judge {
             };
             return Err(Problem::new("/judge/upstream", message, remedy));
         };
+        let limit = site.timeout.saturating_sub(MARGIN);
+        if limit.is_zero() {
+            let message = format!("a judge cannot answer within {:?}", site.timeout);
+            return Err(Problem::new("/judge", message, "give the entry a longer `timeout`, such as `30s`"));
+        }
         let client = provider.client().map_err(|why| {
             Problem::new("/judge/upstream", why, "name an upstream with a model, and correct its entry in the settings")
         })?;
@@ -101,7 +109,7 @@ impl Judge {
             model: settings.model.clone(),
             max_tokens: settings.max_tokens,
             price: settings.price,
-            limit: site.timeout.saturating_sub(MARGIN),
+            limit,
             room: Semaphore::new(settings.concurrency as usize),
         })
     }
@@ -113,6 +121,19 @@ impl Judge {
         #[expect(clippy::cast_precision_loss, reason = "the price is an estimate")]
         let dollars = |tokens: Option<u64>, price: f64| tokens.unwrap_or(0) as f64 * price / 1e6;
         Some(dollars(usage.input, input) + dollars(usage.output, output))
+    }
+}
+
+/// The JSON object that a judge was asked for. An array of the same values, which the reader of JSON would take, is none.
+pub(super) fn object<T: DeserializeOwned>(json: &str) -> Result<T, &'static str> {
+    let object = json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten();
+    object.ok_or("it is not the JSON object that it was asked for")
+}
+
+/// Cuts an explanation to what a reader needs.
+pub(super) fn shorten(explanation: &mut String) {
+    if let Some((end, _)) = explanation.char_indices().nth(LONGEST_EXPLANATION) {
+        explanation.truncate(end);
     }
 }
 

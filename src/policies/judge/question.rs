@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     json::Text,
     model::{
-        Request, Source,
+        Request, RequestText, Source,
         conversation::{Conversation, Field, Format, Part, PartKind, Role, Turn},
     },
 };
@@ -47,9 +47,20 @@ impl Background {
     fn conversation(&self) -> Option<String> {
         let said = |source: Source| source != Source::ToolDescription && source != Source::System;
         let texts: Vec<_> = self.request.texts().iter().filter(|text| said(text.source())).collect();
-        let last = texts.get(texts.len().saturating_sub(self.messages)..).unwrap_or_default();
-        let messages: Vec<Value> = last
-            .iter()
+        // A message is said in one or more texts: clients put their reminders beside what the user wrote.
+        let messages: Vec<&[&RequestText]> =
+            texts.chunk_by(|one, next| one.source() == next.source() && one.tool() == next.tool()).collect();
+        let first = messages.len().saturating_sub(self.messages);
+        // What the user asked for is always among it: without it nobody can say whether a call serves it.
+        let is_user = |message: &&[&RequestText]| message.iter().any(|text| text.source() == Source::User);
+        let asked = messages.iter().rposition(is_user).filter(|asked| *asked < first && self.messages > 0);
+        let last = messages.get(first..).unwrap_or_default();
+        let asked = asked.and_then(|asked| messages.get(asked));
+        let messages: Vec<Value> = asked
+            .into_iter()
+            .chain(last)
+            .copied()
+            .flatten()
             .map(|text| {
                 let all = text.get();
                 let shown: String = all.chars().take(LONGEST_MESSAGE).collect();
@@ -98,6 +109,32 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{json::Span, model::Place};
+
+    #[test]
+    fn the_last_messages_are_shown_and_what_the_user_asked_for() {
+        let said = [
+            (Source::User, None, "old"),
+            (Source::Assistant, None, "sure"),
+            (Source::User, None, "reminder"),
+            (Source::User, None, "asked for"),
+            (Source::ToolCall, Some("a"), "{}"),
+            (Source::ToolResult, Some("a"), "result of a"),
+            (Source::ToolResult, Some("b"), "result of b"),
+        ];
+        let texts = said.map(|(source, tool, text)| {
+            RequestText::new(source, tool.map(str::to_owned), Text::new(text), Place::Value(Span { start: 0, end: 0 }))
+        });
+        let shown = |messages| {
+            let request = Request::new("m".to_owned(), false, texts.to_vec());
+            Background::of(request, messages).sections(None)
+        };
+        let is_in = |shown: &str| said.map(|(_, _, text)| shown.contains(&json!(text).to_string()));
+        assert_eq!(is_in(&shown(0)), [false; 7]);
+        assert_eq!(is_in(&shown(1)), [false, false, true, true, false, false, true]);
+        assert_eq!(is_in(&shown(4)), [false, false, true, true, true, true, true]);
+        assert_eq!(is_in(&shown(100)), [true; 7]);
+    }
 
     #[test]
     fn nothing_that_is_shown_can_end_its_section() {

@@ -21,6 +21,8 @@ use crate::{
 
 use super::{Judge, Said, Unjudged, question::Question};
 
+/// The longest that a verdict is kept.
+const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// The most that is kept, in bytes.
 const MOST_KEPT: u64 = 32 << 20;
 /// What a verdict takes beside its text, in bytes.
@@ -153,7 +155,16 @@ impl<V: Opinion> Verdicts<V> {
             }
             Ok::<V, Unjudged>(verdict)
         });
-        let verdict = verdict.await.map_err(|error: Arc<Unjudged>| Unjudged::Shared(error.to_string()))?;
+        let verdict = match verdict.await {
+            Ok(verdict) => verdict,
+            Err(error) if asked.load(Ordering::Relaxed) => return Err(Unjudged::Shared(error)),
+            Err(_) => {
+                // Somebody else asked, and got no judgement: perhaps for want of time, which is here still.
+                let (opinion, Said { took, usage, .. }) = self.ask(question).await?;
+                kept.insert(key, opinion.clone()).await;
+                return Ok(Judged { opinion, took, cached: false, usage });
+            }
+        };
         let usage = usage.lock().map(|usage| *usage).unwrap_or_default();
         Ok(Judged { opinion: verdict, took: began.elapsed(), cached: !asked.load(Ordering::Relaxed), usage })
     }
@@ -190,11 +201,11 @@ fn hex(bytes: &[u8]) -> String {
 
 /// How long verdicts are kept.
 pub(in crate::policies) fn ttl(pointer: &str, text: &str) -> Result<Duration, Problem> {
-    humantime::parse_duration(text).map_err(|error| {
-        Problem::new(
-            pointer,
-            format!("`{text}` is no duration: {error}"),
-            "write it as `90s`, `10m` or `1h`; `0s`: not at all",
-        )
-    })
+    let problem =
+        |message: String| Problem::new(pointer, message, "write it as `90s`, `10m` or `1h`; `0s`: not at all");
+    let ttl = humantime::parse_duration(text).map_err(|error| problem(format!("`{text}` is no duration: {error}")))?;
+    if ttl > LONGEST {
+        return Err(problem(format!("`{text}` is longer than 30 days")));
+    }
+    Ok(ttl)
 }

@@ -201,12 +201,11 @@ impl Session {
     /// The words of the other side stay out of the log. Only what says that it is not there says so for other calls as well.
     fn failed(&self, status: &Status) -> Unanswered {
         let (name, why) = (self.name(), format!("{:?}", status.code()));
-        match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
-                Unanswered::Gone { name, why }
-            }
-            _ => Unanswered::Unusable { name, why },
-        }
+        let is_gone = matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown
+        );
+        if is_gone { Unanswered::Gone { name, why } } else { Unanswered::Unusable { name, why } }
     }
 
     fn take(&self, sequence: u32) -> Option<Decision> {

@@ -240,6 +240,26 @@ fn no_call_of_a_turn_leaves_before_all_are_decided_where_the_rules_say_so() {
 }
 
 #[test]
+fn what_was_to_be_replaced_does_not_leave_where_its_replacement_is_too_long() {
+    let limits = ResponseLimits { synthetic: 1000, ..LIMITS };
+    let stream = vector("anthropic/46-secret-split-text");
+    let replaced: fn(&Block) -> Fate = |_| Fate::Replace(vec![Block::text("x".repeat(5000))]);
+    let added: fn(&Block) -> Fate = |block| Fate::Replace(vec![block.clone(), Block::text("x".repeat(5000))]);
+    for (fate, left) in [(replaced, false), (added, true)] {
+        let rules = rules_with(vec![Arc::new(By { fate, ..keep() })], Release::Block, OnFault::Open);
+        let mut run = Run::new(response(stream.dialect, &rules, limits));
+        run.push(&stream.body);
+        run.finish();
+        let out = run.out.concat();
+        validator::assert_legal(stream.dialect, &out, &stream.name);
+        let text = String::from_utf8(out).unwrap();
+        // Of the second text the policy is told nothing any more.
+        assert_eq!(text.matches("content_block_start").count(), if left { 4 } else { 2 }, "{text}");
+        assert!(!text.contains("xxxx"), "{text}");
+    }
+}
+
+#[test]
 fn nothing_stands_behind_the_end() {
     let added = vec![Block::text("x".repeat(5000))];
     let limits = ResponseLimits { synthetic: 1000, ..LIMITS };

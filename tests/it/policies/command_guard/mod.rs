@@ -90,6 +90,17 @@ fn outcome(dialect: Dialect, config: &Value, command: &str) -> Outcome {
     }
 }
 
+#[test]
+fn a_variable_with_more_values_than_are_followed_hides_none() {
+    let many = |last: &str| {
+        let words: Vec<String> = (0..70).map(|number| format!("file{number}")).collect();
+        format!("for f in {} {last}; do rm -rf $f; done", words.join(" "))
+    };
+    for dialect in [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::OpenaiResponses] {
+        assert!(matches!(outcome(dialect, &json!({}), &many("/")), Outcome::Deny(_)));
+    }
+}
+
 /// What is wrong with a config.
 fn problems(config: &Value) -> Option<Vec<policies::Problem>> {
     try_built_in("command_guard", config).err()
