@@ -20,39 +20,65 @@ pub(super) const WORD_END: char = '\0';
 
 /// How deep arguments are searched.
 const DEPTH: usize = 16;
+/// What tools call the list of words behind a program.
+const WORDS: [&str; 3] = ["args", "argv", "arguments"];
+/// What tools call the directory in which a command runs.
+const DIRECTORIES: [&str; 8] =
+    ["cwd", "workdir", "working_dir", "working_directory", "workingDirectory", "dir", "directory", "dir_path"];
 
-/// The commands in the arguments of a call: `keys` name the members that hold them.
-pub(super) fn commands(arguments: &str, keys: &[String]) -> Result<Vec<Found>, Unreadable> {
+/// The commands in the arguments of a call, each with the directory in which it is to run, if the call says it. `keys` name
+/// the members that hold commands.
+pub(super) fn commands(arguments: &str, keys: &[String]) -> Result<Vec<(Found, Option<String>)>, Unreadable> {
     let trimmed = arguments.trim_start();
     if trimmed.is_empty() {
         return Ok(Vec::new());
     }
     if !trimmed.starts_with(['{', '[', '"']) {
-        return Ok(vec![Found::Plain(arguments.to_owned())]);
+        return Ok(vec![(Found::Plain(arguments.to_owned()), None)]);
     }
     let value = Value::parse(arguments.as_bytes()).map_err(|_| Unreadable::Syntax)?;
     let mut found = Vec::new();
     if value.kind() == Kind::String {
-        command(value, false, &mut found);
+        found.extend(command(value, false).into_iter().map(|found| (found, None)));
     }
-    search(value, keys, DEPTH, &mut found)?;
+    search(value, keys, DEPTH, None, &mut found)?;
     Ok(found)
 }
 
 /// Members of any object within, because some tools wrap their arguments.
-fn search(value: Value<'_>, keys: &[String], depth: usize, found: &mut Vec<Found>) -> Result<(), Unreadable> {
+fn search(
+    value: Value<'_>,
+    keys: &[String],
+    depth: usize,
+    outer: Option<&str>,
+    found: &mut Vec<(Found, Option<String>)>,
+) -> Result<(), Unreadable> {
     let depth = depth.checked_sub(1).ok_or(Unreadable::Limit)?;
+    // Of two members with one name, readers take the last.
+    let last = |names: &[&str]| {
+        value.members().filter(|member| names.iter().any(|name| member.key.eq_ignore_ascii_case(name))).last()
+    };
+    let own = last(&DIRECTORIES).and_then(|member| member.value.as_str());
+    let directory = own.as_deref().or(outer);
+    let words = last(&WORDS).map(|member| member.value).filter(|words| words.kind() == Kind::Array);
     for member in value.members() {
         if keys.iter().any(|key| key.eq_ignore_ascii_case(&member.key)) {
-            command(member.value, member.key.ends_with('s'), found);
+            let mut commands = command(member.value, member.key.ends_with('s'));
+            if let (Some(words), Some(Found::Text(program, _))) = (words, commands.first())
+                && !program.contains(char::is_whitespace)
+            {
+                // The program and its arguments: one command, and no shell.
+                commands = list(std::iter::once(member.value).chain(words.items())).into_iter().collect();
+            }
+            found.extend(commands.into_iter().map(|found| (found, directory.map(str::to_owned))));
         }
         if matches!(member.value.kind(), Kind::Object | Kind::Array) {
-            search(member.value, keys, depth, found)?;
+            search(member.value, keys, depth, directory, found)?;
         }
     }
     for item in value.items() {
         if matches!(item.kind(), Kind::Object | Kind::Array) {
-            search(item, keys, depth, found)?;
+            search(item, keys, depth, directory, found)?;
         }
     }
     Ok(())
@@ -62,22 +88,27 @@ fn string(value: Value<'_>) -> Option<(String, Value<'_>)> {
     Some((value.as_str()?.into_owned(), value))
 }
 
-fn command(value: Value<'_>, is_list: bool, found: &mut Vec<Found>) {
-    let plain = |(text, value): (String, Value<'_>)| Some(Found::Text(text, value.string_span()?));
+fn command(value: Value<'_>, is_list: bool) -> Vec<Found> {
+    let plain = |value: Value<'_>| Some(Found::Text(value.as_str()?.into_owned(), value.string_span()?));
     match value.kind() {
-        Kind::String => found.extend(string(value).and_then(plain)),
+        Kind::String => plain(value).into_iter().collect(),
         Kind::Array => {
-            let strings: Vec<_> = value.items().filter_map(string).collect();
+            let strings = || value.items().filter(|item| item.kind() == Kind::String);
             // A list of one word may be a command as a whole.
-            if is_list || strings.len() == 1 {
-                found.extend(strings.into_iter().filter_map(plain));
-            } else if !strings.is_empty() {
-                let (words, values): (Vec<_>, Vec<_>) = strings.into_iter().unzip();
-                found.push(Found::Words(words, values.into_iter().map(Value::span).collect()));
+            if is_list || strings().count() == 1 {
+                strings().filter_map(plain).collect()
+            } else {
+                list(strings()).into_iter().collect()
             }
         }
-        Kind::Object | Kind::Number | Kind::Bool | Kind::Null => {}
+        Kind::Object | Kind::Number | Kind::Bool | Kind::Null => Vec::new(),
     }
+}
+
+/// A command as a list of words.
+fn list<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Found> {
+    let (words, values): (Vec<_>, Vec<_>) = values.filter_map(string).unzip();
+    (!words.is_empty()).then(|| Found::Words(words, values.into_iter().map(Value::span).collect()))
 }
 
 /// The arguments with edited commands; everything else stays byte for byte.

@@ -52,6 +52,9 @@ pub(super) fn interpreter(name: &str, arguments: &[Field]) -> Inner {
         if is_input(text) {
             return Inner::Data;
         }
+        if matches!((base, text), ("deno" | "bun", "run")) {
+            continue;
+        }
         let Some(flags) = text.strip_prefix('-') else {
             return Inner::File { path: word.clone(), is_here: false, is_shell: false };
         };

@@ -12,10 +12,40 @@ use super::{
     wrappers::{Inner, Split, inner},
 };
 
+/// Variables whose value other programs run.
+const CODE: [&str; 13] = [
+    "PROMPT_COMMAND",
+    "GIT_SSH_COMMAND",
+    "GIT_PAGER",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PROXY_COMMAND",
+    "PAGER",
+    "MANPAGER",
+    "EDITOR",
+    "VISUAL",
+    "BROWSER",
+    "LESSOPEN",
+];
+
 /// The name that stands for a function that starts itself twice.
 pub(super) const FORK_BOMB: &str = "fork-bomb";
 
+/// Whether a command only takes the line ends of Windows out, which hides nothing.
+fn is_plain_filter(found: &Invocation) -> bool {
+    found.program() == "tr" && matches!(found.arguments(), [flag, set] if flag.text == "-d" && set.text == "\\r")
+}
+
 impl Walk {
+    /// A variable is assigned by a command line.
+    pub(super) fn set(&mut self, name: &str, value: Value, is_certain: bool) -> Result<(), Unreadable> {
+        if CODE.contains(&name) {
+            self.perhaps(&value.text)?;
+        }
+        self.scope.assign(name, value, is_certain)
+    }
+
     /// Runs words as a command.
     pub(super) fn invoke(
         &mut self,
@@ -63,7 +93,7 @@ impl Walk {
     }
 
     /// Goes to a directory.
-    fn enter(&mut self, target: &str) {
+    pub(super) fn enter(&mut self, target: &str) {
         let next = normal(target, self.scope.directory.as_deref());
         let is_known = !next.contains(UNKNOWN) && target != "-";
         let is_placed = next.starts_with(['/', HOME]);
@@ -99,7 +129,9 @@ impl Walk {
         self.builtin(words, input)?;
         let mut from = input.from.clone();
         for found in self.found.iter().skip(first_found) {
-            from.push(found.program());
+            if !is_plain_filter(found) {
+                from.push(found.program());
+            }
             for word in &found.words {
                 from.extend_from_slice(&word.from);
             }
@@ -256,7 +288,7 @@ impl Walk {
                     if let Some((name, value)) = word.text.split_once('=') {
                         let value = Value { text: value.to_owned(), from: word.from.clone() };
                         let certain = self.is_certain();
-                        self.scope.assign(name, value, certain)?;
+                        self.set(name, value, certain)?;
                     }
                 }
             }

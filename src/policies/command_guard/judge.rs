@@ -46,14 +46,14 @@ pub(super) struct Wanted {
 }
 
 impl Judge {
-    /// Judges the text of a command.
-    pub(super) fn text(&self, text: &str) -> Verdict {
-        with_room(|| self.walked(walk(text)))
+    /// Judges the text of a command that runs in this directory, if that is known.
+    pub(super) fn text(&self, text: &str, directory: Option<&str>) -> Verdict {
+        with_room(|| self.walked(walk(text, directory)))
     }
 
     /// Judges a list of words that is run without a shell.
-    pub(super) fn words(&self, words: &[String]) -> Verdict {
-        with_room(|| self.walked(walk_words(words)))
+    pub(super) fn words(&self, words: &[String], directory: Option<&str>) -> Verdict {
+        with_room(|| self.walked(walk_words(words, directory)))
     }
 
     /// Judges what holds no command that could be read.

@@ -122,10 +122,10 @@ impl Guard {
         };
         let mut edits = Vec::new();
         let mut notes = Vec::new();
-        for found in found {
+        for (found, directory) in found {
             let verdict = match &found {
-                Found::Plain(text) | Found::Text(text, _) => self.judge.text(text),
-                Found::Words(words, _) => self.judge.words(words),
+                Found::Plain(text) | Found::Text(text, _) => self.judge.text(text, directory.as_deref()),
+                Found::Words(words, _) => self.judge.words(words, directory.as_deref()),
             };
             match verdict {
                 Verdict::Keep => {}

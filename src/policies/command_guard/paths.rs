@@ -12,6 +12,20 @@ use super::{
 /// Languages whose code names files between quotes.
 const INTERPRETERS: [&str; 8] = ["python", "pypy", "perl", "ruby", "node", "php", "lua", "osascript"];
 
+/// Options for the keys and certificates by which a program says who it is: it shows them nobody.
+const OWN: &[(&[&str], &[&str])] = &[
+    (&["scp", "sftp", "rsync", "mosh", "autossh", "sshfs"], &["-i"]),
+    (
+        &["kubectl", "oc", "helm", "helmfile", "k9s", "kustomize", "flux", "argocd", "stern", "velero"],
+        &["--kubeconfig"],
+    ),
+    (&["curl"], &["--cacert", "--cert", "-E", "--key", "--capath", "--proxy-cacert", "--proxy-cert", "--proxy-key"]),
+    (&["wget"], &["--ca-certificate", "--certificate", "--private-key"]),
+    (&["openssl"], &["-CAfile", "-cert", "-key"]),
+    (&["psql", "mysql", "mysqldump"], &["--ssl-ca", "--ssl-cert", "--ssl-key"]),
+    (&["ansible", "ansible-playbook"], &["--private-key", "--key-file"]),
+];
+
 /// The paths that a command names, each once.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
@@ -117,7 +131,7 @@ pub(super) fn paths(invocation: &Invocation) -> Paths {
     for (at, word) in arguments.iter().enumerate() {
         for path in named(&word.text).into_iter().filter(|path| pattern != Some(at) && may_be_path(path)) {
             let path = normal(path, directory);
-            if in_place || !paths.writes.contains(&path) {
+            if in_place || !(is_own(&name, arguments, at) || paths.writes.contains(&path)) {
                 paths.reads.insert(path.clone());
             }
             paths.all.insert(path);
@@ -134,6 +148,15 @@ pub(super) fn paths(invocation: &Invocation) -> Paths {
     }
     paths.all.extend(paths.writes.iter().chain(&paths.reads).cloned());
     paths
+}
+
+/// Whether the word at `at` is a file that the program uses only to say who it is.
+fn is_own(name: &str, arguments: &[Field], at: usize) -> bool {
+    let Some((_, options)) = OWN.iter().find(|(programs, _)| programs.contains(&name)) else { return false };
+    let text = |at: usize| arguments.get(at).map(|word| &*word.text);
+    let before = at.checked_sub(1).and_then(text);
+    let key = text(at).and_then(|text| Some(text.split_once('=')?.0));
+    options.iter().any(|option| before == Some(*option) || key == Some(*option))
 }
 
 /// Where a program that searches has what it searches for, which is no path.
@@ -223,12 +246,29 @@ pub(super) fn written(name: &str, arguments: &[Field]) -> Vec<String> {
         "sort" | "openssl" | "gpg" | "go" | "gcc" | "cc" => flag(&["-o", "--output", "-out"]),
         "patch" => operands.first().map(|text| (*text).to_owned()).into_iter().collect(),
         "find" if arguments.iter().any(|word| word.text == "-delete") => {
-            operands.iter().take_while(|text| !matches!(**text, "(" | "!")).map(|text| (*text).to_owned()).collect()
+            let paths = operands.iter().take_while(|text| !matches!(**text, "(" | "!"));
+            match found_name(arguments) {
+                // Not the directory, but what is called so in it.
+                Some(name) => paths
+                    .map(|path| if *path == "/" { (*path).to_owned() } else { format!("{path}/{UNKNOWN}/{name}") })
+                    .collect(),
+                None => paths.map(|path| (*path).to_owned()).collect(),
+            }
         }
+        "gio" if operands.first() == Some(&"trash") => all(),
+        "cmake" if arguments.first().is_some_and(|word| word.text == "-E") => all(),
         "find" => flag(&["-fprint", "-fprintf", "-fls"]),
         "git" if operands.first() == Some(&"config") => flag(&["-f", "--file"]),
         _ => Vec::new(),
     }
+}
+
+/// The one name that `find` looks for, if that leaves most files alone.
+fn found_name(arguments: &[Field]) -> Option<String> {
+    let is_other = |word: &Field| matches!(&*word.text, "-o" | "-or" | "," | "!" | "-not" | "(");
+    let names = valued(arguments, &["-name", "-iname"]);
+    let is_name = |name: &String| name.chars().filter(|char| char.is_alphanumeric()).count() > 1;
+    names.into_iter().next().filter(|name| is_name(name) && !arguments.iter().any(is_other))
 }
 
 /// The values of options: in the next word, behind `=`, or behind the letter.

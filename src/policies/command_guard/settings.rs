@@ -141,7 +141,7 @@ impl Default for Settings {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             tools: owned(&TOOLS),
-            arguments: owned(&["command", "cmd", "script", "commands"]),
+            arguments: owned(&["command", "cmd", "script", "commands", "command_line", "CommandLine"]),
             rules: Vec::new(),
             defaults: true,
             unparsable: Choice::Deny,

@@ -59,7 +59,7 @@ impl Walk {
                 }
             }
             if let (None, Some((name, value))) = (&command.word_or_name, assigned.last()) {
-                self.scope.assign(name, value.clone(), first && self.is_certain())?;
+                self.set(name, value.clone(), first && self.is_certain())?;
             }
         }
         if let Some(word) = &command.word_or_name {
@@ -73,7 +73,7 @@ impl Walk {
         let names = assigned.iter().filter(|_| is_command);
         let before: Vec<_> = names.map(|(name, _)| (name.clone(), self.scope.values(name))).collect();
         for (name, value) in assigned.into_iter().filter(|_| is_command) {
-            self.scope.assign(&name, value, true)?;
+            self.set(&name, value, true)?;
         }
         let output = self.invoke(&words, invocation, &input)?;
         for (name, values) in before {

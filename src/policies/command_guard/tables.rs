@@ -3,8 +3,9 @@
 use super::options::Options;
 
 /// Programs that run shell code.
-pub(super) const SHELLS: [&str; 12] =
-    ["sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "fish", "rbash", "csh", "tcsh", "pwsh"];
+pub(super) const SHELLS: [&str; 15] = [
+    "sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "fish", "rbash", "csh", "tcsh", "pwsh", "xonsh", "nu", "elvish",
+];
 
 /// Programs that run the command behind their options, with the options that take a value and the number of operands
 /// before the command.
@@ -72,6 +73,7 @@ pub(super) const WRAPPERS: &[(&str, Options, usize)] = &[
     ("catchsegv", Options("", &[]), 0),
     ("rlwrap", Options("", &[]), 0),
     ("npx", Options("", &["package"]), 0),
+    ("screen", Options("SctThpes", &[]), 0),
     ("uvx", Options("", &["from", "with"]), 0),
 ];
 

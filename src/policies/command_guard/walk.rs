@@ -10,6 +10,7 @@ use brush_parser::ast::{
 use super::{
     invocation::Invocation,
     parse::{self, Unreadable},
+    pattern::HOME,
     scope::{Choices, Function, Scope, Stream, Value, merge},
     words::{Field, Mode},
 };
@@ -64,15 +65,15 @@ const COMMANDS: usize = 4000;
 const COST: usize = 1 << 20;
 
 /// Every command in a text, with the texts.
-pub(super) fn walk(text: &str) -> Result<Walk, Unreadable> {
-    let mut walk = Walk::default();
+pub(super) fn walk(text: &str, directory: Option<&str>) -> Result<Walk, Unreadable> {
+    let mut walk = Walk::starting(directory);
     walk.code(text.to_owned(), Place::Top, &Stream::default())?;
     Ok(walk)
 }
 
 /// Every command in a list of words that is run without a shell.
-pub(super) fn walk_words(words: &[String]) -> Result<Walk, Unreadable> {
-    let mut walk = Walk::default();
+pub(super) fn walk_words(words: &[String], directory: Option<&str>) -> Result<Walk, Unreadable> {
+    let mut walk = Walk::starting(directory);
     walk.texts.push(Text { text: String::new(), place: Place::Words });
     let field = |(number, word): (usize, &String)| Field {
         text: word.clone(),
@@ -87,6 +88,15 @@ pub(super) fn walk_words(words: &[String]) -> Result<Walk, Unreadable> {
 }
 
 impl Walk {
+    fn starting(directory: Option<&str>) -> Self {
+        let mut walk = Self::default();
+        if let Some(directory) = directory {
+            let home = directory.strip_prefix('~').map(|rest| format!("{HOME}{rest}"));
+            walk.enter(home.as_deref().unwrap_or(directory));
+        }
+        walk
+    }
+
     /// Runs a text as a script, in the scope as it is.
     pub(super) fn code(&mut self, text: String, place: Place, input: &Stream) -> Result<Stream, Unreadable> {
         self.nested(|walk| {

@@ -66,8 +66,15 @@ pub(super) fn inner(words: &[Field]) -> Inner {
             None => Inner::Nothing,
         },
         "alias" => alias(arguments),
-        "su" | "runuser" | "script" | "flock" | "sg" | "newgrp" if flag("-c").or(flag("--command")).is_some() => {
-            flag("-c").or(flag("--command")).map_or(Inner::Nothing, |code| there(code.clone()))
+        "su" | "runuser" | "script" | "flock" | "sg" | "newgrp" if grouped_code(arguments).is_some() => {
+            grouped_code(arguments).map_or(Inner::Nothing, |code| there(code.clone()))
+        }
+        "npx" | "npm" | "pnpm" if flag("-c").or(flag("--call")).is_some() => {
+            flag("-c").or(flag("--call")).map_or(Inner::Nothing, |code| there(code.clone()))
+        }
+        "tmux" => {
+            let code = |word: &Field| word.text.contains(' ').then(|| Inner::Perhaps(word.text.clone()));
+            Inner::All(arguments.iter().filter_map(code).collect())
         }
         "nix-shell" => flag("--run").or(flag("--command")).map_or(Inner::Nothing, |code| there(code.clone())),
         "su" | "at" | "batch" => Inner::Input,
@@ -97,11 +104,25 @@ pub(super) fn inner(words: &[Field]) -> Inner {
             Some(at) => Inner::Words(arguments.get(at + 1..).unwrap_or_default().to_vec()),
             None => Inner::Nothing,
         },
-        "git" | "tar" | "bsdtar" | "vim" | "vi" | "nvim" | "scp" | "sftp" | "rsync" | "make" => {
+        "git" => {
+            let mut all = option_code(&name, arguments);
+            all.extend(git_runs(arguments));
+            Inner::All(all)
+        }
+        "tar" | "bsdtar" | "vim" | "vi" | "nvim" | "scp" | "sftp" | "rsync" | "make" => {
             Inner::All(option_code(&name, arguments))
         }
         _ => runner(&name, arguments).unwrap_or_else(|| interpreter(&name, arguments)),
     }
+}
+
+/// The code behind `-c`, which may end a group of letters, or behind `--command`.
+fn grouped_code(arguments: &[Field]) -> Option<&Field> {
+    let is_code = |word: &Field| {
+        let letters = word.text.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
+        word.text == "--command" || letters.is_some_and(|letters| letters.ends_with('c'))
+    };
+    arguments.get(arguments.iter().position(is_code)? + 1)
 }
 
 fn here(code: Field) -> Inner {
@@ -110,6 +131,26 @@ fn here(code: Field) -> Inner {
 
 fn there(code: Field) -> Inner {
     Inner::Code { code, arguments: None, is_here: false }
+}
+
+/// What git runs between its own steps.
+fn git_runs(arguments: &[Field]) -> Option<Inner> {
+    let pairs = arguments.windows(2).enumerate();
+    let at = pairs.into_iter().find_map(|(at, pair)| match pair {
+        [first, second] if matches!((&*first.text, &*second.text), ("bisect", "run") | ("submodule", "foreach")) => {
+            Some(at + 2)
+        }
+        _ => None,
+    });
+    let rest = at.and_then(|at| arguments.get(at..));
+    if let Some(rest) = rest {
+        let code = rest.get(operands_at(rest, Options("", &[]))..).unwrap_or_default();
+        return Some(there(joined(code)));
+    }
+    let rebase = arguments.iter().position(|word| word.text == "rebase")?;
+    let rest = arguments.get(rebase..)?;
+    let exec = rest.iter().position(|word| matches!(&*word.text, "-x" | "--exec"))?;
+    rest.get(exec + 1).map(|code| there(code.clone()))
 }
 
 fn operand(arguments: &[Field]) -> Option<&Field> {

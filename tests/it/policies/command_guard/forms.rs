@@ -107,6 +107,13 @@ fn commands_are_found_in_every_form() {
         ("local_shell", r#"{"type":"exec","command":["bash","-lc","rm -rf /"],"env":{}}"#),
         ("container.exec", r#"{"cmd":["sh","-c","rm -rf /"]}"#),
         ("exec_command", r#"{"cmd":"rm -rf /"}"#),
+        ("exec_command", r#"{"cmd":"rm -rf *","workdir":"/"}"#),
+        ("exec_command", r#"{"cmd":"rm -rf .","cwd":"~"}"#),
+        ("exec_command", r#"{"cmd":["rm","-rf","."],"cwd":"/etc"}"#),
+        ("run_command", r#"{"CommandLine":"rm -rf *","Cwd":"/"}"#),
+        ("run_command", r#"{"command":"rm","args":["-rf","/"]}"#),
+        ("run_command", r#"{"command":"bash","args":["-c","rm -rf /"]}"#),
+        ("run_command", r#"{"cwd":"/","input":{"command":"rm","args":["-rf","usr"]}}"#),
         ("run_terminal_cmd", r#"{"command":"rm -rf /","is_background":false}"#),
         ("execute_command", r#"{"Command":"rm -rf /"}"#),
         ("mcp__dev__bash", r#"{"command":"rm -rf /"}"#),
@@ -239,11 +246,11 @@ fn conditions_of_rules() {
 
 #[test]
 fn a_rule_of_ones_own_makes_an_exception() {
-    let config = json!({ "rules": [{ "name": "known-hosts", "command": "ssh-keyscan", "writes": "~/.ssh/known_hosts", "action": "allow" }] });
-    assert_eq!(outcome(Dialect::OpenaiChat, &config, "ssh-keyscan github.com >> ~/.ssh/known_hosts"), Outcome::Allow);
-    let denied = Outcome::Deny("ssh-write".to_owned());
-    assert_eq!(outcome(Dialect::OpenaiChat, &config, "ssh-keyscan github.com >> ~/.ssh/authorized_keys"), denied);
-    assert_eq!(outcome(Dialect::OpenaiChat, &json!({}), "ssh-keyscan github.com >> ~/.ssh/known_hosts"), denied);
+    let config = json!({ "rules": [{ "name": "own-shell", "command": "sed", "writes": "~/.bashrc", "action": "allow" }] });
+    assert_eq!(outcome(Dialect::OpenaiChat, &config, "sed -i s/a/b/ ~/.bashrc"), Outcome::Allow);
+    let denied = Outcome::Deny("startup-write".to_owned());
+    assert_eq!(outcome(Dialect::OpenaiChat, &config, "sed -i s/a/b/ ~/.zshrc"), denied);
+    assert_eq!(outcome(Dialect::OpenaiChat, &json!({}), "sed -i s/a/b/ ~/.bashrc"), denied);
 }
 
 #[test]
