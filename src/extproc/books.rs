@@ -207,8 +207,12 @@ fn judged(metrics: &Metrics, id: &str, policy: &str, judgement: &Judgement, shad
         output_tokens = usage.output,
         "judged"
     );
-    // Its words may quote what it judged.
-    debug!(call_id = id, policy, judge, explanation, "judged");
+    if *verdict == "fault" {
+        warn!(call_id = id, policy, judge, error = explanation, "not judged");
+    } else {
+        // Its words may quote what it judged.
+        debug!(call_id = id, policy, judge, explanation, "judged");
+    }
     let labels = JudgeLabels { judge: judge.clone(), verdict, cached: if *cached { "true" } else { "false" } };
     metrics.judgements.get_or_create(&labels).inc();
     if *cached {

@@ -1,6 +1,6 @@
 //! `llm_judge`: a model keeps to rules in plain words, and says what stands in the place of what breaks them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -206,8 +206,9 @@ impl Policy for Judging {
             };
             let shown = background.sections(tool.as_deref()) + &marked("block", shown.to_string().as_bytes());
             let question = Question { system: shared.system.clone(), shown, form: ("decision", FORM) };
+            let began = Instant::now();
             let judged = shared.verdicts.on(&question).await;
-            emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, Opinion::word)));
+            emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, began.elapsed(), Opinion::word)));
             match judged {
                 Ok(Judged { opinion, .. }) => shared.decided(&block, &opinion),
                 Err(error) if shared.on_fault == OnFault::Open => Ok(shared.unjudged(block, &error)),

@@ -1,6 +1,6 @@
 //! `tool_judge`: a model judges every tool call before it leaves.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use minijinja::context;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     model::{Block, BlockHead, BlockKind, CallHead, Request},
-    policy::{Context, Emitted, Factory, Fate, Policy, Step, Watch},
+    policy::{Context, Emitted, Factory, Fate, OnFault, Policy, Step, Watch},
 };
 
 use super::{
@@ -106,6 +106,7 @@ struct Shared {
     messages: usize,
     message: Template,
     policy: String,
+    on_fault: OnFault,
 }
 
 struct Judging {
@@ -127,6 +128,7 @@ fn compile(settings: Settings, site: &Site<'_>) -> Built {
             messages: settings.include_conversation,
             message,
             policy: site.name.to_owned(),
+            on_fault: site.on_fault,
         })))),
         (judge, message, ttl) => Err([judge.err(), message.err(), ttl.err()].into_iter().flatten().collect()),
     }
@@ -194,9 +196,17 @@ impl Policy for Judging {
             let call = json!({ "tool": tool, "arguments": arguments });
             let shown = background.sections(Some(&tool)) + &marked("tool_call", call.to_string().as_bytes());
             let question = Question { system: shared.system.clone(), shown, form: ("judgement", FORM) };
+            let began = Instant::now();
             let judged = shared.verdicts.on(&question).await;
-            emitter.emit(Emitted::Judged(shared.verdicts.told(&block, &judged, |opinion| shared.word(opinion))));
-            Ok(shared.fate(&tool, &judged?.opinion))
+            emitter.emit(Emitted::Judged(
+                shared.verdicts.told(&block, &judged, began.elapsed(), |opinion| shared.word(opinion)),
+            ));
+            match judged {
+                Ok(judged) => Ok(shared.fate(&tool, &judged.opinion)),
+                // This call passes; the others are still judged.
+                Err(_) if shared.on_fault == OnFault::Open => Ok(Fate::Keep),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 }

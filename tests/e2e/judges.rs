@@ -11,12 +11,14 @@ use crate::{
         script::{Gate, Script},
     },
     harness::{
+        SOON,
         client::{Answer, End, Request, Version},
         errors,
         gateway::{Builder, Gateway},
         redis::Redis,
         samples::{self, CALLS},
         sdk::{Job, Mode, Sdk},
+        within,
     },
     tools::{Message, left, message, stops},
 };
@@ -183,6 +185,43 @@ async fn what_is_no_verdict_is_a_fault_and_never_leave_to_pass() {
         each(&provider, &gateway, failed_closed).await;
     }
     assert!(!gateway.output().contains(KEY), "{}", gateway.output());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_judges_said_and_took_is_told() {
+    let (provider, judge) = (Provider::start().await, Provider::start().await);
+    let chat = Dialect::OpenaiChat;
+    judge.on_text("rm_tree", verdict(chat, 0.9));
+    judge.on_text("list_files", says(chat, "no verdict"));
+    judge.otherwise(verdict(chat, 0.1));
+    let policy = "policies: [{ name: guard, type: tool_judge, on_fault: open, config: { judge: { upstream: judges, model: j-1, \
+                  price: { input: 2.0, output: 1.0 } } } }]\n";
+    let gateway = judged(&provider, &judge.url(), chat, "", "").policy(policy);
+    // Each answer takes 3 tokens in and 5 out.
+    let gateway = gateway.start().await;
+    provider.expect(Script::json(samples::whole(Dialect::Anthropic, "Working.", &CALLS)));
+    gateway.call(Version::Http1, Request::whole(Dialect::Anthropic)).await;
+    let told = within(SOON, "the three judgements", async {
+        loop {
+            let text = gateway.admin(Request::new("GET", "/metrics")).await.text();
+            if text.matches("\nluthien_judgements_total{").count() == 3 {
+                break text;
+            }
+        }
+    })
+    .await;
+    for line in [
+        "luthien_judge_tokens_total{judge=\"judges/j-1\",direction=\"input\"} 9\n",
+        "luthien_judge_tokens_total{judge=\"judges/j-1\",direction=\"output\"} 15\n",
+        "luthien_judge_duration_seconds_count{judge=\"judges/j-1\"} 3\n",
+        "luthien_judge_cost_usd_total{judge=\"judges/j-1\"} 0.00003",
+        "verdict=\"fault\",cached=\"false\"} 1\n",
+        "verdict=\"block\",cached=\"false\"} 1\n",
+    ] {
+        assert!(told.contains(line), "{line}{told}");
+    }
+    assert!(!gateway.output().contains("it deletes everything"), "what a judge said may quote what it judged");
     gateway.stop().await;
 }
 

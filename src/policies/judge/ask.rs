@@ -1,9 +1,6 @@
 //! Asking a judge.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,8 +20,6 @@ pub(in crate::policies) struct Said {
     pub(in crate::policies) json: String,
     /// The tokens that it took.
     pub(in crate::policies) usage: Usage,
-    /// How long it took.
-    pub(in crate::policies) took: Duration,
 }
 
 /// Why there is no judgement. Quotes nobody.
@@ -52,7 +47,20 @@ pub(in crate::policies) enum Unjudged {
         judge: String,
         /// What is wrong.
         why: &'static str,
+        /// The tokens that it took all the same.
+        usage: Usage,
     },
+}
+
+impl Unjudged {
+    /// The tokens that it took.
+    pub(in crate::policies) fn usage(&self) -> Usage {
+        match self {
+            Self::Malformed { usage, .. } => *usage,
+            Self::Shared(error) => error.usage(),
+            Self::Unanswered(_) | Self::Unaskable(_) | Self::BadKey(_) | Self::Busy(_) => Usage::default(),
+        }
+    }
 }
 
 impl Judge {
@@ -66,8 +74,9 @@ impl Judge {
         let _room = room.await.map_err(|_| Unjudged::Busy(self.name.clone()))?;
         let left = self.limit.saturating_sub(began.elapsed());
         let answer = self.client.post(dialect::path(self.dialect), headers, body, left).await?;
-        let (text, usage) = self.read(&answer)?;
-        Ok(Said { json: unfenced(&text).to_owned(), usage, took: began.elapsed() })
+        let mut usage = Usage::default();
+        let text = self.read(&answer, &mut usage).map_err(|why| self.malformed(why, usage))?;
+        Ok(Said { json: unfenced(&text).to_owned(), usage })
     }
 
     fn headers(&self) -> Result<HeaderMap, Unjudged> {
@@ -91,11 +100,11 @@ impl Judge {
         Ok(headers)
     }
 
-    /// The text of an answer that came to its end.
-    fn read(&self, answer: &Bytes) -> Result<(String, Usage), Unjudged> {
-        dialect::check_body(self.dialect, answer).map_err(|_| self.malformed("it is no answer"))?;
-        let events = dialect::decode_body(self.dialect, answer).map_err(|_| self.malformed("it is no answer"))?;
-        let (mut text, mut usage, mut end) = (String::new(), Usage::default(), None);
+    /// The text of an answer that came to its end, or what is wrong with it.
+    fn read(&self, answer: &Bytes, usage: &mut Usage) -> Result<String, &'static str> {
+        dialect::check_body(self.dialect, answer).map_err(|_| "it is no answer")?;
+        let events = dialect::decode_body(self.dialect, answer).map_err(|_| "it is no answer")?;
+        let (mut text, mut end) = (String::new(), None);
         let (mut is_text, mut texts) = (false, 0);
         for (event, _) in events {
             if let Some(more) = event.usage() {
@@ -106,20 +115,20 @@ impl Judge {
                     is_text = head.kind == BlockKind::Text;
                     texts += u32::from(is_text);
                     if texts > 1 || head.choice > 0 {
-                        return Err(self.malformed("it answers more than once"));
+                        return Err("it answers more than once");
                     }
                     match head.kind {
                         BlockKind::Text | BlockKind::Thinking => {}
-                        BlockKind::Refusal => return Err(self.malformed("it refuses to judge")),
+                        BlockKind::Refusal => return Err("it refuses to judge"),
                         BlockKind::ToolCall { .. }
                         | BlockKind::ServerTool { .. }
                         | BlockKind::ServerResult { .. }
-                        | BlockKind::Other(_) => return Err(self.malformed("it says something else than text")),
+                        | BlockKind::Other(_) => return Err("it says something else than text"),
                     }
                 }
                 Event::Delta(_, more) if is_text => text.push_str(&more.decode()),
                 Event::Stop(stop) => end = stop.reason,
-                Event::Error(_) => return Err(self.malformed("it is an error")),
+                Event::Error(_) => return Err("it is an error"),
                 Event::Start(_)
                 | Event::Name(..)
                 | Event::Delta(..)
@@ -133,17 +142,17 @@ impl Judge {
             }
         }
         match end {
-            Some(StopReason::EndTurn) => Ok((text, usage)),
-            Some(StopReason::Unfinished) => Err(self.malformed("it was cut off; raise `max_tokens`")),
-            Some(StopReason::Refused) => Err(self.malformed("it refuses to judge")),
+            Some(StopReason::EndTurn) => Ok(text),
+            Some(StopReason::Unfinished) => Err("it was cut off; raise `max_tokens`"),
+            Some(StopReason::Refused) => Err("it refuses to judge"),
             Some(StopReason::ToolUse | StopReason::Failed | StopReason::Other(_)) | None => {
-                Err(self.malformed("it did not come to its end"))
+                Err("it did not come to its end")
             }
         }
     }
 
-    pub(in crate::policies) fn malformed(&self, why: &'static str) -> Unjudged {
-        Unjudged::Malformed { judge: self.name.clone(), why }
+    pub(in crate::policies) fn malformed(&self, why: &'static str, usage: Usage) -> Unjudged {
+        Unjudged::Malformed { judge: self.name.clone(), why, usage }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use moka::future::Cache;
@@ -58,7 +58,6 @@ pub(in crate::policies) struct Verdicts<V> {
 #[derive(Debug, Clone)]
 pub(in crate::policies) struct Judged<V> {
     pub(in crate::policies) opinion: V,
-    pub(in crate::policies) took: Duration,
     pub(in crate::policies) cached: bool,
     pub(in crate::policies) usage: Usage,
 }
@@ -77,11 +76,12 @@ impl<V: Opinion> Verdicts<V> {
         Self { judge, kept, ttl, shared, read }
     }
 
-    /// What the operator is told. `word`: what the opinion comes to.
+    /// What the operator is told. `took`: how long it took, `word`: what the opinion comes to.
     pub(in crate::policies) fn told(
         &self,
         block: &Block,
         judged: &Result<Judged<V>, Unjudged>,
+        took: Duration,
         word: impl Fn(&V) -> &'static str,
     ) -> Judgement {
         let common = Judgement {
@@ -91,23 +91,25 @@ impl<V: Opinion> Verdicts<V> {
             verdict: "fault",
             probability: None,
             explanation: String::new(),
-            took: Duration::ZERO,
+            took,
             cached: false,
             usage: Usage::default(),
             cost: None,
         };
         match judged {
-            Ok(Judged { opinion, took, cached, usage }) => Judgement {
+            Ok(Judged { opinion, cached, usage }) => Judgement {
                 verdict: word(opinion),
                 probability: opinion.probability(),
                 explanation: opinion.explanation().to_owned(),
-                took: *took,
                 cached: *cached,
                 usage: *usage,
                 cost: self.judge.cost(usage).filter(|_| !cached),
                 ..common
             },
-            Err(error) => Judgement { explanation: error.to_string(), ..common },
+            Err(error) => {
+                let usage = error.usage();
+                Judgement { explanation: error.to_string(), usage, cost: self.judge.cost(&usage), ..common }
+            }
         }
     }
 
@@ -122,20 +124,23 @@ impl<V: Opinion> Verdicts<V> {
             gen_ai.usage.output_tokens = tracing::field::Empty,
         );
         let judged = self.judged(question).instrument(span.clone()).await;
-        if let Ok(Judged { opinion, cached, usage, .. }) = &judged {
-            span.record("luthien.judge.cached", *cached);
-            span.record("luthien.judge.probability", opinion.probability());
-            span.record("gen_ai.usage.input_tokens", usage.input);
-            span.record("gen_ai.usage.output_tokens", usage.output);
-        }
+        let usage = match &judged {
+            Ok(Judged { opinion, cached, usage }) => {
+                span.record("luthien.judge.cached", *cached);
+                span.record("luthien.judge.probability", opinion.probability());
+                *usage
+            }
+            Err(error) => error.usage(),
+        };
+        span.record("gen_ai.usage.input_tokens", usage.input);
+        span.record("gen_ai.usage.output_tokens", usage.output);
         judged
     }
 
     async fn judged(&self, question: &Question) -> Result<Judged<V>, Unjudged> {
-        let began = Instant::now();
         let Some(kept) = &self.kept else {
-            let (opinion, Said { took, usage, .. }) = self.ask(question).await?;
-            return Ok(Judged { opinion, took, cached: false, usage });
+            let (opinion, usage) = self.ask(question).await?;
+            return Ok(Judged { opinion, cached: false, usage });
         };
         let asked = AtomicBool::new(false);
         let usage = std::sync::Mutex::new(Usage::default());
@@ -146,12 +151,13 @@ impl<V: Opinion> Verdicts<V> {
                 return Ok(verdict);
             }
             asked.store(true, Ordering::Relaxed);
-            let (verdict, said) = self.ask(question).await?;
-            if let Some(shared) = &self.shared {
-                shared.put(&name, &said.json, self.ttl).await;
-            }
+            let said = self.judge.ask(question).await?;
             if let Ok(mut usage) = usage.lock() {
                 *usage = said.usage;
+            }
+            let verdict = self.opinion(&said)?;
+            if let Some(shared) = &self.shared {
+                shared.put(&name, &said.json, self.ttl).await;
             }
             Ok::<V, Unjudged>(verdict)
         });
@@ -160,13 +166,13 @@ impl<V: Opinion> Verdicts<V> {
             Err(error) if asked.load(Ordering::Relaxed) => return Err(Unjudged::Shared(error)),
             Err(_) => {
                 // Somebody else asked, and got no judgement: perhaps for want of time, which is here still.
-                let (opinion, Said { took, usage, .. }) = self.ask(question).await?;
+                let (opinion, usage) = self.ask(question).await?;
                 kept.insert(key, opinion.clone()).await;
-                return Ok(Judged { opinion, took, cached: false, usage });
+                return Ok(Judged { opinion, cached: false, usage });
             }
         };
         let usage = usage.lock().map(|usage| *usage).unwrap_or_default();
-        Ok(Judged { opinion: verdict, took: began.elapsed(), cached: !asked.load(Ordering::Relaxed), usage })
+        Ok(Judged { opinion: verdict, cached: !asked.load(Ordering::Relaxed), usage })
     }
 
     /// What another replica was told. It is read as if the judge said it.
@@ -175,10 +181,13 @@ impl<V: Opinion> Verdicts<V> {
         (self.read)(&said).ok()
     }
 
-    async fn ask(&self, question: &Question) -> Result<(V, Said), Unjudged> {
+    async fn ask(&self, question: &Question) -> Result<(V, Usage), Unjudged> {
         let said = self.judge.ask(question).await?;
-        let verdict = (self.read)(&said.json).map_err(|why| self.judge.malformed(why))?;
-        Ok((verdict, said))
+        Ok((self.opinion(&said)?, said.usage))
+    }
+
+    fn opinion(&self, said: &Said) -> Result<V, Unjudged> {
+        (self.read)(&said.json).map_err(|why| self.judge.malformed(why, said.usage))
     }
 
     fn key(&self, question: &Question) -> [u8; 32] {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, operators};
 
 use super::{FIELDS, WhenError, wrong};
+use crate::model::Dialect;
 
 /// How deep an expression may be. Evaluation takes some of the stack for each level.
 const DEEPEST: usize = 32;
@@ -124,6 +125,10 @@ impl<'e> Shape<'e> {
                 if (indexes || name == operators::IN) && self.is_headers(of) {
                     header(literal(key))?;
                 }
+                if [operators::EQUALS, operators::NOT_EQUALS, operators::IN].contains(&name) {
+                    self.dialect(one, other)?;
+                    self.dialect(other, one)?;
+                }
                 self.walk(one, depth, loops)?;
                 self.walk(other, depth, loops)
             }
@@ -170,6 +175,21 @@ impl<'e> Shape<'e> {
 
     fn is_call(&self, node: &IdedExpr) -> bool {
         matches!(&node.expr, Expr::Ident(name) if name == "call") && !self.bound.contains(&"call")
+    }
+
+    /// A dialect that is compared with what none is called is a condition that never fits.
+    fn dialect(&self, one: &IdedExpr, other: &IdedExpr) -> Result<(), WhenError> {
+        let is_dialect = matches!(&one.expr, Expr::Select(select)
+            if select.field == "dialect" && self.is_call(&select.operand));
+        let listed = if let Expr::List(list) = &other.expr { list.elements.as_slice() } else { &[] };
+        let mut compared = std::iter::once(other).chain(listed).filter(|_| is_dialect).filter_map(literal);
+        match compared.find(|name| Dialect::ALL.iter().all(|dialect| dialect.name() != *name)) {
+            Some(unknown) => {
+                let known = Dialect::ALL.map(|dialect| format!("`{}`", dialect.name())).join(", ");
+                Err(wrong(format!("there is no dialect `{unknown}`"), format!("there are {known}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn is_headers(&self, node: &IdedExpr) -> bool {

@@ -98,6 +98,9 @@ fn mistakes_are_told_when_the_rules_are_loaded() {
         ),
         ("call.headers['X-Team'] == 'x'", "no header has the name `X-Team`", "write `x-team`"),
         ("'X-Team' in call.headers", "no header has the name `X-Team`", "write `x-team`"),
+        ("call.dialect == 'anthropic'", "there is no dialect `anthropic`", "there are `openai_chat`, "),
+        ("'openai' != call.dialect", "there is no dialect `openai`", "there are `openai_chat`, "),
+        ("call.dialect in ['openai_chat', 'claude']", "there is no dialect `claude`", "there are `openai_chat`, "),
         ("Foo{a: 1} == 1", "there is no type `Foo`", "compare texts"),
         ("[1].all(a, [1].all(b, [1].all(c, true)))", "more than 2 macros stand in each other", "ask for single"),
     ] {

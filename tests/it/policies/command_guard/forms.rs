@@ -246,7 +246,8 @@ fn conditions_of_rules() {
 
 #[test]
 fn a_rule_of_ones_own_makes_an_exception() {
-    let config = json!({ "rules": [{ "name": "own-shell", "command": "sed", "writes": "~/.bashrc", "action": "allow" }] });
+    let config =
+        json!({ "rules": [{ "name": "own-shell", "command": "sed", "writes": "~/.bashrc", "action": "allow" }] });
     assert_eq!(outcome(Dialect::OpenaiChat, &config, "sed -i s/a/b/ ~/.bashrc"), Outcome::Allow);
     let denied = Outcome::Deny("startup-write".to_owned());
     assert_eq!(outcome(Dialect::OpenaiChat, &config, "sed -i s/a/b/ ~/.zshrc"), denied);

@@ -173,6 +173,9 @@ fn the_documentation_lists_every_default_rule() {
     for (name, _) in rows {
         let is_tried = table().iter().any(|(_, rule)| rule.as_deref() == Some(name));
         // These two make exceptions, and commands that pass stand under no rule's name.
-        assert!(is_tried || matches!(name, "crontab-list" | "known-hosts"), "no command of the table is denied by `{name}`");
+        assert!(
+            is_tried || matches!(name, "crontab-list" | "known-hosts"),
+            "no command of the table is denied by `{name}`"
+        );
     }
 }
