@@ -32,6 +32,10 @@ use crate::{
     },
     envoy::{Address, SocketDir, socket_dir},
     extproc::{self, Gateway, Listener, SetupError},
+    journal::{
+        Journal,
+        activity::{Activity, Event, What},
+    },
     lifecycle::{Drain, Readiness, Stop},
     policies,
     policy::Rules,
@@ -60,6 +64,7 @@ pub struct App {
     probe: Option<TcpListener>,
     gateway: Arc<Gateway>,
     left: mpsc::Receiver<extproc::Late>,
+    journal: Arc<Journal>,
     admin_state: AdminState,
     guard: Guard,
     watch: Option<RulesWatch>,
@@ -130,6 +135,8 @@ impl App {
             RulesSource::Embedded => None,
         };
         let metrics = Arc::new(Metrics::default());
+        let activity = Arc::new(Activity::default());
+        let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::clone(&activity)));
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
         let gateway = Gateway::new(
@@ -138,6 +145,7 @@ impl App {
             environment,
             Arc::<Live<Rules>>::clone(&live),
             Arc::clone(&metrics),
+            Arc::clone(&journal),
             draining,
             late,
         )?;
@@ -155,7 +163,7 @@ impl App {
             None => Guard::Loopback,
         };
         let readiness = Readiness::default();
-        let admin_state = AdminState { readiness: readiness.clone(), rules: reloads.clone(), metrics };
+        let admin_state = AdminState { readiness: readiness.clone(), rules: reloads.clone(), metrics, activity };
         Ok(Self {
             readiness,
             settings,
@@ -168,6 +176,7 @@ impl App {
             probe,
             gateway: Arc::new(gateway),
             left,
+            journal,
             admin_state,
             guard,
             watch,
@@ -188,6 +197,7 @@ impl App {
             probe,
             gateway,
             left,
+            journal,
             admin_state,
             guard,
             watch,
@@ -213,7 +223,7 @@ impl App {
         };
         // Ends with the last call.
         let late = async {
-            extproc::decide_late(left, Arc::clone(&admin_state.metrics)).await;
+            extproc::decide_late(left, journal).await;
             pending::<()>().await;
         };
         let ending = async {
@@ -237,23 +247,28 @@ impl App {
             result = probe => ended("probe", result.map_err(|error| error.to_string())),
             () = late => Ok(()),
             () = rules => ended("rules", Ok(())),
-            () = count_reloads(reloads, &admin_state.metrics) => Ok(()),
+            () = tell_reloads(reloads, &admin_state) => Ok(()),
             result = beside => result,
         }
     }
 }
 
-/// Counts what the watch on the rules comes to.
-async fn count_reloads(mut reloads: watch::Receiver<ReloadStatus>, metrics: &Metrics) {
+/// Tells what the watch on the rules comes to.
+async fn tell_reloads(mut reloads: watch::Receiver<ReloadStatus>, state: &AdminState) {
     let (mut ok, mut failed) = (0, 0);
     while reloads.changed().await.is_ok() {
         let status = reloads.borrow_and_update().clone();
         for (result, now, before) in
             [("ok", status.reloads_ok, &mut ok), ("rejected", status.reloads_failed, &mut failed)]
         {
-            metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
+            state.metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
             *before = now;
         }
+        let rules = status.hash;
+        state.activity.push(Event::now(match status.last_error {
+            Some(error) => What::RulesRejected { rules, error },
+            None => What::RulesReloaded { rules },
+        }));
     }
     // Rules that are built in never change.
     pending::<()>().await;

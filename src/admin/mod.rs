@@ -1,7 +1,8 @@
-//! The only code that serves HTTP: health, readiness, metrics, version.
+//! The only code that serves HTTP: health, readiness, metrics, version, live activity.
 //!
 //! Knows nothing of calls; it reads what they leave behind.
 
+mod activity;
 mod guard;
 mod routes;
 

@@ -13,9 +13,14 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{config::live::ReloadStatus, lifecycle::Readiness, telemetry::metrics::Metrics};
+use crate::{
+    config::live::ReloadStatus, journal::activity::Activity, lifecycle::Readiness, telemetry::metrics::Metrics,
+};
 
-use super::guard::{Guard, Trusted, check};
+use super::{
+    activity::stream,
+    guard::{Guard, Trusted, check},
+};
 
 /// What the answers are read from.
 #[derive(Clone)]
@@ -26,6 +31,8 @@ pub struct AdminState {
     pub rules: watch::Receiver<ReloadStatus>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The live activity.
+    pub activity: Arc<Activity>,
 }
 
 /// Serves until the future is dropped.
@@ -40,6 +47,7 @@ pub fn router(state: AdminState, guard: Guard) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/version", get(version))
+        .route("/activity/stream", get(stream))
         .fallback(unknown)
         .layer(middleware::from_fn_with_state(Arc::new(guard), check))
         .with_state(state)
@@ -92,6 +100,6 @@ async fn version(State(state): State<AdminState>) -> Json<Value> {
 }
 
 async fn unknown() -> (StatusCode, Json<Value>) {
-    let message = "no such page; there are /healthz, /readyz, /metrics and /version";
+    let message = "no such page; there are /healthz, /readyz, /metrics, /version and /activity/stream";
     (StatusCode::NOT_FOUND, Json(json!({ "error": message })))
 }

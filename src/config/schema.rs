@@ -4,11 +4,17 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transfor
 use serde_json::{Value, json};
 
 use super::{rules::RulesDocument, settings::Settings};
-use crate::policies::PolicyType;
+use crate::{journal::activity::Event, policies::PolicyType};
 
 /// The JSON Schema of `luthien.yaml`.
 pub fn settings_schema() -> Value {
     of::<Settings>()
+}
+
+/// The JSON Schema of an event of the live activity.
+pub fn activity_schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(without_null).for_serialize();
+    settings.into_generator().into_root_schema_for::<Event>().to_value()
 }
 
 /// The JSON Schema of `policy.yaml` with these policy types: what `config` may hold follows from `type`.

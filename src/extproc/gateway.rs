@@ -19,6 +19,7 @@ use crate::{
         settings::{Settings, Timeouts, Unreadable, UpstreamTimeouts},
         target::Target,
     },
+    journal::Journal,
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
@@ -35,6 +36,7 @@ use super::{
 pub struct Gateway {
     pub(super) rules: Arc<Live<Rules>>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) journal: Arc<Journal>,
     pub(super) routes: Routes,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) clients: ClientKeys,
@@ -74,6 +76,7 @@ impl Gateway {
         environment: &Environment,
         rules: Arc<Live<Rules>>,
         metrics: Arc<Metrics>,
+        journal: Arc<Journal>,
         draining: watch::Receiver<bool>,
         late: mpsc::Sender<Late>,
     ) -> Result<Self, SetupError> {
@@ -96,6 +99,7 @@ impl Gateway {
         Ok(Self {
             rules,
             metrics,
+            journal,
             routes: Routes::new(&settings.upstreams),
             upstreams,
             clients: ClientKeys::new(&settings.clients, base, environment)?,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
-use crate::{pipeline::Shadow, telemetry::metrics::Metrics};
-
-use super::books::note;
+use crate::{
+    journal::{About, Journal},
+    pipeline::Shadow,
+};
 
 /// So many decide at once, and so many more wait for their turn.
 const MOST: usize = 256;
 
 /// A policy that has not decided on everything, and its call.
 pub struct Late {
-    pub(super) call: Arc<str>,
+    pub(super) about: About,
     pub(super) shadow: Shadow,
 }
 
@@ -24,18 +25,18 @@ pub fn late() -> (mpsc::Sender<Late>, mpsc::Receiver<Late>) {
 }
 
 /// Lets them decide, for as long as calls leave any.
-pub async fn decide_late(mut left: mpsc::Receiver<Late>, metrics: Arc<Metrics>) {
+pub async fn decide_late(mut left: mpsc::Receiver<Late>, journal: Arc<Journal>) {
     let mut deciding = FuturesUnordered::new();
     loop {
         tokio::select! {
-            Some((call, facts)) = deciding.next(), if !deciding.is_empty() => {
-                let call: Arc<str> = call;
-                for fact in facts {
-                    note(&metrics, &call, fact);
+            Some((about, facts)) = deciding.next(), if !deciding.is_empty() => {
+                let about: About = about;
+                for fact in &facts {
+                    journal.note(&about, fact);
                 }
             }
             next = left.recv(), if deciding.len() < MOST => match next {
-                Some(Late { call, shadow }) => deciding.push(async move { (call, shadow.finish().await) }),
+                Some(Late { about, shadow }) => deciding.push(async move { (about, shadow.finish().await) }),
                 None if deciding.is_empty() => return,
                 None => {}
             },

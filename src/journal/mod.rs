@@ -1,131 +1,55 @@
 //! Facts of a call: what happened, said once, for every reader.
 //!
-//! The core notes facts in the order in which they happen; logs and metrics are read from them.
+//! The core notes facts in the order in which they happen; the log, the metrics and the live activity are read from them.
+//! Noting never waits and never fails.
+
+pub mod activity;
+mod counts;
+mod fact;
+mod log;
+mod milestone;
 
 use std::sync::Arc;
 
-use serde_json::Value;
+pub use fact::{Change, Fact};
+pub use milestone::{Closed, Milestone};
 
-use crate::model::Judgement;
+use crate::telemetry::metrics::Metrics;
 
-/// Something that happened in a call.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fact {
-    /// A policy decided on a block, or on the request.
-    Decided {
-        /// The policy.
-        policy: Arc<str>,
-        /// What it decided on: the kind of the block, or `request`.
-        on: &'static str,
-        /// `edit`, `drop`, `replace`, `add`, `answer` or `refuse`. Keeping is no fact.
-        decision: &'static str,
-        /// It has no effect: the policy runs in shadow mode.
-        shadow: bool,
-    },
-    /// What a policy in shadow mode would have changed.
-    WouldChange {
-        /// The policy.
-        policy: Arc<str>,
-        /// The kind of the block, or `request`.
-        on: &'static str,
-        /// The text as it came. `None`: the policy would have added it.
-        before: Option<Change>,
-        /// The text as it would have left. `None`: it would have been dropped.
-        after: Option<Change>,
-    },
-    /// A policy in shadow mode did not decide on everything.
-    ShadowLost {
-        /// The policy.
-        policy: Arc<str>,
-        /// What it would have gone beyond.
-        why: &'static str,
-    },
-    /// A policy told the operator something.
-    Emitted {
-        /// The policy.
-        policy: Arc<str>,
-        /// The policy's word for it.
-        event: &'static str,
-        /// The details, a JSON object.
-        fields: Value,
-        /// The policy runs in shadow mode.
-        shadow: bool,
-    },
-    /// A judge said something, or could not.
-    Judged {
-        /// The policy that asked.
-        policy: Arc<str>,
-        /// What it said.
-        judgement: Box<Judgement>,
-        /// The policy runs in shadow mode.
-        shadow: bool,
-    },
-    /// A policy failed.
-    Faulted {
-        /// The policy.
-        policy: Arc<str>,
-        /// What went wrong.
-        error: String,
-        /// Whether the call went on without it.
-        open: bool,
-    },
-    /// Part of an answer was left out, because the client's dialect has no words for it.
-    Dropped {
-        /// The kind of the block.
-        what: &'static str,
-    },
-    /// The framework changed something so that the answer stays legal.
-    Repaired {
-        /// What was changed.
-        what: &'static str,
-    },
+use self::activity::Activity;
+
+/// Where facts are noted.
+pub struct Journal {
+    metrics: Arc<Metrics>,
+    activity: Arc<Activity>,
 }
 
-/// A text on one side of a change.
+/// Which call a fact is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
-    /// As much of it as is kept.
-    text: String,
-    /// The length of all of it, in bytes.
-    len: usize,
-    /// Tells long texts apart that begin alike.
-    digest: u64,
+pub struct About {
+    /// Luthien's id of the call.
+    pub call: Arc<str>,
+    /// The model that the client asked for, once that is known.
+    pub model: Arc<str>,
 }
 
-impl Change {
-    /// How much of a text is kept, in bytes.
-    const KEPT: usize = 16 * 1024;
-
-    /// More of the text.
-    pub fn push(&mut self, text: &str) {
-        self.len += text.len();
-        // FNV-1a; it only has to see that something is different.
-        let mix = |digest: u64, byte: &u8| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        self.digest = text.as_bytes().iter().fold(self.digest, mix);
-        let room = Self::KEPT.saturating_sub(self.text.len());
-        self.text.push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
+impl Journal {
+    /// A journal with these readers.
+    pub fn new(metrics: Arc<Metrics>, activity: Arc<Activity>) -> Self {
+        Self { metrics, activity }
     }
 
-    /// The text, or its beginning.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Notes what happened within a call.
+    pub fn note(&self, about: &About, fact: &Fact) {
+        log::note(about, fact);
+        counts::note(&self.metrics, fact);
+        self.activity.note(about, fact);
     }
 
-    /// The length of all of it, in bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-impl From<&str> for Change {
-    fn from(text: &str) -> Self {
-        let mut change = Self::default();
-        change.push(text);
-        change
+    /// Notes how far a call has come.
+    pub fn mark(&self, about: &About, milestone: &Milestone) {
+        log::mark(about, milestone);
+        counts::mark(&self.metrics, milestone);
+        self.activity.mark(about, milestone);
     }
 }

@@ -9,6 +9,7 @@ mod common;
 mod fakes;
 mod harness;
 
+mod activity;
 mod admin;
 mod auth;
 mod conversion;

@@ -57,6 +57,7 @@ fn pretty(schema: &Value) -> String {
 fn generated_files_are_current() {
     generated("config/schema/luthien.schema.json", &pretty(&settings_schema()));
     generated("config/schema/policy.schema.json", &pretty(&rules_schema(policies::all())));
+    generated("config/schema/activity.schema.json", &pretty(&activity_schema()));
     generated(".env.example", &env_example());
 }
 

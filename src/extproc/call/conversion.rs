@@ -82,7 +82,7 @@ impl Call {
         };
         self.books.status = answer.status;
         self.books.outcome("completed");
-        self.end_with(replies::immediate(answer, "application/json", &self.books.id, "luthien_estimated"));
+        self.end_with(replies::immediate(answer, "application/json", &self.books.about.call, "luthien_estimated"));
     }
 }
 

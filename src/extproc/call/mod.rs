@@ -149,7 +149,7 @@ enum Wake {
 
 impl Call {
     pub(super) fn new(gateway: Arc<Gateway>, inbound: Streaming<ProcessingRequest>) -> Self {
-        let books = Books::open(Arc::clone(&gateway.metrics));
+        let books = Books::open(Arc::clone(&gateway.metrics), Arc::clone(&gateway.journal));
         let rules = gateway.rules.current();
         Self {
             gateway,
@@ -351,7 +351,7 @@ impl Call {
     }
 
     fn instead(&self) -> Instead<'_> {
-        Instead { dialect: self.dialect, view: &self.view, call: &self.books.id, created: unix_now() }
+        Instead { dialect: self.dialect, view: &self.view, call: &self.books.about.call, created: unix_now() }
     }
 
     fn end_with(&mut self, reply: ProcessingResponse) {

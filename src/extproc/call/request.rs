@@ -59,6 +59,7 @@ impl Call {
         if let Client::Known { name, .. } = &client {
             self.books.client = Some(name.clone());
         }
+        self.books.opened();
         let Some(endpoint) = endpoint else { return self.unread(&method, &path, &headers, &client) };
         if headers.is_encoded() {
             if self.gateway.passes_unreadable(endpoint.dialect) {
@@ -124,7 +125,7 @@ impl Call {
         self.clocks.first_byte =
             Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
-        let metadata = [("call_id", &*self.books.id), ("outcome", "unpoliced")];
+        let metadata = [("call_id", &*self.books.about.call), ("outcome", "unpoliced")];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
         self.phase = Phase::Unread;
         Ok(())
@@ -187,9 +188,8 @@ impl Call {
         let route = gateway.route(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
         self.check_client(&upload.client, route.upstream)?;
         let head = Arc::new(self.head(&upload, route.upstream));
-        self.books.model.clone_from(&head.model);
-        self.books.session.clone_from(&head.session);
         let runners = select(&self.rules, &head);
+        self.books.received(&head, body.len(), &runners);
         let run = Box::pin(run_request(runners, request));
         self.phase = Phase::Deciding(Box::new(Deciding { upload: *upload, body, head, run }));
         Ok(())
@@ -201,7 +201,7 @@ impl Call {
             .iter()
             .find_map(|name| upload.headers.get(name).map(str::to_owned));
         CallHead {
-            id: Arc::clone(&self.books.id),
+            id: Arc::clone(&self.books.about.call),
             dialect: upload.endpoint.dialect,
             path: upload.path.split_once('?').map_or(&*upload.path, |(path, _)| path).to_owned(),
             model: self.view.model.clone(),
@@ -247,8 +247,9 @@ impl Call {
         let (body, tools) = self.prepare(route, &upload, request.model(), body)?;
         let path = if converts { dialect::path(route.dialect) } else { &upload.path };
         let changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
-        let metadata = [("call_id", &*self.books.id), ("model", &*self.books.model)];
+        let metadata = [("call_id", &*self.books.about.call), ("model", &*self.books.about.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
+        self.books.sent(route.dialect, converts || request.is_changed(), body.len());
         self.send_request_body(body);
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
         let (limits, first_byte) = if self.view.stream {

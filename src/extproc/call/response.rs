@@ -31,7 +31,7 @@ impl Call {
         attributes: &HashMap<String, Struct>,
     ) -> Result<(), Stopped> {
         let headers = HeaderView::of(message);
-        self.books.status = headers.text(":status").parse().unwrap_or(0);
+        self.books.answering(headers.text(":status").parse().unwrap_or(0));
         // Envoy answers by itself when it cannot reach the provider. Its details say so; the provider's own say this.
         let details = attribute(attributes, "response.code_details").unwrap_or("via_upstream");
         if details != "via_upstream" {
@@ -89,7 +89,7 @@ impl Call {
             dialect: asked.dialect,
             client: asked.endpoint.dialect,
             request: self.view.clone(),
-            call: Arc::clone(&self.books.id),
+            call: Arc::clone(&self.books.about.call),
             created: unix_now(),
             model: asked.model.clone(),
             tools: asked.tools.clone(),
@@ -104,7 +104,7 @@ impl Call {
         let Some(Listing { dialects, aliases, timeouts, sent }) = self.listing.take().filter(|_| is_list) else {
             return false;
         };
-        let (call, limits) = (Arc::clone(&self.books.id), self.gateway.response_limits());
+        let (call, limits) = (Arc::clone(&self.books.about.call), self.gateway.response_limits());
         let setup = Setup { client: dialects.1, ..Setup::native(dialects.0, call, Release::Block, limits) };
         let response = Response::models(setup, aliases);
         self.phase =
@@ -176,7 +176,7 @@ impl Call {
             return;
         }
         let mut changes = Headers::default();
-        changes.set("x-luthien-call-id", &self.books.id);
+        changes.set("x-luthien-call-id", &self.books.about.call);
         // Only the gateway itself speaks under its name.
         for name in ["x-luthien-policy", "x-luthien-dropped", "x-luthien-estimate", "x-luthien-upstream"] {
             changes.remove(name);
@@ -198,12 +198,13 @@ impl Call {
                 changes.remove(name);
             }
         }
-        self.outbox.push(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.id)]));
+        self.outbox.push(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.about.call)]));
     }
 
     /// Both directions passed unread to their ends.
     pub(super) fn end_if_complete(&mut self) {
         if self.response == Half::Done {
+            self.books.answered();
             self.books.outcome("completed");
             // A request that is still on its way must not pass unread behind the end of this stream.
             self.over = self.request == Half::Done;
@@ -234,6 +235,7 @@ impl Call {
         match over {
             Some(Err(failure)) => Err(Stopped::Failed(failure)),
             Some(Ok(())) => {
+                self.books.answered();
                 self.finish_answer("completed");
                 Ok(())
             }

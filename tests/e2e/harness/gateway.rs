@@ -85,7 +85,12 @@ impl Gateway {
 
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, request: Request) -> Answer {
-        client::send(Version::Http1, self.admin, request).await.finish().await
+        self.send_admin(request).await.finish().await
+    }
+
+    /// Asks the admin listener, and returns once the head of its answer has come.
+    pub(crate) async fn send_admin(&self, request: Request) -> Response {
+        client::send(Version::Http1, self.admin, request).await
     }
 
     /// Waits until the admin listener's answer to `/readyz` fits.

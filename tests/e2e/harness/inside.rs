@@ -11,6 +11,7 @@ use luthien::{
     config::{environment::Environment, live::Live, settings::Settings},
     envoy::{Launch, Placement, Supervisor, bootstrap, find_envoy, to_yaml},
     extproc::{self, Listener},
+    journal::{Journal, activity::Activity},
     lifecycle::Drain,
     model::CallHead,
     policy::{Entry, Factory, Mode, OnFault, Policy, Rules, Selector},
@@ -73,6 +74,7 @@ impl Inside {
         .unwrap();
         let rules = Rules { hash: "test".to_owned(), entries, ..Rules::default() };
         let metrics = Arc::new(Metrics::default());
+        let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::new(Activity::default())));
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
         let gateway = extproc::Gateway::new(
@@ -81,11 +83,12 @@ impl Inside {
             &Environment::default(),
             Arc::new(Live::new(rules)),
             Arc::clone(&metrics),
+            Arc::clone(&journal),
             draining,
             late,
         )
         .unwrap();
-        let late = extproc::decide_late(left, Arc::clone(&metrics));
+        let late = extproc::decide_late(left, journal);
         let placement = Placement::local(directory.path(), directory.path());
         let socket = UnixListener::bind(directory.path().join("extproc.sock")).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the test is the process that the service runs in")]
