@@ -144,7 +144,6 @@ impl App {
             &base,
             environment,
             Arc::<Live<Rules>>::clone(&live),
-            Arc::clone(&metrics),
             Arc::clone(&journal),
             draining,
             late,

@@ -12,14 +12,12 @@ use crate::{
     journal::{About, Closed, Fact, Journal, Milestone},
     model::{CallHead, Dialect, FailureKind, Usage},
     pipeline::{Runner, Shadow, Stopped},
-    telemetry::metrics::Metrics,
 };
 
 use super::late::Late;
 
 /// The books of one call.
 pub(super) struct Books {
-    metrics: Arc<Metrics>,
     journal: Arc<Journal>,
     /// The call, and the model that the client asked for.
     pub(super) about: About,
@@ -41,10 +39,9 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn open(metrics: Arc<Metrics>, journal: Arc<Journal>) -> Self {
-        metrics.in_flight.inc();
+    pub(super) fn open(journal: Arc<Journal>) -> Self {
+        journal.metrics().in_flight.inc();
         Self {
-            metrics,
             journal,
             about: About { call: Uuid::now_v7().simple().to_string().into(), model: Arc::default() },
             started: Instant::now(),
@@ -71,7 +68,7 @@ impl Books {
     /// The provider's first byte came.
     pub(super) fn first_byte(&mut self, sent: Instant, now: Instant) {
         if self.first_byte.replace(now).is_none() {
-            self.metrics.first_byte.observe(now.duration_since(sent).as_secs_f64());
+            self.journal.metrics().first_byte.observe(now.duration_since(sent).as_secs_f64());
         }
     }
 
@@ -168,7 +165,7 @@ impl Books {
 
 impl Drop for Books {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
+        self.journal.metrics().in_flight.dec();
         let closed = Closed {
             dialect: self.dialect,
             path: std::mem::take(&mut self.path),

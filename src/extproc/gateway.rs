@@ -23,7 +23,6 @@ use crate::{
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
-    telemetry::metrics::Metrics,
 };
 
 use super::{
@@ -35,7 +34,6 @@ use super::{
 /// What all calls share.
 pub struct Gateway {
     pub(super) rules: Arc<Live<Rules>>,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) journal: Arc<Journal>,
     pub(super) routes: Routes,
     pub(super) upstreams: Vec<Upstream>,
@@ -75,7 +73,6 @@ impl Gateway {
         base: &Path,
         environment: &Environment,
         rules: Arc<Live<Rules>>,
-        metrics: Arc<Metrics>,
         journal: Arc<Journal>,
         draining: watch::Receiver<bool>,
         late: mpsc::Sender<Late>,
@@ -98,7 +95,6 @@ impl Gateway {
             .collect::<Result<_, SetupError>>()?;
         Ok(Self {
             rules,
-            metrics,
             journal,
             routes: Routes::new(&settings.upstreams),
             upstreams,
@@ -130,7 +126,7 @@ impl Gateway {
         } else {
             self.held.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
         };
-        self.metrics.held.set(i64::try_from(total).unwrap_or(i64::MAX));
+        self.journal.metrics().held.set(i64::try_from(total).unwrap_or(i64::MAX));
         now <= before || total <= self.settings.limits.held_total.get()
     }
 

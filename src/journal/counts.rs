@@ -33,8 +33,13 @@ pub(super) fn note(metrics: &Metrics, fact: &Fact) {
 /// How far a call has come.
 pub(super) fn mark(metrics: &Metrics, milestone: &Milestone) {
     match milestone {
-        Milestone::Opened { .. } | Milestone::Received { .. } | Milestone::Began { .. } | Milestone::Sent { .. } => {}
-        Milestone::Answering { .. } | Milestone::Answered { .. } | Milestone::Refused { .. } => {}
+        Milestone::Opened { .. }
+        | Milestone::Received { .. }
+        | Milestone::Began { .. }
+        | Milestone::Sent { .. }
+        | Milestone::Answering { .. }
+        | Milestone::Answered { .. }
+        | Milestone::Refused { .. } => {}
         Milestone::FieldsDropped { .. } => repaired(metrics, "request_field_dropped"),
         Milestone::KeptUnchanged => repaired(metrics, "stored_unchanged"),
         Milestone::Failed { limit, .. } => {

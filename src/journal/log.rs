@@ -39,8 +39,12 @@ pub(super) fn note(about: &About, fact: &Fact) {
 pub(super) fn mark(about: &About, milestone: &Milestone) {
     let id = &*about.call;
     match milestone {
-        Milestone::Opened { .. } | Milestone::Received { .. } | Milestone::Began { .. } | Milestone::Sent { .. } => {}
-        Milestone::Answering { .. } | Milestone::Answered { .. } => {}
+        Milestone::Opened { .. }
+        | Milestone::Received { .. }
+        | Milestone::Began { .. }
+        | Milestone::Sent { .. }
+        | Milestone::Answering { .. }
+        | Milestone::Answered { .. } => {}
         Milestone::FieldsDropped { fields } => {
             let fields = fields.join(", ");
             info!(call_id = id, fields, "left out of the request: the provider's dialect does not have it");

@@ -39,6 +39,11 @@ impl Journal {
         Self { metrics, activity }
     }
 
+    /// The metrics, for what is measured and no fact.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Notes what happened within a call.
     pub fn note(&self, about: &About, fact: &Fact) {
         log::note(about, fact);

@@ -149,7 +149,7 @@ enum Wake {
 
 impl Call {
     pub(super) fn new(gateway: Arc<Gateway>, inbound: Streaming<ProcessingRequest>) -> Self {
-        let books = Books::open(Arc::clone(&gateway.metrics), Arc::clone(&gateway.journal));
+        let books = Books::open(Arc::clone(&gateway.journal));
         let rules = gateway.rules.current();
         Self {
             gateway,

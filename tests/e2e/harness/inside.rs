@@ -82,7 +82,6 @@ impl Inside {
             directory.path(),
             &Environment::default(),
             Arc::new(Live::new(rules)),
-            Arc::clone(&metrics),
             Arc::clone(&journal),
             draining,
             late,
