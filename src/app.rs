@@ -34,11 +34,12 @@ use crate::{
     extproc::{self, Gateway, Listener, SetupError},
     journal::{
         Journal,
-        activity::{Activity, Event, What},
+        activity::{Activity, Event, What, bridge},
     },
     lifecycle::{Drain, Readiness, Stop},
     policies,
     policy::Rules,
+    shared_state::SharedState,
     telemetry::metrics::{Metrics, ResultLabels},
 };
 
@@ -65,6 +66,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     left: mpsc::Receiver<extproc::Late>,
     journal: Arc<Journal>,
+    shared: Option<Arc<SharedState>>,
     admin_state: AdminState,
     guard: Guard,
     watch: Option<RulesWatch>,
@@ -120,6 +122,7 @@ impl App {
         let Loaded { settings, base, rules: source, state, .. } = loaded;
         let document = source.read().map_err(AppError::Rules)?;
         let context = Context::of(&settings, &base, environment);
+        let shared = context.reach.shared.clone();
         let rules = compile(&document, &context, policies::all()).map_err(AppError::Rules)?;
         let (status, reloads) = watch::channel(ReloadStatus::first(&rules));
         let rules_hash = rules.hash.clone();
@@ -135,7 +138,11 @@ impl App {
             RulesSource::Embedded => None,
         };
         let metrics = Arc::new(Metrics::default());
-        let activity = Arc::new(Activity::default());
+        let activity = match &shared {
+            Some(_) => Activity::default().of_replica(&rustix::system::uname().nodename().to_string_lossy()),
+            None => Activity::default(),
+        };
+        let activity = Arc::new(activity);
         let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::clone(&activity)));
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
@@ -176,6 +183,7 @@ impl App {
             gateway: Arc::new(gateway),
             left,
             journal,
+            shared,
             admin_state,
             guard,
             watch,
@@ -197,6 +205,7 @@ impl App {
             gateway,
             left,
             journal,
+            shared,
             admin_state,
             guard,
             watch,
@@ -225,6 +234,12 @@ impl App {
             extproc::decide_late(left, journal).await;
             pending::<()>().await;
         };
+        let bridge = async {
+            match shared {
+                Some(shared) => bridge(Arc::clone(&admin_state.activity), shared).await,
+                None => pending().await,
+            }
+        };
         let ending = async {
             stop.requested().await;
             // Nobody new comes, and whoever is there gets the time that is configured.
@@ -245,6 +260,7 @@ impl App {
             result = admin => ended("admin", result.map_err(|error| error.to_string())),
             result = probe => ended("probe", result.map_err(|error| error.to_string())),
             () = late => Ok(()),
+            () = bridge => Ok(()),
             () = rules => ended("rules", Ok(())),
             () = tell_reloads(reloads, &admin_state) => Ok(()),
             result = beside => result,

@@ -15,7 +15,7 @@ use futures::{Stream, stream};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::json;
 
-use crate::journal::activity::{Event, Listener, What};
+use crate::journal::activity::{Listener, Said, What};
 
 use super::routes::AdminState;
 
@@ -52,13 +52,10 @@ fn events(listener: Listener, filter: Filter) -> impl Stream<Item = Result<sse::
     stream::unfold((listener, filter), |(mut listener, filter)| async move {
         loop {
             let told = listener.next().await?;
-            if !filter.lets(&told.event) {
-                continue;
+            if filter.lets(&told.said) {
+                let event = sse::Event::default().id(told.id.to_string()).event(told.said.kind());
+                return Some((Ok(event.data(told.said.json())), (listener, filter)));
             }
-            // An event is plain data, and can be written.
-            let Ok(data) = serde_json::to_string(&*told.event) else { continue };
-            let event = sse::Event::default().id(told.id.to_string()).event(told.event.what.name()).data(data);
-            return Some((Ok(event), (listener, filter)));
         }
     })
 }
@@ -91,16 +88,16 @@ impl Filter {
         Ok(filter)
     }
 
-    fn lets(&self, event: &Event) -> bool {
+    fn lets(&self, said: &Said) -> bool {
         let fits = |globs: &Option<GlobSet>, value: Option<&str>| {
             globs.as_ref().is_none_or(|globs| value.is_some_and(|value| globs.is_match(value)))
         };
         // Who asks for some events wants to know as well that some are missing.
-        matches!(event.what, What::Gap { .. })
-            || fits(&self.call, event.call_id.as_deref())
-                && fits(&self.model, event.model.as_deref())
-                && fits(&self.kind, Some(event.what.name()))
-                && fits(&self.policy, event.what.policy())
+        said.kind() == "gap"
+            || fits(&self.call, said.call())
+                && fits(&self.model, said.model())
+                && fits(&self.kind, Some(said.kind()))
+                && fits(&self.policy, said.policy())
     }
 }
 
@@ -115,7 +112,10 @@ fn globs(value: &str) -> Result<GlobSet, globset::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::journal::activity::Event;
 
     fn filter(query: &[(&str, &str)]) -> Result<Filter, String> {
         let owned: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -131,6 +131,7 @@ mod tests {
         };
         let reloaded = Event::now(What::RulesReloaded { rules: "h".to_owned() });
         let gap = Event::now(What::Gap { missed: None });
+        let [decided, reloaded, gap] = [decided, reloaded, gap].map(|event| Said::Own(Arc::new(event)));
         for (query, lets) in [
             (&[] as &[_], [true, true]),
             (&[("call_id", "c1")], [true, false]),

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{Stream, StreamExt, future::ready};
 use redis::{
     AsyncCommands, Client, IntoConnectionInfo,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -74,6 +75,36 @@ impl SharedState {
         let put = redis.set_ex(format!("{PREFIX}{key}"), value, ttl.as_secs().max(1));
         let Some(put) = self.within(put).await else { return };
         self.heard::<()>(put);
+    }
+
+    /// Tells messages to whoever listens to `channel`. `false`: Redis does not answer, and nobody was told.
+    pub async fn publish(&self, channel: &str, messages: &[String]) -> bool {
+        let Some(mut redis) = self.connection().await else { return false };
+        let mut all = redis::pipe();
+        for message in messages {
+            all.publish(format!("{PREFIX}{channel}"), message).ignore();
+        }
+        let told = self.within(all.exec_async(&mut redis)).await;
+        told.and_then(|told| self.heard(told)).is_some()
+    }
+
+    /// What comes over `channel`, for as long as Redis is there. `None`: it is not.
+    pub async fn subscribe(&self, channel: &str) -> Option<impl Stream<Item = String> + use<>> {
+        let subscribe = async {
+            let client = (self.connect)()?;
+            let mut listener = client.get_async_pubsub().await.map_err(|error| error.to_string())?;
+            listener.subscribe(format!("{PREFIX}{channel}")).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(listener)
+        };
+        match self.within(subscribe).await? {
+            Ok(listener) => {
+                Some(listener.into_on_message().filter_map(|message| ready(message.get_payload::<String>().ok())))
+            }
+            Err(error) => {
+                self.lost(&error);
+                None
+            }
+        }
     }
 
     async fn connection(&self) -> Option<ConnectionManager> {

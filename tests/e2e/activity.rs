@@ -1,6 +1,6 @@
 //! The live activity: what happens, told as server-sent events while it happens.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,12 @@ use crate::{
         script::{Gate, Script},
     },
     harness::{
+        SOON,
         client::{Request, Response, Version},
         gateway::Gateway,
+        redis::Redis,
         samples::{self, CALLS},
+        within,
     },
 };
 
@@ -189,6 +192,72 @@ async fn it_is_told_while_it_happens_and_only_what_is_asked_for() {
     let foreign = Request::new("GET", "/activity/stream").header("host", "evil.example");
     assert_eq!(gateway.admin(foreign).await.status, 403);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn every_replica_tells_what_happens_on_every_replica_once() {
+    let mut redis = Redis::start();
+    let provider = Provider::start().await;
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["x"])));
+    let replica =
+        || Gateway::with(&provider).settings(&redis.settings()).env("REDIS_PASSWORD", Redis::PASSWORD).start();
+    let (one, two) = (replica().await, replica().await);
+    let mut told =
+        [Told::open(&one, "?event_type=call.closed").await, Told::open(&two, "?event_type=call.closed").await];
+    let ask = async |gateway: &Gateway| {
+        let answer = gateway.call(Version::Http1, request(Dialect::OpenaiChat)).await;
+        answer.header("x-luthien-call-id").unwrap().to_owned()
+    };
+    // A replica hears the others a moment after it has started.
+    let mut calls = vec![ask(&one).await];
+    let probe = async {
+        loop {
+            calls.push(ask(&one).await);
+            let next = tokio::time::timeout(Duration::from_millis(100), told[1].next()).await;
+            if let Ok((_, _, said)) = next {
+                return said["call_id"].as_str().unwrap().to_owned();
+            }
+        }
+    };
+    let first = within(SOON, "the first event of the other replica", probe).await;
+    calls.push(ask(&two).await);
+    calls.push(ask(&one).await);
+    let last = calls.last().unwrap().clone();
+    let mut heard = [Vec::new(), vec![first]];
+    for (told, heard) in told.iter_mut().zip(&mut heard) {
+        while heard.last() != Some(&last) {
+            let (_, _, said) = told.next().await;
+            assert!(said["replica"].is_string(), "{said}");
+            heard.push(said["call_id"].as_str().unwrap().to_owned());
+        }
+        let from = calls.iter().position(|call| *call == heard[0]).unwrap();
+        let mut all = calls[from..].to_vec();
+        // What happens on two replicas has no order.
+        all.sort_unstable();
+        heard.sort_unstable();
+        assert_eq!(*heard, all);
+    }
+
+    redis.kill();
+    let alone = ask(&one).await;
+    assert_eq!(told[0].next().await.2["call_id"], alone.as_str());
+    redis.revive();
+    let back = async {
+        loop {
+            let call = ask(&one).await;
+            told[0].next().await;
+            let next = tokio::time::timeout(Duration::from_millis(100), told[1].next()).await;
+            if let Ok((_, kind, _)) = next {
+                assert_eq!(kind, "gap", "what was told in between is missing, and it shows: {call}");
+                return;
+            }
+        }
+    };
+    within(Duration::from_secs(60), "events of the other replica, once Redis is back", back).await;
+    for gateway in [one, two] {
+        assert!(!gateway.output().contains(Redis::PASSWORD));
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]

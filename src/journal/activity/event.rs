@@ -17,6 +17,9 @@ pub struct Event {
     #[serde(serialize_with = "rfc3339")]
     #[schemars(with = "String")]
     pub time: SystemTime,
+    /// The replica that told it. Missing where replicas share nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
     /// Luthien's id of the call. Missing where it is about no call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
@@ -351,7 +354,7 @@ impl What {
 impl Event {
     /// Something that happened now, to no call.
     pub fn now(what: What) -> Self {
-        Self { time: SystemTime::now(), call_id: None, model: None, what }
+        Self { time: SystemTime::now(), replica: None, call_id: None, model: None, what }
     }
 
     /// Something that happened within a call now.

@@ -3,7 +3,9 @@
 //! Telling never waits: events stand in a ring that forgets the oldest, and whoever listens too slowly reads how many it
 //! missed.
 
+mod bridge;
 mod event;
+mod said;
 
 use std::{
     collections::VecDeque,
@@ -15,7 +17,9 @@ use std::{
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
+pub use bridge::bridge;
 pub use event::{Event, Tokens, What};
+pub use said::Said;
 
 use super::{About, Fact, Milestone};
 
@@ -26,6 +30,8 @@ const KEPT: usize = 4096;
 pub struct Activity {
     /// Tells the numbers of one process from those of another.
     epoch: u64,
+    /// The name of this replica, where there are others.
+    replica: Option<String>,
     ring: Mutex<Ring>,
     news: broadcast::Sender<Told>,
 }
@@ -34,6 +40,8 @@ pub struct Activity {
 struct Ring {
     /// The number of the next event.
     next: u64,
+    /// The number of the next event that is this replica's own.
+    next_own: u64,
     events: VecDeque<Told>,
 }
 
@@ -43,7 +51,9 @@ pub struct Told {
     /// Its number.
     pub id: Id,
     /// What is told.
-    pub event: Arc<Event>,
+    pub said: Said,
+    /// Its number among this replica's own.
+    own: Option<u64>,
 }
 
 /// The number of an event: which process told it, and which of its events it is.
@@ -67,6 +77,7 @@ impl Default for Activity {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             epoch: u64::try_from(since.as_millis()).unwrap_or_default(),
+            replica: None,
             ring: Mutex::default(),
             news: broadcast::channel(KEPT).0,
         }
@@ -88,10 +99,28 @@ impl Activity {
         }
     }
 
+    /// The live activity of one of several replicas.
+    #[must_use]
+    pub fn of_replica(self, name: &str) -> Self {
+        Self { replica: Some(name.to_owned()), ..self }
+    }
+
     /// Tells of an event.
-    pub fn push(&self, event: Event) {
+    pub fn push(&self, mut event: Event) {
+        event.replica.clone_from(&self.replica);
         let mut ring = self.ring();
-        let told = Told { id: Id { epoch: self.epoch, number: ring.next }, event: Arc::new(event) };
+        let own = ring.next_own;
+        ring.next_own += 1;
+        self.keep(ring, Said::Own(Arc::new(event)), Some(own));
+    }
+
+    /// Tells what another replica told.
+    fn push_foreign(&self, said: Said) {
+        self.keep(self.ring(), said, None);
+    }
+
+    fn keep(&self, mut ring: MutexGuard<'_, Ring>, said: Said, own: Option<u64>) {
+        let told = Told { id: Id { epoch: self.epoch, number: ring.next }, said, own };
         ring.next += 1;
         if ring.events.len() == KEPT {
             ring.events.pop_front();
@@ -129,7 +158,7 @@ impl Listener {
     /// The next event. Never ends for as long as the process tells any.
     pub async fn next(&mut self) -> Option<Told> {
         if let Some(gap) = self.gap.take() {
-            return Some(Told { id: self.last, event: Arc::new(gap) });
+            return Some(self.gap(gap));
         }
         if let Some(told) = self.before.pop_front() {
             self.last = told.id;
@@ -140,12 +169,14 @@ impl Listener {
                 self.last = told.id;
                 Some(told)
             }
-            Err(RecvError::Lagged(missed)) => {
-                let gap = Event::now(What::Gap { missed: Some(missed) });
-                Some(Told { id: self.last, event: Arc::new(gap) })
-            }
+            Err(RecvError::Lagged(missed)) => Some(self.gap(Event::now(What::Gap { missed: Some(missed) }))),
             Err(RecvError::Closed) => None,
         }
+    }
+
+    /// Stands behind the last event, so that whoever comes back to it is told again.
+    fn gap(&self, gap: Event) -> Told {
+        Told { id: self.last, said: Said::Own(Arc::new(gap)), own: None }
     }
 }
 
@@ -177,8 +208,13 @@ mod tests {
         Event::now(What::Gap { missed: Some(number) })
     }
 
+    fn what(told: &Told) -> What {
+        let Said::Own(event) = &told.said else { panic!("{told:?} is another's") };
+        event.what.clone()
+    }
+
     async fn next(listener: &mut Listener) -> What {
-        listener.next().await.unwrap().event.what.clone()
+        what(&listener.next().await.unwrap())
     }
 
     #[tokio::test]
@@ -188,7 +224,7 @@ mod tests {
         let mut listener = activity.listen(None);
         activity.push(numbered(11));
         let told = listener.next().await.unwrap();
-        assert_eq!(told.event.what, What::Gap { missed: Some(11) });
+        assert_eq!(what(&told), What::Gap { missed: Some(11) });
         activity.push(numbered(12));
         activity.push(numbered(13));
         let mut back = activity.listen(Some(told.id.to_string().parse().unwrap()));

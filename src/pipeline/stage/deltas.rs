@@ -72,7 +72,7 @@ impl Deltas {
         }
     }
 
-    /// Takes more text and asks the policy. Returns whether it edited anything.
+    /// Takes more text and asks the policy. Returns whether this is the first time that it edits the block.
     pub(super) fn push(&mut self, text: &Text, runner: &mut Runner) -> Outcome<bool> {
         let start = self.len();
         let was_open = self.decoder.is_open();
@@ -91,7 +91,7 @@ impl Deltas {
         self.ask(runner)
     }
 
-    /// There is no more text: asks the policy about the rest. Returns whether it edited anything.
+    /// There is no more text: asks the policy about the rest. Returns whether this is the first time that it edits the block.
     pub(super) fn finish(&mut self, runner: &mut Runner) -> Outcome<bool> {
         self.complete = true;
         self.decoder.finish(&mut self.text);
@@ -192,11 +192,11 @@ impl Deltas {
             edit.range = edit.range.start + self.base..edit.range.end + self.base;
         }
         self.decided = if self.complete { self.len() } else { self.base + decided };
-        let any = !edits.is_empty();
-        self.edited |= any;
+        let is_first = !self.edited && !edits.is_empty();
+        self.edited |= is_first;
         self.edits.extend(edits);
         self.forget();
-        Ok(any)
+        Ok(is_first)
     }
 
     /// A policy that asks for what cannot be is at fault, and nothing of it is done. Places are those of the view.
