@@ -236,7 +236,7 @@ impl App {
         };
         let bridge = async {
             match shared {
-                Some(shared) => bridge(Arc::clone(&admin_state.activity), shared).await,
+                Some(shared) => Box::pin(bridge(Arc::clone(&admin_state.activity), shared)).await,
                 None => pending().await,
             }
         };

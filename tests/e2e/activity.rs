@@ -253,7 +253,7 @@ async fn every_replica_tells_what_happens_on_every_replica_once() {
             }
         }
     };
-    within(Duration::from_secs(60), "events of the other replica, once Redis is back", back).await;
+    within(Duration::from_mins(1), "events of the other replica, once Redis is back", back).await;
     for gateway in [one, two] {
         assert!(!gateway.output().contains(Redis::PASSWORD));
         gateway.stop().await;
