@@ -3,11 +3,13 @@
 //! A [`Decoder`] reads the frames of one stream into events, an [`Encoder`] writes events back: untouched frames leave as
 //! they came as long as their numbering is still right, changed ones are patched, new ones are made up in the dialect's own
 //! form. [`request`], [`decode_body`] and [`patch_body`] do the same for whole bodies. [`failure_answer`] and
-//! [`Encoder::error`] say in each dialect's words why a call does not go on.
+//! [`Encoder::error`] say in each dialect's words why a call does not go on. An [`Assembler`] makes one body of a stream,
+//! for whoever keeps it.
 //!
 //! Sources: the providers' API references and what their official SDKs accept.
 
 mod anthropic;
+mod assemble;
 mod carried;
 mod convert;
 mod errors;
@@ -33,6 +35,7 @@ use crate::{
     wire::Frame,
 };
 
+pub use assemble::Assembler;
 pub use convert::{
     ConvertedRequest, ConvertedTools, Inconvertible, Target, convert_request, without_foreign_reasoning,
 };

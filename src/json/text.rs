@@ -164,7 +164,8 @@ impl Decoder {
         self.high.is_some()
     }
 
-    fn push_raw(&mut self, raw: &[u8], out: &mut String) -> bool {
+    /// Does the same with a text in its escaped form.
+    pub fn push_raw(&mut self, raw: &[u8], out: &mut String) -> bool {
         let mut joined = false;
         let mut units = Units::new(raw).peekable();
         while let Some((unit, _)) = units.next() {

@@ -53,6 +53,7 @@ pub(crate) struct Recorded {
     /// Whether the official Python SDK accepts it.
     pub(crate) accepted: bool,
     pub(crate) bytes: Vec<u8>,
+    assembled: Option<PathBuf>,
 }
 
 impl Dialect {
@@ -106,6 +107,15 @@ impl Vector {
     }
 }
 
+impl Recorded {
+    /// What the official Python SDK made of it, in the recordings' own form. `None`: that was not kept.
+    pub(crate) fn assembled(&self) -> Option<Value> {
+        let kept = read(self.assembled.as_ref()?);
+        let mut kept: Value = serde_json::from_slice(&kept).expect("what an SDK made of a recording is JSON");
+        Some(kept["assembled"].take())
+    }
+}
+
 /// Every hand-made stream of a dialect, in the order of their numbers.
 pub(crate) fn vectors(dialect: Dialect) -> Vec<Vector> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -153,6 +163,7 @@ pub(crate) fn recorded(dialect: Dialect) -> Option<Vec<Recorded>> {
     };
     let (file, folder, features, verdict) =
         (column("file"), column("dialect"), column("features"), column("sdk_verdict"));
+    let assembled = column("assembled");
     let streams: Vec<Recorded> = rows
         .map(|row| row.split('\t').collect::<Vec<_>>())
         .filter(|row| row[folder] == dialect.folder())
@@ -162,6 +173,7 @@ pub(crate) fn recorded(dialect: Dialect) -> Option<Vec<Recorded>> {
             features: row[features].to_owned(),
             accepted: row[verdict] == "ok",
             bytes: read(&root.join(row[file])),
+            assembled: (!row[assembled].is_empty()).then(|| root.join(row[assembled])),
         })
         .collect();
     assert!(!streams.is_empty(), "{} lists no stream of {dialect:?}", root.display());
@@ -204,6 +216,7 @@ mod tests {
             for stream in &streams {
                 assert!(!stream.bytes.is_empty() && !stream.features.is_empty(), "{}", stream.name);
                 assert_eq!(stream.dialect, dialect);
+                assert!(!stream.accepted || stream.assembled().is_some(), "{}", stream.name);
             }
             assert!(streams.is_empty() || streams.iter().any(|stream| stream.accepted));
         }
