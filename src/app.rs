@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{self, AdminState, Guard, probe_router, router},
+    admin::{self, About, Access, AdminState, probe_router, router},
     config::{
         compile::{Context, compile},
         environment::Environment,
@@ -27,7 +27,7 @@ use crate::{
         load::{Loaded, RulesSource},
         report::Report,
         secret::SecretError,
-        settings::Settings,
+        settings::{SecretSource, Settings},
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
@@ -68,7 +68,7 @@ pub struct App {
     journal: Arc<Journal>,
     shared: Option<Arc<SharedState>>,
     admin_state: AdminState,
-    guard: Guard,
+    access: Access,
     watch: Option<RulesWatch>,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
@@ -83,8 +83,8 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
-    /// The admin token cannot be read.
-    #[error("admin.token: {0}")]
+    /// A token of the admin listener cannot be read.
+    #[error("admin: {0}")]
     Token(SecretError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {role}: {error}; {remedy}")]
@@ -164,12 +164,17 @@ impl App {
             Some(probe) => Some(bind_tcp(&probe.listen, "probes", "change `probe.listen`").await?),
             None => None,
         };
-        let guard = match &settings.admin.token {
-            Some(source) => Guard::Token(source.read(&base, environment).map_err(AppError::Token)?),
-            None => Guard::Loopback,
+        let secret = |source: &SecretSource| source.read(&base, environment).map_err(AppError::Token);
+        let access = match &settings.admin.token {
+            Some(token) => {
+                Access::tokens(secret(token)?, settings.admin.viewer_token.as_ref().map(secret).transpose()?)
+            }
+            None => Access::loopback(),
         };
         let readiness = Readiness::default();
-        let admin_state = AdminState { readiness: readiness.clone(), rules: reloads.clone(), metrics, activity };
+        let about = Arc::new(About::of(&settings, watch.as_ref().map(|watch| watch.file.as_path())));
+        let admin_state =
+            AdminState { readiness: readiness.clone(), rules: reloads.clone(), live, metrics, activity, about };
         Ok(Self {
             readiness,
             settings,
@@ -185,7 +190,7 @@ impl App {
             journal,
             shared,
             admin_state,
-            guard,
+            access,
             watch,
             reloads,
             drain,
@@ -207,7 +212,7 @@ impl App {
             journal,
             shared,
             admin_state,
-            guard,
+            access,
             watch,
             reloads,
             drain,
@@ -216,7 +221,7 @@ impl App {
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
         let extproc = extproc::serve(extproc, Arc::clone(&gateway));
-        let admin = admin::serve(admin, router(admin_state.clone(), guard));
+        let admin = admin::serve(admin, router(admin_state.clone(), access));
         let probe = async {
             match probe {
                 Some(listener) => admin::serve(listener, probe_router(admin_state.clone())).await,

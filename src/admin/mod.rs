@@ -1,10 +1,17 @@
-//! The only code that serves HTTP: health, readiness, metrics, version, live activity.
+//! The admin listener: pages, live activity, health, readiness, metrics.
 //!
-//! Knows nothing of calls; it reads what they leave behind.
+//! Knows nothing of calls; it reads what they leave behind. `access` says who may, `pages` what a browser gets, and
+//! `reply` what all answers have in common.
 
+mod about;
+mod access;
 mod activity;
-mod guard;
+mod assets;
+mod pages;
+mod probes;
+mod reply;
 mod routes;
 
-pub use guard::Guard;
+pub use about::About;
+pub use access::Access;
 pub use routes::{AdminState, probe_router, router, serve};

@@ -1,25 +1,29 @@
-//! What the admin listener answers.
+//! What the admin listener answers, and who may ask.
 
 use std::{io, sync::Arc};
 
 use axum::{
-    Extension, Json, Router,
+    Router,
     extract::State,
-    http::{StatusCode, header},
-    middleware,
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode},
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
     routing::get,
 };
-use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    config::live::ReloadStatus, journal::activity::Activity, lifecycle::Readiness, telemetry::metrics::Metrics,
+    config::live::{Live, ReloadStatus},
+    journal::activity::Activity,
+    lifecycle::Readiness,
+    policy::Rules,
+    telemetry::metrics::Metrics,
 };
 
 use super::{
-    activity::stream,
-    guard::{Guard, Trusted, check},
+    About,
+    access::{Access, guard, login_routes, recognise},
+    activity, assets, pages, probes, reply,
 };
 
 /// What the answers are read from.
@@ -29,10 +33,14 @@ pub struct AdminState {
     pub readiness: Readiness,
     /// How the rules came to be what they are.
     pub rules: watch::Receiver<ReloadStatus>,
+    /// The rules in force.
+    pub live: Arc<Live<Rules>>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The live activity.
     pub activity: Arc<Activity>,
+    /// The settings, as far as pages show them.
+    pub about: Arc<About>,
 }
 
 /// Serves until the future is dropped.
@@ -40,66 +48,44 @@ pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     axum::serve(listener, router).await
 }
 
-/// The admin listener.
-pub fn router(state: AdminState, guard: Guard) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/version", get(version))
-        .route("/activity/stream", get(stream))
+/// The admin listener. A route that is not named as open is for those only whom `access` lets in.
+pub fn router(state: AdminState, access: Access) -> Router {
+    let open = Router::new()
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .layer(from_fn_with_state(access.clone(), recognise))
+        .with_state(state.clone())
+        .route("/assets/{name}", get(assets::serve))
+        .merge(login_routes().with_state(access.clone()));
+    let guarded = Router::new()
+        .route("/", get(pages::overview))
+        .route("/policies", get(pages::policies))
+        .route("/activity/monitor", get(pages::monitor))
+        .route("/activity/stream", get(activity::stream))
+        .route("/metrics", get(probes::metrics))
+        .route("/version", get(probes::version))
         .fallback(unknown)
-        .layer(middleware::from_fn_with_state(Arc::new(guard), check))
-        .with_state(state)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(access, guard))
+        .with_state(state);
+    open.merge(guarded).layer(map_response(reply::secure))
 }
 
 /// The probe listener: no token, no detail.
 pub fn probe_router(state: AdminState) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(async |State(state): State<AdminState>| status(&state)))
-        .route("/metrics", get(metrics))
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(async |State(state): State<AdminState>| probes::status(&state)))
+        .route("/metrics", get(probes::metrics))
         .with_state(state)
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn unknown(headers: HeaderMap) -> Response {
+    let message = "no such page; there are /, /activity/monitor, /activity/stream, /policies, /healthz, /readyz, /metrics \
+                   and /version";
+    reply::error(&headers, StatusCode::NOT_FOUND, message)
 }
 
-fn status(state: &AdminState) -> StatusCode {
-    if state.readiness.missing().is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-async fn readyz(State(state): State<AdminState>, Extension(trusted): Extension<Trusted>) -> Response {
-    if !trusted.0 {
-        return status(&state).into_response();
-    }
-    let missing: serde_json::Map<String, Value> =
-        state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into())).collect();
-    let rules = state.rules.borrow().clone();
-    let body = json!({
-        "ready": missing.is_empty(),
-        "missing": missing,
-        "rules": {
-            "hash": rules.hash,
-            "last_error": rules.last_error,
-            "reloads_ok": rules.reloads_ok,
-            "reloads_failed": rules.reloads_failed,
-        },
-    });
-    (status(&state), Json(body)).into_response()
-}
-
-async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media_type)], state.metrics.encode())
-}
-
-async fn version(State(state): State<AdminState>) -> Json<Value> {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "rules": state.rules.borrow().hash }))
-}
-
-async fn unknown() -> (StatusCode, Json<Value>) {
-    let message = "no such page; there are /healthz, /readyz, /metrics, /version and /activity/stream";
-    (StatusCode::NOT_FOUND, Json(json!({ "error": message })))
+async fn wrong_method(headers: HeaderMap) -> Response {
+    reply::error(&headers, StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here; see docs/configuration.md")
 }

@@ -149,8 +149,9 @@ fn describe(app: &App, rules: &str, state: &Path, out: &mut Vec<u8>) -> io::Resu
     let Settings { listen, tls, upstreams, .. } = &app.settings;
     let url = format!("{}://{listen}", if tls.is_some() { "https" } else { "http" });
     writeln!(out, "Luthien is ready.\n")?;
+    let log_in = if app.settings.admin.token.is_some() { "; log in with the token" } else { "" };
     writeln!(out, "  clients    {url}")?;
-    writeln!(out, "  admin      http://{} (/readyz, /metrics)", app.admin_address)?;
+    writeln!(out, "  admin      http://{} (open it in a browser{})", app.admin_address, log_in)?;
     writeln!(out, "  rules      {rules}")?;
     for upstream in upstreams {
         let target = if upstream.url == "demo" { "the built-in demo provider" } else { &upstream.url };

@@ -14,6 +14,7 @@ use super::{
     document::{Document, Part},
     environment::Environment,
     load::Draft,
+    mask,
     phrase::{closest, or_list},
     reach,
     report::{Problem, Report},
@@ -68,6 +69,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     });
     Ok(Rules {
         hash: hash(&document.value),
+        text: document.masked().into(),
         release: read.release.into(),
         lossy: read.lossy.map(Into::into),
         stateful: read.stateful.into(),
@@ -207,7 +209,27 @@ impl<'d> Compiler<'d> {
             headers: self.headers(&format!("{at}/header")),
             when: self.when(&format!("{at}/when")),
             tools: self.globs(&format!("{at}/tool")),
+            said: self.said(at),
         }
+    }
+
+    /// The conditions as they are written, without what looks like a secret.
+    fn said(&self, at: &str) -> Vec<(String, String)> {
+        let text = |value: &Value| match value {
+            Value::String(text) => mask::line(text),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::Object(_) => {
+                mask::line(&value.to_string())
+            }
+        };
+        let fields = self.document.get(at).and_then(Value::as_object).into_iter().flatten();
+        let conditions = fields.flat_map(|(key, value)| match value {
+            Value::Array(items) => vec![(key.clone(), items.iter().map(text).collect::<Vec<_>>().join(", "))],
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (format!("{key}.{name}"), text(value))).collect()
+            }
+            Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => vec![(key.clone(), text(value))],
+        });
+        conditions.collect()
     }
 
     /// One value or a list of values, each with its pointer. Those of a wrong type are left to the schema.

@@ -138,8 +138,12 @@ impl Document {
     /// A report of `problems` and of what is wrong with the text itself, with excerpts of the text.
     pub fn report(&self, mut problems: Vec<Problem>) -> Report {
         problems.extend(self.faults.iter().cloned());
-        let masked = mask::text(&self.text, &self.value, &self.spans);
-        Report::new(problems).with_text(&self.path, masked.into())
+        Report::new(problems).with_text(&self.path, self.masked().into())
+    }
+
+    /// Its text with everything that looks like a secret masked.
+    pub fn masked(&self) -> String {
+        mask::text(&self.text, &self.value, &self.spans)
     }
 
     /// Where what stands at `pointer` comes from.

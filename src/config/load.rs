@@ -136,8 +136,10 @@ impl Settings {
             join(&mut tls.cert);
             join(&mut tls.key);
         }
-        if let Some(SecretSource::File(path)) = &mut self.admin.token {
-            join(path);
+        for token in [&mut self.admin.token, &mut self.admin.viewer_token].into_iter().flatten() {
+            if let SecretSource::File(path) = token {
+                join(path);
+            }
         }
         for key in &mut self.clients.keys {
             key.file.as_mut().map(join);

@@ -102,7 +102,7 @@ fn is_secret(pointer: &str, value: &Value) -> bool {
     let Value::String(text) = value else { return false };
     let steps: Vec<&str> = pointer.split('/').skip(1).collect();
     let in_credentials = match steps.as_slice() {
-        ["upstreams", _, "credentials", ..] | ["admin", "token", ..] => true,
+        ["upstreams", _, "credentials", ..] | ["admin", "token" | "viewer_token", ..] => true,
         ["clients", "keys", _, ..] => steps.len() == 3 || !matches!(steps.last(), Some(&("name" | "value_sha256"))),
         _ => false,
     };
@@ -151,6 +151,7 @@ mod tests {
             ("/upstreams/0/credentials/env", "OPENAI_API_KEY", "OPENAI_API_KEY"),
             ("/upstreams/0/credentials/env", "hunter2-and-more", MASK),
             ("/admin/token", "hunter2", MASK),
+            ("/admin/viewer_token", "hunter2", MASK),
             ("/clients/keys/0/value", "hunter2", MASK),
             ("/clients/keys/0/name", "team-a", "team-a"),
             ("/policies/0/config/x", "use sk-ant-api03-aaaaaaaa now", "use [secret] now"),

@@ -98,7 +98,31 @@ impl Check<'_> {
             let remedy = "write `unix:` and a path, or an IP address and a port as 127.0.0.1:9000";
             self.add("/extproc/listen", "this is neither a Unix socket nor an address", remedy);
         }
-        self.secret("/admin/token");
+        self.admin_tokens();
+    }
+
+    fn admin_tokens(&mut self) {
+        let (token, viewer) = ("/admin/token", "/admin/viewer_token");
+        self.secret(token);
+        self.secret(viewer);
+        if self.document.get(viewer).is_none() {
+            return;
+        }
+        if self.document.get(token).is_none() {
+            let remedy = "add `token` to `admin`: without one, everyone on this machine may change everything";
+            self.add_key(viewer, "there is a token for viewers and none for admins", remedy);
+            return;
+        }
+        let read = |at: &str| {
+            let source: SecretSource = self.document.read_as(at)?;
+            source.read(self.base, self.environment).ok()
+        };
+        if let (Some(token), Some(viewer_token)) = (read(token), read(viewer))
+            && token.matches(viewer_token.expose().as_bytes())
+        {
+            let remedy = "give viewers a token of their own";
+            self.add(viewer, "this is the token of admins: whoever has it may change everything", remedy);
+        }
     }
 
     fn upstreams(&mut self) {

@@ -28,7 +28,7 @@ pub struct Settings {
     /// Where clients connect (Envoy's listener), `ADDRESS:PORT`.
     #[serde(default = "default_listen")]
     pub listen: String,
-    /// The admin listener: health, readiness, metrics, version.
+    /// The admin listener: pages, live activity, health, readiness, metrics.
     #[serde(default)]
     pub admin: Admin,
     /// The rules document, relative to the folder of the settings file. Reloaded when it changes.
@@ -82,6 +82,9 @@ pub struct Admin {
     /// or `{ file: PATH }`. Needed off loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretSource>,
+    /// Where a second token stands, for those who may read everything and change nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer_token: Option<SecretSource>,
 }
 
 /// A listener for probes.
@@ -438,7 +441,7 @@ pub type Table = IndexMap<String, serde_json::Value>;
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: DEFAULT_ADMIN_LISTEN.to_owned(), token: None }
+        Self { listen: DEFAULT_ADMIN_LISTEN.to_owned(), token: None, viewer_token: None }
     }
 }
 

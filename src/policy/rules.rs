@@ -13,6 +13,8 @@ use crate::model::conversation::Lossy;
 pub struct Rules {
     /// Content hash of the document: the first 12 hexadecimal digits of its SHA-256.
     pub hash: String,
+    /// The document's text as it may be shown: what looks like a secret is masked.
+    pub text: Arc<str>,
     /// When tool calls are released.
     pub release: Release,
     /// What is done with a field that the provider's dialect does not have.
@@ -102,6 +104,8 @@ pub struct Selector {
     pub when: Option<When>,
     /// Tool name globs: filters tool call blocks, not calls.
     pub tools: Option<GlobSet>,
+    /// The conditions as the document says them, to be shown: key and value.
+    pub said: Vec<(String, String)>,
 }
 
 /// Whether a policy runs on a call, and why.

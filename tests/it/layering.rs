@@ -27,13 +27,15 @@ const RANKS: [(&str, u32); 20] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 23] = [
+const CONFINED: [(&str, &[&str]); 25] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
     ("tonic_prost", &["policies"]),
     ("pbjson", &["policies"]),
-    ("hmac", &["policies"]),
+    ("hmac", &["admin", "policies"]),
+    ("askama", &["admin"]),
+    ("governor", &["admin"]),
     ("redis", &["shared_state"]),
     ("envoy_types", &["extproc"]),
     ("axum", &["admin", "demo"]),

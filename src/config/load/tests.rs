@@ -38,6 +38,19 @@ fn a_small_file_gets_the_defaults() {
 }
 
 #[test]
+fn viewers_have_a_token_of_their_own() {
+    let settings = |admin: &str| format!("admin: {{ {admin} }}\n{GOOD}");
+    let variables = [("A", "one"), ("B", "two"), ("C", "one")];
+    let with = |viewer: &str| settings(&format!("token: {{ env: A }}, viewer_token: {{ env: {viewer} }}"));
+    check(&with("B"), &variables).expect("settings");
+    let same = report(&with("C"), &variables);
+    assert!(same.contains("admin.viewer_token: this is the token of admins") && !same.contains("one\n"), "{same}");
+    let alone = report(&settings("viewer_token: { env: B }"), &variables);
+    assert!(alone.contains("there is a token for viewers and none for admins"), "{alone}");
+    assert!(report(&with("ABSENT"), &variables).contains("`ABSENT` is not set"));
+}
+
+#[test]
 fn ten_mistakes_are_ten_problems() {
     let text = "\
 version: 2

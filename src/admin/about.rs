@@ -1,0 +1,80 @@
+//! What pages say of the settings.
+
+use std::{net::SocketAddr, path::Path};
+
+use crate::config::settings::{Settings, Upstream};
+
+/// What pages say of the settings. Holds no secrets.
+#[derive(Debug, Clone)]
+pub struct About {
+    listen: String,
+    scheme: &'static str,
+    /// The providers, in order.
+    pub(super) upstreams: Vec<Provider>,
+    /// The rules document; nothing where the rules are built in.
+    pub(super) rules: Option<String>,
+}
+
+/// A provider.
+#[derive(Debug, Clone)]
+pub(super) struct Provider {
+    pub(super) name: String,
+    pub(super) target: String,
+    pub(super) dialects: Vec<&'static str>,
+    pub(super) models: String,
+}
+
+impl About {
+    /// Of these settings, with the rules in that file.
+    pub fn of(settings: &Settings, rules: Option<&Path>) -> Self {
+        let provider = |upstream: &Upstream| Provider {
+            name: upstream.name.clone(),
+            target: match upstream.url.as_str() {
+                "demo" => "the built-in demo provider".to_owned(),
+                url => url.to_owned(),
+            },
+            dialects: upstream.dialects.iter().map(|dialect| dialect.name()).collect(),
+            models: upstream.models.iter().chain(upstream.aliases.keys()).cloned().collect::<Vec<_>>().join(", "),
+        };
+        Self {
+            listen: settings.listen.clone(),
+            scheme: if settings.tls.is_some() { "https" } else { "http" },
+            upstreams: settings.upstreams.iter().map(provider).collect(),
+            rules: rules.map(|path| path.display().to_string()),
+        }
+    }
+
+    /// Where clients connect. `host` is how the reader reached us: an address that stands for all of this machine is of no
+    /// use to a client.
+    pub(super) fn clients(&self, host: &str) -> String {
+        let Self { listen, scheme, .. } = self;
+        match listen.parse::<SocketAddr>() {
+            Ok(at) if at.ip().is_unspecified() => {
+                let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+                let name = bare.map_or(host, |(name, _)| name);
+                format!("{scheme}://{}:{}", if name.is_empty() { "localhost" } else { name }, at.port())
+            }
+            Ok(_) | Err(_) => format!("{scheme}://{listen}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_an_address_that_they_can_use() {
+        let about =
+            |listen: &str| About { listen: listen.to_owned(), scheme: "http", upstreams: Vec::new(), rules: None };
+        for (listen, host, expected) in [
+            ("127.0.0.1:8080", "localhost:8081", "http://127.0.0.1:8080"),
+            ("0.0.0.0:8080", "gateway.example:8081", "http://gateway.example:8080"),
+            ("0.0.0.0:8080", "gateway.example", "http://gateway.example:8080"),
+            ("[::]:8080", "[::1]:8081", "http://[::1]:8080"),
+            ("0.0.0.0:8080", "", "http://localhost:8080"),
+        ] {
+            assert_eq!(about(listen).clients(host), expected, "{listen} {host}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Health, readiness, metrics, version: what programs ask.
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{access::Caller, routes::AdminState};
+
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(super) fn status(state: &AdminState) -> StatusCode {
+    if state.readiness.missing().is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Who is nobody in particular learns whether, but not why.
+pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Extension<Caller>>) -> Response {
+    if caller.is_none() {
+        return status(&state).into_response();
+    }
+    let missing: serde_json::Map<String, Value> =
+        state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into())).collect();
+    let rules = state.rules.borrow().clone();
+    let body = json!({
+        "ready": missing.is_empty(),
+        "missing": missing,
+        "rules": {
+            "hash": rules.hash,
+            "last_error": rules.last_error,
+            "reloads_ok": rules.reloads_ok,
+            "reloads_failed": rules.reloads_failed,
+        },
+    });
+    (status(&state), Json(body)).into_response()
+}
+
+pub(super) async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, media_type)], state.metrics.encode())
+}
+
+pub(super) async fn version(State(state): State<AdminState>) -> Json<Value> {
+    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "rules": state.rules.borrow().hash }))
+}
