@@ -89,21 +89,28 @@ sdk_python() {
   has python3 && virtual_environment .tools/sdk-python tests/sdk/python/requirements.txt
 }
 
-sdk_node() {
-  local directory=tests/sdk/node
+# Exactly the packages that a lock file names, installed again when it changes.
+node_packages() {
+  local directory=$1
   has node && has npm || return 1
   if cmp -s "$directory/package-lock.json" "$directory/node_modules/installed.json"; then return 0; fi
   npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund &&
     cp "$directory/package-lock.json" "$directory/node_modules/installed.json"
 }
 
-# The system's package where there is none; that needs root.
-redis() {
-  command -v redis-server >/dev/null && return 0
-  local as_root=()
+# The system's package where there is no such program; that needs root.
+system_package() {
+  local package=$1 program as_root=()
+  for program in "$@"; do
+    command -v "$program" >/dev/null && return 0
+  done
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  "${as_root[@]}" apt-get install -y -qq --no-install-recommends redis-server >/dev/null ||
-    { echo "redis-server is not installed, and apt-get cannot install it; install it yourself"; return 1; }
+  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
+    { echo "$package is not installed, and apt-get cannot install it; install it yourself"; return 1; }
+}
+
+browser() {
+  system_package chromium chromium-browser google-chrome && node_packages tests/browser
 }
 
 shell_scripts() {
@@ -127,8 +134,9 @@ doctest_run() {
 prepare "Rust tools" rust_tools
 prepare "Envoy and other tools" make tools
 prepare "Python SDKs" sdk_python
-prepare "Node SDKs" sdk_node
-prepare "Redis" redis
+prepare "Node SDKs" node_packages tests/sdk/node
+prepare "Redis" system_package redis-server
+prepare "Browser" browser
 
 check "format" cargo fmt --check
 check "clippy" cargo clippy --locked --all-targets -- -D warnings

@@ -73,6 +73,11 @@ impl Gateway {
         format!("http://{}", self.listen)
     }
 
+    /// `http://127.0.0.1:PORT` of the admin listener.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     /// Sends a request and returns once the head of its answer has come.
     pub(crate) async fn send(&self, version: Version, request: Request) -> Response {
         client::send(version, self.listen, request).await
