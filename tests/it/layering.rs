@@ -44,7 +44,7 @@ const CONFINED: [(&str, &[&str]); 25] = [
     ("similar", &["cli"]),
     ("saphyr", &["config", "envoy", "policies"]),
     ("prometheus_client", &["telemetry"]),
-    ("rustix", &["envoy"]),
+    ("rustix", &["app", "envoy"]),
     ("reqwest", &["policies"]),
     ("rustls", &["policies"]),
     ("backon", &["policies"]),
