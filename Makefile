@@ -1,7 +1,7 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev tools build fmt lint doc test test-live graph envoy-config clean
+.PHONY: help run dev tools build fmt lint doc test soak test-live graph envoy-config clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up`, as in: make run ARGS="--config my.yaml"
@@ -38,6 +38,9 @@ doc: ## Build the API documentation (target/doc)
 
 test: tools ## Run all tests that need no account anywhere
 	@scripts/test.sh
+
+soak: tools ## Run the tests of records under load for a minute each (after `make test`)
+	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost)' --no-capture
 
 test-live: tools ## Call the real providers that a key or a local Ollama is there for (costs a few cents; after `make test`)
 	@cargo test --quiet --locked --test e2e live:: -- --ignored --nocapture

@@ -109,6 +109,11 @@ system_package() {
     { echo "$package is not installed, and apt-get cannot install it; install it yourself"; return 1; }
 }
 
+# Debian's package keeps its programs out of the path.
+postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || system_package postgresql initdb pg_config
+}
+
 browser() {
   system_package chromium chromium-browser google-chrome && node_packages tests/browser
 }
@@ -136,6 +141,7 @@ prepare "Envoy and other tools" make tools
 prepare "Python SDKs" sdk_python
 prepare "Node SDKs" node_packages tests/sdk/node
 prepare "Redis" system_package redis-server
+prepare "PostgreSQL" postgres
 prepare "Browser" browser
 
 check "format" cargo fmt --check

@@ -3,6 +3,8 @@
 //! [`App::bind`] returns what is bound, so that a wrong address or a bad rule is an error before anything runs;
 //! [`App::run`] runs it until the process is asked to stop. `luthien up` adds Envoy and the demo provider around it.
 
+mod records;
+
 use std::{
     future::pending,
     io,
@@ -18,6 +20,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+use self::records::Records;
 use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
     config::{
@@ -31,7 +34,7 @@ use crate::{
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
-    extproc::{self, Gateway, Listener, SetupError},
+    extproc::{self, Gateway, Links, Listener, SetupError},
     journal::{
         Journal,
         activity::{Activity, Event, What, bridge},
@@ -66,6 +69,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     left: mpsc::Receiver<extproc::Late>,
     journal: Arc<Journal>,
+    records: Records,
     shared: Option<Arc<SharedState>>,
     admin_state: AdminState,
     access: Access,
@@ -83,6 +87,9 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
+    /// Calls cannot be recorded.
+    #[error("recording: {0}")]
+    Recording(String),
     /// A token of the admin listener cannot be read.
     #[error("admin: {0}")]
     Token(SecretError),
@@ -143,18 +150,13 @@ impl App {
             None => Activity::default(),
         };
         let activity = Arc::new(activity);
-        let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::clone(&activity)));
+        let redactor = Arc::new(settings.recording.redactor().map_err(AppError::Recording)?);
+        let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::clone(&activity), Arc::clone(&redactor)));
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
-        let gateway = Gateway::new(
-            settings.clone(),
-            &base,
-            environment,
-            Arc::<Live<Rules>>::clone(&live),
-            Arc::clone(&journal),
-            draining,
-            late,
-        )?;
+        let (records, recorder) = Records::open(&settings, (&base, environment), &state, redactor, &metrics)?;
+        let links = Links { journal: Arc::clone(&journal), recorder: Some(recorder), draining, late };
+        let gateway = Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), links)?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
         let admin =
@@ -173,8 +175,16 @@ impl App {
         };
         let readiness = Readiness::default();
         let about = Arc::new(About::of(&settings, watch.as_ref().map(|watch| watch.file.as_path())));
-        let admin_state =
-            AdminState { readiness: readiness.clone(), rules: reloads.clone(), live, metrics, activity, about };
+        let admin_state = AdminState {
+            readiness: readiness.clone(),
+            rules: reloads.clone(),
+            live,
+            metrics,
+            activity,
+            store: records.store(),
+            room: records.room(),
+            about,
+        };
         Ok(Self {
             readiness,
             settings,
@@ -188,6 +198,7 @@ impl App {
             gateway: Arc::new(gateway),
             left,
             journal,
+            records,
             shared,
             admin_state,
             access,
@@ -210,6 +221,7 @@ impl App {
             gateway,
             left,
             journal,
+            records,
             shared,
             admin_state,
             access,
@@ -259,7 +271,8 @@ impl App {
         let ended = |role, result: Result<(), String>| {
             Err(AppError::Serve { role, error: result.err().unwrap_or_else(|| "no reason given".to_owned()) })
         };
-        tokio::select! {
+        let serving = async {
+            tokio::select! {
             () = ending => Ok(()),
             result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
             result = admin => ended("admin", result.map_err(|error| error.to_string())),
@@ -269,7 +282,19 @@ impl App {
             () = rules => ended("rules", Ok(())),
             () = tell_reloads(reloads, &admin_state) => Ok(()),
             result = beside => result,
-        }
+            }
+        };
+        let (no_more, last) = watch::channel(false);
+        let mut recording = Box::pin(records.run(last));
+        // What calls drafted last is recorded when none of them is left.
+        let result = tokio::select! {
+            result = Box::pin(serving) => result,
+            () = &mut recording => return ended("recording", Ok(())),
+        };
+        drop(gateway);
+        let _ = no_more.send(true);
+        recording.await;
+        result
     }
 }
 

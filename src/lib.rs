@@ -27,7 +27,10 @@ pub mod model;
 pub mod pipeline;
 pub mod policies;
 pub mod policy;
+pub mod record;
+pub mod redact;
 pub mod shared_state;
+pub mod store;
 pub mod telemetry;
 pub mod wire;
 

@@ -22,6 +22,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         mode: Mode::Enforce,
         on_fault: OnFault::Closed,
         timeout: Duration::from_secs(1),
+        record: None,
     };
     let rules = Arc::new(Rules { entries: vec![entry], ..Rules::default() });
     let dialect = Dialect::AnthropicMessages;

@@ -2,7 +2,14 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use crate::config::settings::{Settings, Upstream};
+use super::pages::text::part;
+use crate::{
+    config::{
+        recording::Level,
+        settings::{Settings, Upstream},
+    },
+    model::RecordLevel,
+};
 
 /// What pages say of the settings. Holds no secrets.
 #[derive(Debug, Clone)]
@@ -13,6 +20,9 @@ pub struct About {
     pub(super) upstreams: Vec<Provider>,
     /// The rules document; nothing where the rules are built in.
     pub(super) rules: Option<String>,
+    /// How much is recorded, unless the rules say otherwise.
+    pub(super) recording: RecordLevel,
+    trace_url: Option<String>,
 }
 
 /// A provider.
@@ -41,7 +51,19 @@ impl About {
             scheme: if settings.tls.is_some() { "https" } else { "http" },
             upstreams: settings.upstreams.iter().map(provider).collect(),
             rules: rules.map(|path| path.display().to_string()),
+            recording: match settings.recording.level {
+                Level::Off => RecordLevel::Off,
+                Level::Metadata => RecordLevel::Metadata,
+                Level::Full => RecordLevel::Full,
+            },
+            trace_url: settings.admin.trace_url.clone(),
         }
+    }
+
+    /// Where the trace of a call is. Nothing where it takes what is not known of the call.
+    pub(super) fn trace(&self, call: &str) -> Option<String> {
+        let template = self.trace_url.as_deref().filter(|template| !template.contains("{trace_id}"))?;
+        Some(template.replace("{call_id}", &part(call)))
     }
 
     /// Where clients connect. `host` is how the reader reached us: an address that stands for all of this machine is of no
@@ -63,10 +85,28 @@ impl About {
 mod tests {
     use super::*;
 
+    fn nothing() -> About {
+        About {
+            listen: String::new(),
+            scheme: "http",
+            upstreams: Vec::new(),
+            rules: None,
+            recording: RecordLevel::Full,
+            trace_url: None,
+        }
+    }
+
+    #[test]
+    fn a_trace_is_linked_to_where_its_address_is_known() {
+        let about = |url: &str| About { trace_url: Some(url.to_owned()), ..nothing() };
+        assert_eq!(nothing().trace("c"), None);
+        assert_eq!(about("https://g/?q={call_id}").trace("a b&c").as_deref(), Some("https://g/?q=a%20b%26c"));
+        assert_eq!(about("https://g/{trace_id}?q={call_id}").trace("c"), None);
+    }
+
     #[test]
     fn clients_are_told_an_address_that_they_can_use() {
-        let about =
-            |listen: &str| About { listen: listen.to_owned(), scheme: "http", upstreams: Vec::new(), rules: None };
+        let about = |listen: &str| About { listen: listen.to_owned(), ..nothing() };
         for (listen, host, expected) in [
             ("127.0.0.1:8080", "localhost:8081", "http://127.0.0.1:8080"),
             ("0.0.0.0:8080", "gateway.example:8081", "http://gateway.example:8080"),

@@ -29,10 +29,12 @@ static ASSETS: LazyLock<Vec<(Asset, String)>> = LazyLock::new(|| {
         Asset { name: "components.css", media_type: CSS, text: include_str!("assets/components.css") },
         Asset { name: "events.css", media_type: CSS, text: include_str!("assets/events.css") },
         Asset { name: "calls.css", media_type: CSS, text: include_str!("assets/calls.css") },
+        Asset { name: "talk.css", media_type: CSS, text: include_str!("assets/talk.css") },
         Asset { name: "app.js", media_type: JAVASCRIPT, text: include_str!("assets/app.js") },
         Asset { name: "monitor.js", media_type: JAVASCRIPT, text: include_str!("assets/monitor.js") },
         Asset { name: "describe.js", media_type: JAVASCRIPT, text: include_str!("assets/describe.js") },
         Asset { name: "rows.js", media_type: JAVASCRIPT, text: include_str!("assets/rows.js") },
+        Asset { name: "calls.js", media_type: JAVASCRIPT, text: include_str!("assets/calls.js") },
         Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },
     ]
     .into_iter()

@@ -7,6 +7,7 @@ mod about;
 mod access;
 mod activity;
 mod assets;
+mod debug;
 mod pages;
 mod probes;
 mod reply;

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{access::Caller, routes::AdminState};
 
@@ -15,7 +15,16 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) fn status(state: &AdminState) -> StatusCode {
-    if state.readiness.missing().is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if missing(state).is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// What keeps the process from serving calls, with the reason.
+fn missing(state: &AdminState) -> Map<String, Value> {
+    let missing = state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into()));
+    // New calls are refused then.
+    let unrecordable = state.room.required && state.room.is_full();
+    let recording = unrecordable.then(|| ("recording".to_owned(), "the spool is full (recording.spool)".into()));
+    missing.chain(recording).collect()
 }
 
 /// Who is nobody in particular learns whether, but not why.
@@ -23,8 +32,7 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
     if caller.is_none() {
         return status(&state).into_response();
     }
-    let missing: serde_json::Map<String, Value> =
-        state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into())).collect();
+    let missing = missing(&state);
     let rules = state.rules.borrow().clone();
     let body = json!({
         "ready": missing.is_empty(),
@@ -35,6 +43,7 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
             "reloads_ok": rules.reloads_ok,
             "reloads_failed": rules.reloads_failed,
         },
+        "recording": { "spool_bytes": state.room.spool.bytes(), "full": state.room.is_full() },
     });
     (status(&state), Json(body)).into_response()
 }

@@ -1,8 +1,11 @@
 //! Answers that are no pages of their own: errors, in the form that whoever asks can read, and the headers of all answers.
 
+use std::convert::Infallible;
+
 use axum::{
     Json,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -23,6 +26,24 @@ const SECURITY: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
+
+/// What an answer is to be, where there are both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    Page,
+    Json,
+}
+
+impl<S: Sync> FromRequestParts<S> for Wants {
+    type Rejection = Infallible;
+
+    /// `?format=json` is for people who want to see the JSON, and whose browsers ask for pages.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default();
+        let is_json = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "format" && value == "json");
+        Ok(if !is_json && prefers_html(&parts.headers) { Self::Page } else { Self::Json })
+    }
+}
 
 /// Adds the headers that every answer carries. What says nothing about caches is kept by none.
 pub(super) async fn secure(mut answer: Response) -> Response {

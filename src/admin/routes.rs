@@ -17,13 +17,15 @@ use crate::{
     journal::activity::Activity,
     lifecycle::Readiness,
     policy::Rules,
+    record::Room,
+    store::Store,
     telemetry::metrics::Metrics,
 };
 
 use super::{
     About,
     access::{Access, guard, login_routes, recognise},
-    activity, assets, pages, probes, reply,
+    activity, assets, debug, pages, probes, reply,
 };
 
 /// What the answers are read from.
@@ -39,6 +41,10 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The live activity.
     pub activity: Arc<Activity>,
+    /// What is recorded of calls.
+    pub store: Arc<Store>,
+    /// Whether there is room to record more.
+    pub room: Room,
     /// The settings, as far as pages show them.
     pub about: Arc<About>,
 }
@@ -62,6 +68,9 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/policies", get(pages::policies))
         .route("/activity/monitor", get(pages::monitor))
         .route("/activity/stream", get(activity::stream))
+        .route("/openapi.json", get(debug::openapi_json))
+        .merge(debug::routes())
+        .route("/debug/diff", get(debug::ask_diff))
         .route("/metrics", get(probes::metrics))
         .route("/version", get(probes::version))
         .fallback(unknown)
@@ -81,8 +90,8 @@ pub fn probe_router(state: AdminState) -> Router {
 }
 
 async fn unknown(headers: HeaderMap) -> Response {
-    let message = "no such page; there are /, /activity/monitor, /activity/stream, /policies, /healthz, /readyz, /metrics \
-                   and /version";
+    let message = "no such page; there are /, /debug/calls, /debug/sessions, /debug/diff, /activity/monitor, \
+                   /activity/stream, /policies, /openapi.json, /healthz, /readyz, /metrics and /version";
     reply::error(&headers, StatusCode::NOT_FOUND, message)
 }
 

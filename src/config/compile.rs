@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Keys that stand on the entry of a policy and are often looked for in its `config`.
-const ON_THE_ENTRY: [&str; 4] = ["mode", "on_fault", "timeout", "match"];
+const ON_THE_ENTRY: [&str; 5] = ["mode", "on_fault", "timeout", "match", "record"];
 
 /// What rules refer to outside their document.
 #[derive(Clone)]
@@ -62,10 +62,19 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let Some(read) = read.ok().filter(|_| report.is_empty()) else { return Err(report) };
     let entries = read.policies.into_iter().zip(parts).filter_map(|(entry, parts)| {
         let Parts { kind, factory, selects } = parts?;
-        let PolicyEntry { name, mode, on_fault, timeout, .. } = entry;
+        let PolicyEntry { name, mode, on_fault, timeout, record, .. } = entry;
         let timeout = timeout.map(units::Duration::get).or(kind.timeout).unwrap_or(context.hook);
         let (mode, on_fault) = (mode.into(), on_fault.into());
-        Some(Entry { name: name.into(), kind: kind.name, factory, selects, mode, on_fault, timeout })
+        Some(Entry {
+            name: name.into(),
+            kind: kind.name,
+            factory,
+            selects,
+            mode,
+            on_fault,
+            timeout,
+            record: record.map(Into::into),
+        })
     });
     Ok(Rules {
         hash: hash(&document.value),
@@ -73,6 +82,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
         release: read.release.into(),
         lossy: read.lossy.map(Into::into),
         stateful: read.stateful.into(),
+        record: read.record.map(Into::into),
         entries: entries.collect(),
     })
 }

@@ -13,6 +13,7 @@ pub mod overlay;
 mod phrase;
 pub mod quickstart;
 pub mod reach;
+pub mod recording;
 pub mod reference;
 pub mod report;
 pub mod routes;

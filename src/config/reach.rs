@@ -34,6 +34,7 @@ pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Rea
             let place = Place { url: redis.url.clone(), username: redis.username.clone(), password };
             Arc::new(SharedState::new(place))
         }),
+        redactor: settings.recording.redactor().ok().map(Arc::new),
     }
 }
 
@@ -52,6 +53,7 @@ pub fn of_draft(document: &Document) -> Reach {
         providers: (0..document.count("/upstreams")).filter_map(read_upstream).collect(),
         remotes: (0..document.count("/remotes")).filter_map(read_remote).collect(),
         shared: None,
+        redactor: None,
     }
 }
 

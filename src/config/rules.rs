@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{settings::Dialect, units::Duration};
+use super::{recording::Record, settings::Dialect, units::Duration};
 use crate::{model::conversation as model, policy};
 
 /// The rules: which policies run on which calls, in which order.
@@ -28,6 +28,9 @@ pub struct RulesDocument {
     /// What is done with requests that rest on what the provider keeps, or have it keep the answer (OpenAI Responses).
     #[serde(default)]
     pub stateful: Stateful,
+    /// What is recorded of calls. Default: `recording.level` and `recording.raw` of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
     /// The policies, in the order in which they run; the output of one is the input of the next. With an empty list
     /// every call passes unchanged.
     // Not optional: a file that was cut short while it was written must not switch every policy off.
@@ -93,6 +96,10 @@ pub struct PolicyEntry {
     /// Time limit of one hook. Default: `timeouts.hook` of the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// What is recorded of the calls that it runs in, in place of what is recorded of others. Where several that run say
+    /// so, the least counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
 }
 
 /// Which calls a policy runs on. Each condition is one value or a list of which one must fit.

@@ -11,16 +11,19 @@ use std::{
 };
 
 use globset::Glob;
+use regex::Regex;
 use serde_json::Value;
 
 use super::{
     document::{Document, Part},
     environment::Environment,
+    recording::Recording,
     report::Problem,
     secret,
     settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, RemoteProtocol, SecretSource},
     target::Target,
     units::Size,
+    yaml::child,
 };
 
 /// Everything that is wrong with settings beyond their schema. Relative files are looked for in `base`.
@@ -29,6 +32,7 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
     check.listeners();
     check.upstreams();
     check.remotes();
+    check.recording();
     check.clients();
     check.unpoliced();
     check.limits();
@@ -99,6 +103,12 @@ impl Check<'_> {
             self.add("/extproc/listen", "this is neither a Unix socket nor an address", remedy);
         }
         self.admin_tokens();
+        let trace: Option<String> = self.document.read_as("/admin/trace_url");
+        let is_url = |url: &String| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        if trace.is_some_and(|url| !is_url(&url) || !["{call_id}", "{trace_id}"].iter().any(|id| url.contains(id))) {
+            let remedy = "write an http or https address with `{call_id}` in it, as https://grafana.example/explore?call={call_id}";
+            self.add("/admin/trace_url", "this is no address of a call's trace", remedy);
+        }
     }
 
     fn admin_tokens(&mut self) {
@@ -186,6 +196,23 @@ impl Check<'_> {
         }
         self.unique("/remotes", "remote");
         self.secret("/redis/password");
+    }
+
+    fn recording(&mut self) {
+        self.secret("/recording/postgres/password");
+        let recording: Option<Recording> = self.document.read_as("/recording");
+        let Some(recording) = recording else { return };
+        if recording.redactor().is_err() {
+            for (name, pattern) in &recording.redact {
+                if let Err(error) = Regex::new(pattern) {
+                    let remedy = "correct the regular expression; the syntax is that of the Rust crate `regex`";
+                    self.add(&child("/recording/redact", name), error.to_string(), remedy);
+                }
+            }
+        }
+        if let Err(error) = recording.prices(self.base) {
+            self.add("/recording/prices", error, "write `date` and `models`, as in config/prices.yaml");
+        }
     }
 
     fn clients(&mut self) {

@@ -9,7 +9,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Duration, Size};
+use super::{
+    recording::Recording,
+    units::{Duration, Size},
+};
 
 /// Where clients connect unless the settings say otherwise.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -43,6 +46,9 @@ pub struct Settings {
     /// What replicas share for a while: verdicts of judges. Without it each keeps its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
+    /// The records of calls.
+    #[serde(default)]
+    pub recording: Recording,
     /// How clients prove who they are.
     #[serde(default)]
     pub clients: Clients,
@@ -85,6 +91,10 @@ pub struct Admin {
     /// Where a second token stands, for those who may read everything and change nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer_token: Option<SecretSource>,
+    /// Where the trace of a call is, for the page of the call: an address in which `{call_id}` and `{trace_id}` stand for
+    /// those of the call. As long as no trace ids are recorded, there is a link only where `{call_id}` does alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_url: Option<String>,
 }
 
 /// A listener for probes.
@@ -441,7 +451,7 @@ pub type Table = IndexMap<String, serde_json::Value>;
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: DEFAULT_ADMIN_LISTEN.to_owned(), token: None, viewer_token: None }
+        Self { listen: DEFAULT_ADMIN_LISTEN.to_owned(), token: None, viewer_token: None, trace_url: None }
     }
 }
 

@@ -21,6 +21,7 @@ mod provider_error;
 mod runs;
 mod shape;
 mod texts;
+mod transcript;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -44,6 +45,7 @@ pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
 pub use path::{Endpoint, endpoint, error_dialect, path};
+pub use transcript::{Transcript, json};
 
 /// Reads the frames of one stream.
 pub trait Decoder: Send {
@@ -273,6 +275,8 @@ pub struct RequestView {
     pub include_usage: bool,
     /// The client's id of the conversation, where the body says it.
     pub session: Option<String>,
+    /// The most tokens that the answer may have.
+    pub max_tokens: Option<u64>,
     /// The client's tools that take free text.
     pub custom_tools: Vec<String>,
     /// What of it rests on what a provider keeps.

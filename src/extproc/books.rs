@@ -1,7 +1,8 @@
-//! What is known of a call, and its one closing line: on every path, also when the stream is dropped.
+//! What is known of a call, its record, and its one closing line: on every path, also when the stream is dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::Instant,
@@ -9,18 +10,22 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    dialect::Transcript,
     journal::{About, Closed, Fact, Journal, Milestone},
-    model::{CallHead, Dialect, FailureKind, Usage},
+    model::{CallHead, Dialect, FailureKind, Recorded, Usage},
     pipeline::{Runner, Shadow, Stopped},
+    record::{Closing, Head, Recorder, Recording, Said, Sent, Unwritten, Written, micros},
 };
 
 use super::late::Late;
 
 /// The books of one call.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Books {
     journal: Arc<Journal>,
     /// The call, and the model that the client asked for.
     pub(super) about: About,
+    began: SystemTime,
     started: Instant,
     pub(super) dialect: Option<Dialect>,
     pub(super) upstream: String,
@@ -28,22 +33,48 @@ pub(super) struct Books {
     pub(super) rules: String,
     pub(super) client: Option<String>,
     session: Option<String>,
+    stream: bool,
+    /// What the client tries with it.
+    pub(super) probe: Option<&'static str>,
+    /// The request's headers, without credentials.
+    pub(super) headers: Vec<(String, String)>,
     pub(super) status: u16,
     pub(super) usage: Usage,
+    /// The model that the provider was asked for.
+    asked_model: String,
+    /// What the client was told when it failed.
+    error: Option<String>,
     /// A policy changed something of the answer.
     changed: bool,
-    first_byte: Option<Instant>,
+    /// The provider's first byte, and how long it took.
+    first_byte: Option<std::time::Duration>,
     outcome: Option<&'static str>,
+    /// Its record. `None`: there is no room, or nothing is recorded.
+    recording: Option<Recording>,
+    /// There is no room, and there has to be.
+    pub(super) is_unrecordable: bool,
+    head_is_written: bool,
+    written: Option<Written>,
+    closed: bool,
     /// Room among the calls in flight, given back when the call ends.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Books {
-    pub(super) fn open(journal: Arc<Journal>) -> Self {
+    /// Opens the books of a call, of which `asked` is recorded as long as no policy that runs says otherwise.
+    pub(super) fn open(journal: Arc<Journal>, recorder: Option<&Recorder>, asked: Recorded) -> Self {
         journal.metrics().in_flight.inc();
+        let call: Arc<str> = Uuid::now_v7().simple().to_string().into();
+        let recording = recorder.map(|recorder| recorder.begin(&call));
+        let is_unrecordable = matches!(recording, Some(Err(_))) && recorder.is_some_and(Recorder::is_required);
+        let recording = recording.and_then(Result::ok).map(|mut recording| {
+            recording.set(asked);
+            recording
+        });
         Self {
             journal,
-            about: About { call: Uuid::now_v7().simple().to_string().into(), model: Arc::default() },
+            about: About { call, ..About::default() },
+            began: SystemTime::now(),
             started: Instant::now(),
             dialect: None,
             upstream: String::new(),
@@ -51,11 +82,21 @@ impl Books {
             rules: String::new(),
             client: None,
             session: None,
+            stream: false,
+            probe: None,
+            headers: Vec::new(),
             status: 0,
             usage: Usage::default(),
+            asked_model: String::new(),
+            error: None,
             changed: false,
             first_byte: None,
             outcome: None,
+            recording,
+            is_unrecordable,
+            head_is_written: false,
+            written: None,
+            closed: false,
             permit: None,
         }
     }
@@ -67,9 +108,23 @@ impl Books {
 
     /// The provider's first byte came.
     pub(super) fn first_byte(&mut self, sent: Instant, now: Instant) {
-        if self.first_byte.replace(now).is_none() {
-            self.journal.metrics().first_byte.observe(now.duration_since(sent).as_secs_f64());
+        if self.first_byte.is_none() {
+            let took = now.duration_since(sent);
+            self.first_byte = Some(took);
+            self.journal.metrics().first_byte.observe(took.as_secs_f64());
         }
+    }
+
+    /// A credential that the client sent. It stands nowhere in the record.
+    pub(super) fn hide(&mut self, secret: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.hide(secret);
+        }
+    }
+
+    /// What is recorded of the answer: `None` where none of its texts is.
+    pub(super) fn records(&self) -> Option<Recorded> {
+        self.recording.as_ref().map(Recording::recorded).filter(|_| self.about.content)
     }
 
     /// Notes what happened.
@@ -78,32 +133,56 @@ impl Books {
             if let Fact::Decided { on, decision, shadow: false, .. } = &fact {
                 self.changed |= *on != "request" && *decision != "refuse";
             }
-            self.journal.note(&self.about, &fact);
+            let event = self.journal.note(&self.about, &fact);
+            if let (Some(recording), Some(event)) = (&mut self.recording, event) {
+                recording.event(event);
+            }
         }
     }
 
-    fn mark(&self, milestone: &Milestone) {
-        self.journal.mark(&self.about, milestone);
+    fn mark(&mut self, milestone: &Milestone) {
+        let event = self.journal.mark(&self.about, milestone);
+        if let (Some(recording), Some(event)) = (&mut self.recording, event) {
+            recording.event(event);
+        }
     }
 
     /// Notes that the request's headers are here.
-    pub(super) fn opened(&self) {
-        self.mark(&Milestone::Opened { dialect: self.dialect, path: self.path.clone(), client: self.client.clone() });
+    pub(super) fn opened(&mut self) {
+        let (path, client) = (self.path.clone(), self.client.clone());
+        self.mark(&Milestone::Opened { dialect: self.dialect, path, client });
     }
 
-    /// Notes that the request is whole, and which policies run.
-    pub(super) fn received(&mut self, head: &CallHead, bytes: usize, runners: &[Runner]) {
-        self.about.model = head.model.as_str().into();
+    /// Notes that the request is whole, what is recorded of the call, and which policies run.
+    pub(super) fn received(&mut self, head: &CallHead, body: &Bytes, recorded: Recorded, runners: &[Runner]) {
+        self.about.model = self.journal.without_credentials(&head.model).into();
         self.session.clone_from(&head.session);
-        self.mark(&Milestone::Received { session: head.session.clone(), stream: head.stream, bytes });
+        self.stream = head.stream;
+        if let Some(recording) = &mut self.recording {
+            recording.set(recorded);
+            self.about.content = recording.has_content();
+        }
+        self.mark(&Milestone::Received { session: head.session.clone(), stream: head.stream, bytes: body.len() });
         for runner in runners {
             self.mark(&Milestone::Began { policy: runner.name(), shadow: runner.is_shadow() });
+        }
+        self.write_head();
+        if let Some(recording) = &mut self.recording {
+            recording.request(body.clone());
         }
     }
 
     /// Notes that the request left for the provider.
-    pub(super) fn sent(&self, dialect: Dialect, changed: bool, bytes: usize) {
-        self.mark(&Milestone::Sent { upstream: self.upstream.clone(), dialect, changed, bytes });
+    pub(super) fn sent(&mut self, sent: Sent, dialect: Dialect, body: &Bytes) {
+        self.asked_model.clone_from(&sent.model);
+        let (upstream, changed) = (self.upstream.clone(), sent.changed);
+        self.mark(&Milestone::Sent { upstream, dialect, changed, bytes: body.len() });
+        if !sent.dropped.is_empty() {
+            self.mark(&Milestone::FieldsDropped { fields: sent.dropped.clone() });
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.sent(sent, body.clone());
+        }
     }
 
     /// Notes that the answer's headers are here.
@@ -113,30 +192,23 @@ impl Books {
     }
 
     /// Notes that all of the answer was handed on.
-    pub(super) fn answered(&self) {
+    pub(super) fn answered(&mut self) {
         self.mark(&Milestone::Answered { status: self.status, changed: self.changed });
     }
 
     /// Leaves policies that have not decided on everything to decide behind the call.
-    pub(super) fn leave(&self, shadows: Vec<Shadow>, late: &mpsc::Sender<Late>) {
+    pub(super) fn leave(&mut self, shadows: Vec<Shadow>, late: &mpsc::Sender<Late>) {
         for shadow in shadows {
             let policy = shadow.name();
-            if late.try_send(Late { about: self.about.clone(), shadow }).is_err() {
-                let why = "the most that decide behind their calls";
-                self.journal.note(&self.about, &Fact::ShadowLost { policy, why });
+            let record = self.recording.as_mut().and_then(Recording::afterwards);
+            if late.try_send(Late { about: self.about.clone(), shadow, record }).is_err() {
+                self.note(vec![Fact::ShadowLost { policy, why: "the most that decide behind their calls" }]);
             }
         }
     }
 
-    /// Fields of the request were left out, because the provider's dialect does not have them.
-    pub(super) fn dropped(&self, fields: &[String]) {
-        if !fields.is_empty() {
-            self.mark(&Milestone::FieldsDropped { fields: fields.to_vec() });
-        }
-    }
-
     /// The provider keeps the answer as it made it, also where a policy changed it.
-    pub(super) fn stored(&self) {
+    pub(super) fn stored(&mut self) {
         if self.changed {
             self.mark(&Milestone::KeptUnchanged);
         }
@@ -151,36 +223,97 @@ impl Books {
     pub(super) fn stopped(&mut self, stopped: &Stopped) {
         match stopped {
             Stopped::Refused(refusal) => {
+                self.error.get_or_insert_with(|| refusal.message.clone());
                 self.mark(&Milestone::Refused { policy: refusal.policy.clone() });
                 self.outcome("refused");
             }
             Stopped::Failed(failure) => {
                 let (error, outcome) = (failure.message.clone(), outcome(failure.kind));
+                self.error.get_or_insert_with(|| error.clone());
                 self.mark(&Milestone::Failed { error, outcome, limit: failure.limit });
                 self.outcome(outcome);
             }
         }
+    }
+
+    /// Closes the books, once. What was said is recorded.
+    pub(super) fn close(&mut self, original: Option<Transcript>, delivered: Option<Transcript>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        // An exchange that nobody ended was ended by the other side: the client left, or the provider's connection broke
+        // and Envoy ended the client's with it. Envoy does not say which.
+        let outcome = self.outcome.unwrap_or("client_gone");
+        let duration = self.started.elapsed();
+        let closed = Closed {
+            dialect: self.dialect,
+            path: self.path.clone(),
+            upstream: self.upstream.clone(),
+            client: self.client.clone(),
+            session: self.session.clone(),
+            status: self.status,
+            outcome,
+            duration,
+            usage: self.usage,
+            rules: self.rules.clone(),
+        };
+        self.mark(&Milestone::Closed(Box::new(closed)));
+        self.write_head();
+        let micros_of = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let closing = Closing {
+            at: micros(SystemTime::now()),
+            outcome: outcome.to_owned(),
+            error: self.error.take(),
+            status: self.status,
+            duration: micros_of(duration),
+            first_byte: self.first_byte.map(micros_of),
+            upstream: self.upstream.clone(),
+            model: std::mem::take(&mut self.asked_model),
+            input: self.usage.input,
+            cached: self.usage.cached,
+            cache_write: self.usage.cache_write,
+            output: self.usage.output,
+            reasoning: self.usage.reasoning,
+            cost: None,
+        };
+        let said = (original.is_some() || delivered.is_some()).then_some(Said { original, delivered });
+        self.written = self.recording.as_mut().and_then(|recording| recording.close(closing, said));
+    }
+
+    /// Waits until the record of a call that is closed stands on the disk. `Err`: it does not, and has to.
+    pub(super) async fn written(&mut self) -> Result<(), Unwritten> {
+        let Some(written) = &mut self.written else { return Ok(()) };
+        let result = written.wait().await;
+        self.written = None;
+        result
+    }
+
+    /// The first entry of the record says what was known of the call when it began.
+    fn write_head(&mut self) {
+        let Some(recording) = &mut self.recording else { return };
+        if std::mem::replace(&mut self.head_is_written, true) {
+            return;
+        }
+        recording.begin(Head {
+            at: micros(self.began),
+            dialect: self.dialect.map(|dialect| dialect.name().to_owned()),
+            path: self.path.clone(),
+            model: self.about.model.to_string(),
+            client: self.client.clone(),
+            session: self.session.clone(),
+            probe: self.probe.map(str::to_owned),
+            stream: self.stream,
+            rules: self.rules.clone(),
+            headers: std::mem::take(&mut self.headers),
+            ..Head::default()
+        });
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
         self.journal.metrics().in_flight.dec();
-        let closed = Closed {
-            dialect: self.dialect,
-            path: std::mem::take(&mut self.path),
-            upstream: std::mem::take(&mut self.upstream),
-            client: self.client.take(),
-            session: self.session.take(),
-            status: self.status,
-            // An exchange that nobody ended was ended by the other side: the client left, or the provider's connection
-            // broke and Envoy ended the client's with it. Envoy does not say which.
-            outcome: self.outcome.unwrap_or("client_gone"),
-            duration: self.started.elapsed(),
-            usage: self.usage,
-            rules: std::mem::take(&mut self.rules),
-        };
-        self.mark(&Milestone::Closed(Box::new(closed)));
+        self.close(None, None);
     }
 }
 

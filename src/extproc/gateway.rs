@@ -23,6 +23,7 @@ use crate::{
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
+    record::Recorder,
 };
 
 use super::{
@@ -43,6 +44,8 @@ pub struct Gateway {
     pub(super) draining: watch::Receiver<bool>,
     /// For policies in shadow mode that still decide when their call is over.
     pub(super) late: mpsc::Sender<Late>,
+    /// Records calls. `None`: nobody does.
+    pub(super) recorder: Option<Recorder>,
     calls: Arc<Semaphore>,
     held: AtomicUsize,
 }
@@ -53,6 +56,18 @@ pub(super) struct Upstream {
     pub(super) prefix: String,
     pub(super) credential: Credential,
     pub(super) timeouts: Timeouts,
+}
+
+/// What calls tell, and what they are told.
+pub struct Links {
+    /// Where facts are noted.
+    pub journal: Arc<Journal>,
+    /// Records calls. `None`: nobody does.
+    pub recorder: Option<Recorder>,
+    /// Turns true when the process is asked to stop.
+    pub draining: watch::Receiver<bool>,
+    /// For policies in shadow mode that still decide when their call is over.
+    pub late: mpsc::Sender<Late>,
 }
 
 /// Why the gateway cannot start.
@@ -67,16 +82,15 @@ pub enum SetupError {
 }
 
 impl Gateway {
-    /// The gateway that these settings describe. `draining` turns true when the process is asked to stop.
+    /// The gateway that these settings describe.
     pub fn new(
         settings: Settings,
         base: &Path,
         environment: &Environment,
         rules: Arc<Live<Rules>>,
-        journal: Arc<Journal>,
-        draining: watch::Receiver<bool>,
-        late: mpsc::Sender<Late>,
+        links: Links,
     ) -> Result<Self, SetupError> {
+        let Links { journal, recorder, draining, late } = links;
         let upstreams = settings
             .upstreams
             .iter()
@@ -101,6 +115,7 @@ impl Gateway {
             clients: ClientKeys::new(&settings.clients, base, environment)?,
             unpoliced: Unpoliced::new(&settings.unpoliced)?,
             late,
+            recorder,
             calls: Arc::new(Semaphore::new(settings.limits.calls as usize)),
             held: AtomicUsize::new(0),
             settings,

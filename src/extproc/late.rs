@@ -6,8 +6,9 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use crate::{
-    journal::{About, Journal},
+    journal::{About, Fact, Journal},
     pipeline::Shadow,
+    record::Afterwards,
 };
 
 /// So many decide at once, and so many more wait for their turn.
@@ -17,6 +18,8 @@ const MOST: usize = 256;
 pub struct Late {
     pub(super) about: About,
     pub(super) shadow: Shadow,
+    /// Where it is recorded, if it is.
+    pub(super) record: Option<Afterwards>,
 }
 
 /// Where calls leave them, and where they are taken up.
@@ -29,14 +32,17 @@ pub async fn decide_late(mut left: mpsc::Receiver<Late>, journal: Arc<Journal>) 
     let mut deciding = FuturesUnordered::new();
     loop {
         tokio::select! {
-            Some((about, facts)) = deciding.next(), if !deciding.is_empty() => {
-                let about: About = about;
-                for fact in &facts {
-                    journal.note(&about, fact);
+            Some((about, record, facts)) = deciding.next(), if !deciding.is_empty() => {
+                let (about, record, facts): (About, Option<Afterwards>, Vec<Fact>) = (about, record, facts);
+                let told = facts.iter().filter_map(|fact| journal.note(&about, fact)).collect();
+                if let Some(record) = record {
+                    record.events(told);
                 }
             }
             next = left.recv(), if deciding.len() < MOST => match next {
-                Some(Late { about, shadow }) => deciding.push(async move { (about, shadow.finish().await) }),
+                Some(Late { about, shadow, record }) => {
+                    deciding.push(async move { (about, record, shadow.finish().await) });
+                }
                 None if deciding.is_empty() => return,
                 None => {}
             },

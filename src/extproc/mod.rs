@@ -13,11 +13,12 @@ mod gateway;
 mod half;
 mod headers;
 mod late;
+mod probe;
 mod replies;
 mod rescue;
 mod routing;
 mod service;
 
-pub use gateway::{Gateway, SetupError};
+pub use gateway::{Gateway, Links, SetupError};
 pub use late::{Late, decide_late, late};
 pub use service::{Listener, serve};

@@ -24,6 +24,14 @@ const METADATA: &str = "luthien";
 /// Envoy buffers what it is sent without a bound, message by message; small messages keep it fair.
 const CHUNK: usize = 64 << 10;
 
+/// The body of an answer in place of the provider's.
+pub(super) fn immediate_body(reply: &ProcessingResponse) -> Bytes {
+    match &reply.response {
+        Some(Response::ImmediateResponse(answer)) => Bytes::copy_from_slice(&answer.body),
+        _ => Bytes::new(),
+    }
+}
+
 /// Messages that wait to be sent. Body messages are made when their turn comes, so that a body waits here only once.
 #[derive(Debug, Default)]
 pub(super) struct Outbox(VecDeque<Outgoing>);

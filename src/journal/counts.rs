@@ -14,7 +14,7 @@ use super::{Closed, Fact, Milestone};
 pub(super) fn note(metrics: &Metrics, fact: &Fact) {
     match fact {
         Fact::WouldChange { .. } | Fact::Emitted { .. } => {}
-        Fact::Decided { policy, on, decision, shadow } => {
+        Fact::Decided { policy, on, decision, shadow, .. } => {
             let mode = if *shadow { "shadow" } else { "enforce" };
             metrics.decisions.get_or_create(&DecisionLabels { policy: policy.to_string(), on, decision, mode }).inc();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::Judgement;
+use crate::{model::Judgement, redact::Redactor};
 
 /// Something that happened in a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,9 @@ pub enum Fact {
         policy: Arc<str>,
         /// What it decided on: the kind of the block, or `request`.
         on: &'static str,
+        /// The number of the block in the provider's answer, from 0 in the order in which they begin. `None`: no block of the
+        /// provider's.
+        block: Option<u32>,
         /// `edit`, `drop`, `replace`, `add`, `answer` or `refuse`. Keeping is no fact.
         decision: &'static str,
         /// It has no effect: the policy runs in shadow mode.
@@ -102,6 +105,11 @@ impl Change {
         self.digest = text.as_bytes().iter().fold(self.digest, mix);
         let room = Self::KEPT.saturating_sub(self.text.len());
         self.text.push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
+    }
+
+    /// The same without credentials.
+    pub(super) fn redacted(&self, redactor: &Redactor) -> Self {
+        Self { text: redactor.text(&self.text).into_owned(), ..self.clone() }
     }
 
     /// The text, or its beginning.

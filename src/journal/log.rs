@@ -12,7 +12,7 @@ use super::{About, Change, Closed, Fact, Milestone};
 pub(super) fn note(about: &About, fact: &Fact) {
     let id = &*about.call;
     match fact {
-        Fact::Decided { policy, on, decision, shadow } => {
+        Fact::Decided { policy, on, decision, shadow, .. } => {
             debug!(call_id = id, %policy, on, decision, shadow, "policy decided");
         }
         Fact::WouldChange { policy, on, before, after } => {

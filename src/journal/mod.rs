@@ -4,24 +4,26 @@
 //! Noting never waits and never fails.
 
 pub mod activity;
+mod clean;
 mod counts;
 mod fact;
 mod log;
 mod milestone;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 pub use fact::{Change, Fact};
 pub use milestone::{Closed, Milestone};
 
-use crate::telemetry::metrics::Metrics;
+use crate::{redact::Redactor, telemetry::metrics::Metrics};
 
-use self::activity::Activity;
+use self::activity::{Activity, Event};
 
 /// Where facts are noted.
 pub struct Journal {
     metrics: Arc<Metrics>,
     activity: Arc<Activity>,
+    redactor: Arc<Redactor>,
 }
 
 /// Which call a fact is about.
@@ -31,12 +33,14 @@ pub struct About {
     pub call: Arc<str>,
     /// The model that the client asked for, once that is known.
     pub model: Arc<str>,
+    /// Whether texts of the call may be told.
+    pub content: bool,
 }
 
 impl Journal {
-    /// A journal with these readers.
-    pub fn new(metrics: Arc<Metrics>, activity: Arc<Activity>) -> Self {
-        Self { metrics, activity }
+    /// A journal with these readers. None of them learns a credential.
+    pub fn new(metrics: Arc<Metrics>, activity: Arc<Activity>, redactor: Arc<Redactor>) -> Self {
+        Self { metrics, activity, redactor }
     }
 
     /// The metrics, for what is measured and no fact.
@@ -44,17 +48,24 @@ impl Journal {
         &self.metrics
     }
 
-    /// Notes what happened within a call.
-    pub fn note(&self, about: &About, fact: &Fact) {
-        log::note(about, fact);
-        counts::note(&self.metrics, fact);
-        self.activity.note(about, fact);
+    /// The text without credentials.
+    pub fn without_credentials<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.redactor.text(text)
     }
 
-    /// Notes how far a call has come.
-    pub fn mark(&self, about: &About, milestone: &Milestone) {
-        log::mark(about, milestone);
-        counts::mark(&self.metrics, milestone);
-        self.activity.mark(about, milestone);
+    /// Notes what happened within a call. What is told of it is returned, for the call's own record.
+    pub fn note(&self, about: &About, fact: &Fact) -> Option<Event> {
+        let fact = clean::fact(fact, &self.redactor);
+        log::note(about, &fact);
+        counts::note(&self.metrics, &fact);
+        self.activity.note(about, &fact)
+    }
+
+    /// Notes how far a call has come. What is told of it is returned, for the call's own record.
+    pub fn mark(&self, about: &About, milestone: &Milestone) -> Option<Event> {
+        let milestone = clean::milestone(milestone, &self.redactor);
+        log::mark(about, &milestone);
+        counts::mark(&self.metrics, &milestone);
+        self.activity.mark(about, &milestone)
     }
 }

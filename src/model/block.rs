@@ -4,6 +4,16 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockId(pub u32);
 
+impl BlockId {
+    /// From here on, blocks are made here.
+    pub const FIRST_MADE: u32 = 1 << 31;
+
+    /// Whether the block is one of the provider's.
+    pub fn is_providers(self) -> bool {
+        self.0 < Self::FIRST_MADE
+    }
+}
+
 /// What a block is, with what exists only for that kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockKind {

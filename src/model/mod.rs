@@ -9,6 +9,7 @@ pub mod conversation;
 mod event;
 mod failure;
 mod judgement;
+mod record;
 mod request;
 
 pub use block::{Block, BlockHead, BlockId, BlockKind};
@@ -16,4 +17,5 @@ pub use call::{CallHead, Dialect};
 pub use event::{Body, ErrorKind, Event, Extra, Origin, Piece, ProviderError, Slot, Start, Stop, StopReason, Usage};
 pub use failure::{Failure, FailureKind, Refusal, RefusalForm, seconds};
 pub use judgement::Judgement;
+pub use record::{RecordLevel, Recorded};
 pub use request::{Place, Request, RequestText, Source, ToolDefinition};

@@ -19,6 +19,6 @@ mod weave;
 
 pub use request::{RequestRun, run_request};
 pub use response::Response;
-pub use runner::{Runner, Stopped, select};
+pub use runner::{Runner, Stopped, recorded, select};
 pub use setup::{ResponseLimits, Setup};
 pub use shadow::Shadow;

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, Decoder, Undecodable, WireError},
+    dialect::{self, Decoder, Transcript, Undecodable, WireError},
     journal::Fact,
     model::{Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     wire::{Frame, Framer},
@@ -47,6 +47,8 @@ pub struct Response {
     /// No frame has come.
     is_first: bool,
     state: State,
+    /// What the provider said, and what the client was told.
+    record: Option<(Transcript, Transcript)>,
 }
 
 /// One policy over the answer.
@@ -92,7 +94,11 @@ impl Response {
         } else {
             Weaver::stream(dialect::encoder(setup.dialect, recipient))
         };
-        Self::new(setup, source, weaver, runners)
+        let record = setup.record.map(|recorded| {
+            let said = |dialect| Transcript::stream(dialect, setup.limits.body, recorded.raw);
+            (said(setup.dialect), said(setup.client))
+        });
+        Self { record, ..Self::new(setup, source, weaver, runners) }
     }
 
     /// An answer that is one JSON body.
@@ -102,7 +108,11 @@ impl Response {
         } else {
             Weaver::body(setup.dialect, Arc::clone(&setup.call))
         };
-        Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners)
+        let record = setup.record.map(|recorded| {
+            let said = || Transcript::body(setup.limits.body, recorded.raw);
+            (said(), said())
+        });
+        Self { record, ..Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners) }
     }
 
     /// An error of the provider's with this status, to be told in the client's dialect.
@@ -142,12 +152,16 @@ impl Response {
             is_final: false,
             is_first: true,
             state: State::Running,
+            record: None,
             setup,
         }
     }
 
     /// Takes a chunk of the provider's body.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Stopped> {
+        if let Some((original, _)) = &mut self.record {
+            original.push(chunk);
+        }
         let mut frames = Vec::new();
         let mut outcome = Ok(());
         match &mut self.source {
@@ -241,7 +255,18 @@ impl Response {
 
     /// What may leave, in order.
     pub fn take_output(&mut self) -> Vec<Bytes> {
-        self.weaver.take()
+        let out = self.weaver.take();
+        if let Some((_, delivered)) = &mut self.record {
+            for bytes in &out {
+                delivered.push(bytes);
+            }
+        }
+        out
+    }
+
+    /// What the provider said, and what the client was told: once, at the end.
+    pub fn take_record(&mut self) -> Option<(Transcript, Transcript)> {
+        self.record.take()
     }
 
     /// What happened since the last time.

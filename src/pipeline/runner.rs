@@ -11,7 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     journal::{Change, Fact},
-    model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Refusal, Request, RequestText, seconds},
+    model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Recorded, Refusal, Request, RequestText, seconds},
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
 };
 
@@ -85,6 +85,12 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
     rules.entries.iter().enumerate().filter_map(begin).collect()
 }
 
+/// What is recorded of a call: what the policies say that run in it, the least of it where several do, and otherwise what
+/// is recorded of every call.
+pub fn recorded(runners: &[Runner], otherwise: impl FnOnce() -> Recorded) -> Recorded {
+    runners.iter().filter_map(Runner::record).reduce(Recorded::least).unwrap_or_else(otherwise)
+}
+
 impl Runner {
     /// Its entry in the rules. The number was taken from this very list.
     fn entry(&self) -> Option<&Entry> {
@@ -109,6 +115,11 @@ impl Runner {
     /// Whether it could change or stop anything, as opposed to only looking on.
     pub fn enforces(&self) -> bool {
         !self.skipped && !self.is_shadow() && self.entry().is_none_or(|entry| entry.factory.enforces())
+    }
+
+    /// What the rules say is recorded of the calls that it runs in.
+    pub fn record(&self) -> Option<Recorded> {
+        self.entry().and_then(|entry| entry.record)
     }
 
     /// Whether a fault took it out of the call.
@@ -209,9 +220,10 @@ impl Runner {
     }
 
     /// Notes a decision.
-    pub(super) fn decided(&mut self, on: &'static str, decision: &'static str) {
+    pub(super) fn decided(&mut self, on: &'static str, block: Option<BlockId>, decision: &'static str) {
         let policy = self.name();
-        self.facts.push(Fact::Decided { policy, on, decision, shadow: self.is_shadow() });
+        let block = block.filter(|block| block.is_providers()).map(|block| block.0);
+        self.facts.push(Fact::Decided { policy, on, block, decision, shadow: self.is_shadow() });
     }
 
     /// Runs the request hook; in shadow mode it keeps nobody waiting.
@@ -235,9 +247,9 @@ impl Runner {
     pub(super) fn note_request(&mut self, before: &Request, after: &Request) {
         let changed = || before.texts().iter().zip(after.texts()).filter(|(old, new)| old.edited() != new.edited());
         if after.given_answer().is_some() {
-            self.decided("request", "answer");
+            self.decided("request", None, "answer");
         } else if before.model() != after.model() || changed().next().is_some() {
-            self.decided("request", "edit");
+            self.decided("request", None, "edit");
         }
         if self.is_shadow() {
             let side = |text: &RequestText| Some(Change::from(&*text.get()));
@@ -256,7 +268,7 @@ impl Runner {
         let policy = self.name();
         let error = match halt {
             Halt::Refuse(mut refusal) => {
-                self.decided(on, "refuse");
+                self.decided(on, self.about, "refuse");
                 if self.is_shadow() {
                     // The call would have been over.
                     self.skipped = true;

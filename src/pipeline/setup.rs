@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     dialect::{ConvertedTools, Recipient, RequestView},
-    model::Dialect,
+    model::{Dialect, Recorded},
     policy::Release,
 };
 
@@ -44,6 +44,8 @@ pub struct Setup {
     pub release: Release,
     /// The limits.
     pub limits: ResponseLimits,
+    /// What is recorded of its texts. `None`: nothing.
+    pub record: Option<Recorded>,
 }
 
 impl Setup {
@@ -60,6 +62,7 @@ impl Setup {
             tools: ConvertedTools::default(),
             release,
             limits,
+            record: None,
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     model::{BlockHead, CallHead, Request, Start},
     policy::{BlockText, Context, Edits, Ending, Factory, Outcome, Policy, Step, Watch},
+    redact::Redactor,
 };
 
 use super::{PolicyType, build, schema};
@@ -17,10 +18,14 @@ pub(super) const TYPE: PolicyType = PolicyType {
     summary: "writes requests and answers to the log",
     schema: schema::<Settings>,
     timeout: None,
-    build: |config, _| build(config, |settings: Settings| Ok(Arc::new(settings))),
+    build: |config, site| {
+        let redactor = site.reach.redactor.clone();
+        build(config, |settings: Settings| Ok(Arc::new(DebugLog { settings, redactor })))
+    },
 };
 
-/// Writes requests and answers to the log. The log then holds what people and models say: use it for debugging only.
+/// Writes requests and answers to the log. The log then holds what people and models say, without credentials whose form is
+/// known: use it for debugging only.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
@@ -28,6 +33,14 @@ struct Settings {
     level: Level,
     /// How many characters of each text are written.
     max_chars: usize,
+}
+
+/// Writes requests and answers to the log.
+#[derive(Clone)]
+struct DebugLog {
+    settings: Settings,
+    /// Takes credentials out. `None`: no text is written.
+    redactor: Option<Arc<Redactor>>,
 }
 
 /// The level of a log line.
@@ -69,7 +82,7 @@ fn shown(headers: &[(String, String)]) -> Vec<(&str, &str)> {
     headers.iter().map(|(name, value)| (&**name, if is_secret(name) { "[secret]" } else { &**value })).collect()
 }
 
-impl Factory for Settings {
+impl Factory for DebugLog {
     fn enforces(&self) -> bool {
         false
     }
@@ -79,55 +92,60 @@ impl Factory for Settings {
     }
 }
 
-impl Policy for Settings {
+impl Policy for DebugLog {
     fn on_request(&mut self, cx: &mut Context<'_>, request: Request) -> Step<Request> {
         let call = cx.call();
         log!(
-            self.level, call_id = %call.id, session_id = call.session, dialect = call.dialect.name(),
+            self.settings.level, call_id = %call.id, session_id = call.session, dialect = call.dialect.name(),
             model = request.model(), upstream = call.upstream, stream = request.is_stream(),
             texts = request.texts().len(), headers = ?shown(&call.headers), "request"
         );
         for text in request.texts() {
             let said = self.short(&text.get());
-            log!(self.level, call_id = %call.id, source = text.source().name(), tool = text.tool(), text = %said, "request text");
+            log!(self.settings.level, call_id = %call.id, source = text.source().name(), tool = text.tool(), text = %said, "request text");
         }
         Step::ready(request)
     }
 
     fn on_response_start(&mut self, cx: &mut Context<'_>, start: &Start) -> Outcome<()> {
-        log!(self.level, call_id = %cx.call().id, id = start.id, model = start.model, "response started");
+        log!(self.settings.level, call_id = %cx.call().id, id = start.id, model = start.model, "response started");
         Ok(())
     }
 
     fn on_block_start(&mut self, cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         let (kind, tool) = (block.kind.name(), block.kind.tool_name());
-        log!(self.level, call_id = %cx.call().id, kind, tool, choice = block.choice, "block started");
+        log!(self.settings.level, call_id = %cx.call().id, kind, tool, choice = block.choice, "block started");
         Watch::Deltas
     }
 
     fn on_delta(&mut self, cx: &mut Context<'_>, block: &BlockText<'_>, _edits: &mut Edits) -> Outcome<usize> {
         let (kind, tool) = (block.head.kind.name(), block.head.kind.tool_name());
+        let level = self.settings.level;
         if block.complete {
             let text = self.short(block.text);
-            log!(self.level, call_id = %cx.call().id, kind, tool, chars = block.text.len(), text = %text, "block complete");
+            log!(level, call_id = %cx.call().id, kind, tool, bytes = block.text.len(), text = %text, "block complete");
         } else {
-            let text = self.short(block.text.get(block.decided..).unwrap_or_default());
-            log!(self.level, call_id = %cx.call().id, kind, tool, text = %text, "delta");
+            // A credential that comes in pieces could not be seen in any of them.
+            let bytes = block.text.len().saturating_sub(block.decided);
+            log!(level, call_id = %cx.call().id, kind, tool, bytes, "delta");
         }
         Ok(block.text.len())
     }
 
     fn on_response_end(&mut self, cx: &mut Context<'_>, ending: Ending) -> Step<Ending> {
-        log!(self.level, call_id = %cx.call().id, reason = ?ending.reason(), "response complete");
+        log!(self.settings.level, call_id = %cx.call().id, reason = ?ending.reason(), "response complete");
         Step::ready(ending)
     }
 }
 
-impl Settings {
+impl DebugLog {
+    /// The beginning of a text, without credentials.
     fn short(&self, text: &str) -> String {
-        match text.char_indices().nth(self.max_chars) {
+        let Some(redactor) = &self.redactor else { return String::new() };
+        let text = redactor.text(text);
+        match text.char_indices().nth(self.settings.max_chars) {
             Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-            None => text.to_owned(),
+            None => text.into_owned(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{model::Dialect, policy::OnFault, shared_state::SharedState};
+use crate::{model::Dialect, policy::OnFault, redact::Redactor, shared_state::SharedState};
 
 use super::{
     http::Client,
@@ -36,6 +36,8 @@ pub struct Reach {
     pub remotes: Vec<Remote>,
     /// What replicas share, where they do.
     pub shared: Option<Arc<SharedState>>,
+    /// Takes credentials out of texts that are logged. `None`: no text is.
+    pub redactor: Option<Arc<Redactor>>,
 }
 
 /// A policy in another process.

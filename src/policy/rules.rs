@@ -6,7 +6,7 @@ use globset::GlobSet;
 use regex::Regex;
 
 use super::{Factory, Fit, When};
-use crate::model::conversation::Lossy;
+use crate::model::{Recorded, conversation::Lossy};
 
 /// A compiled rules document.
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub struct Rules {
     pub lossy: Option<Lossy>,
     /// What is done with requests that rest on what the provider keeps.
     pub stateful: Stateful,
+    /// What is recorded of calls, unless policies that run in them say otherwise. `None`: as the settings say.
+    pub record: Option<Recorded>,
     /// The policies, in the order in which they run.
     pub entries: Vec<Entry>,
 }
@@ -63,6 +65,8 @@ pub struct Entry {
     pub on_fault: OnFault,
     /// Limit of one hook.
     pub timeout: Duration,
+    /// What is recorded of the calls that it runs in.
+    pub record: Option<Recorded>,
 }
 
 /// Whether a policy's decisions take effect.

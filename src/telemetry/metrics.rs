@@ -50,6 +50,24 @@ pub struct Metrics {
     pub reloads: Family<ResultLabels, Counter>,
     /// What limits turned away.
     pub limited: Family<LimitLabels, Counter>,
+    /// Bytes of records that wait for the store.
+    pub spool: Gauge<i64, AtomicI64>,
+    /// Calls that are not recorded, because there was no room for them.
+    pub unrecorded: Counter,
+    /// Records that are lost or incomplete.
+    pub lost_records: Family<WhyLabels, Counter>,
+    /// Records that were written to the store.
+    pub stored: Counter,
+    /// Times that the store could not be written to.
+    pub store_failures: Counter,
+}
+
+/// Labels of [`Metrics::lost_records`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WhyLabels {
+    /// `no_room`: a part of the record was left out. `disk`: the spool could not be written. `unreadable`: what stands in
+    /// the spool cannot be read. `refused`: the store refused it; it stands beside the spool.
+    pub why: &'static str,
 }
 
 /// Labels of [`Metrics::calls`].
@@ -165,6 +183,11 @@ impl Default for Metrics {
             tokens: Family::default(),
             reloads: Family::default(),
             limited: Family::default(),
+            spool: Gauge::default(),
+            unrecorded: Counter::default(),
+            lost_records: Family::default(),
+            stored: Counter::default(),
+            store_failures: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(names::CALLS, "Calls that ended", metrics.calls.clone());
@@ -202,6 +225,20 @@ impl Default for Metrics {
         registry.register(names::TOKENS, "Tokens that providers reported", metrics.tokens.clone());
         registry.register(names::RULES_RELOADS, "Loads of the rules", metrics.reloads.clone());
         registry.register(names::LIMITED, "Calls that a limit turned away or ended", metrics.limited.clone());
+        registry.register_with_unit(
+            names::SPOOL,
+            "Records that wait for the store",
+            Unit::Bytes,
+            metrics.spool.clone(),
+        );
+        registry.register(names::UNRECORDED, "Calls without room to record them", metrics.unrecorded.clone());
+        registry.register(names::LOST_RECORDS, "Records that are lost or incomplete", metrics.lost_records.clone());
+        registry.register(names::STORED, "Records that were written to the store", metrics.stored.clone());
+        registry.register(
+            names::STORE_FAILURES,
+            "Times that the store could not be written to",
+            metrics.store_failures.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -213,6 +250,11 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut out, &self.registry);
         out
+    }
+
+    /// Records are lost or incomplete.
+    pub fn lost(&self, why: &'static str, records: usize) {
+        self.lost_records.get_or_create(&WhyLabels { why }).inc_by(records as u64);
     }
 
     /// A limit turned a call away, or ended it.

@@ -35,3 +35,13 @@ pub const TOKENS: &str = "tokens";
 pub const RULES_RELOADS: &str = "rules_reloads";
 /// Calls that were turned away or ended by a limit, by limit.
 pub const LIMITED: &str = "limited";
+/// Bytes of records that wait for the store.
+pub const SPOOL: &str = "spool";
+/// Calls that are not recorded, because there was no room for them.
+pub const UNRECORDED: &str = "unrecorded_calls";
+/// Records that are lost or incomplete, by why.
+pub const LOST_RECORDS: &str = "lost_records";
+/// Records that were written to the store.
+pub const STORED: &str = "stored_records";
+/// Times that the store could not be written to.
+pub const STORE_FAILURES: &str = "store_failures";

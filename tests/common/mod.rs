@@ -1,3 +1,4 @@
 //! What every test binary may use.
 
+pub(crate) mod postgres;
 pub(crate) mod streams;

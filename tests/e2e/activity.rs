@@ -96,7 +96,8 @@ async fn a_call_is_told_from_its_beginning_to_its_end() {
     let policy = "policies:\n\
         - { name: filter, type: tool_filter, config: { deny: [rm_tree] } }\n\
         - { name: trial, type: uppercase, mode: shadow }\n";
-    let gateway = Gateway::with(&provider).policy(policy).start().await;
+    // With `full`, what stands in texts is told as well.
+    let gateway = Gateway::with(&provider).policy(policy).settings("recording: { level: metadata }").start().await;
     let mut told = Told::open(&gateway, "").await;
     for dialect in Dialect::ALL {
         provider.expect(Script::sse(samples::tools(dialect, SECRETS[2], &CALLS)));

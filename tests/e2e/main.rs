@@ -24,6 +24,7 @@ mod live;
 mod pages;
 mod passthrough;
 mod policies;
+mod records;
 mod reload;
 mod remotes;
 mod requests;

@@ -13,3 +13,4 @@ mod examples;
 mod layering;
 mod policies;
 mod proto;
+mod store;

@@ -11,12 +11,19 @@ function ago(then) {
   return relative.format(seconds, "second");
 }
 
+/** A time for a list: without the day, if that is today. */
+function short(then) {
+  const clock = then.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  if (then.toDateString() === new Date().toDateString()) return clock;
+  return `${then.toLocaleDateString([], { month: "short", day: "numeric" })}, ${clock}`;
+}
+
 /** Says times as the reader's clock does; the exact one is in the title. */
 function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-keep])")) {
     const then = new Date(time.dateTime);
     if (Number.isNaN(then.getTime())) continue;
-    time.textContent = `${then.toLocaleString()} (${ago(then.getTime())})`;
+    time.textContent = "short" in time.dataset ? short(then) : `${then.toLocaleString()} (${ago(then.getTime())})`;
     time.title = time.dateTime;
   }
 }
@@ -42,7 +49,8 @@ function copyButtons(root) {
 function refresh(part) {
   let was = "";
   const read = async () => {
-    if (document.hidden) return;
+    // Nobody is interrupted who is at it by keys.
+    if (document.hidden || part.contains(document.activeElement)) return;
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "error" }).catch(() => null);
     if (!answer?.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -4,9 +4,12 @@
 //! `layout.html`; its handler fills it in and calls [`render`]. Templates escape everything, and call functions by their whole
 //! path, as those of [`text`]. `components.css` begins with the list of the classes that pages share.
 
+mod calls;
+mod conversation;
 mod monitor;
 mod overview;
 mod policies;
+mod sessions;
 pub(super) mod text;
 
 use askama::Template;
@@ -17,7 +20,13 @@ use axum::{
 
 use super::access::Caller;
 
-pub(super) use self::{monitor::monitor, overview::overview, policies::policies};
+pub(super) use self::{
+    calls::{Ask, ask, diff, list, one},
+    monitor::monitor,
+    overview::overview,
+    policies::policies,
+    sessions::{session, sessions},
+};
 
 /// What every page knows: where it stands, and who reads it.
 pub(super) struct Page {
@@ -31,10 +40,21 @@ pub(super) struct Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     Overview,
+    Calls,
+    Sessions,
     Activity,
     Policies,
     /// Outside of the navigation.
     None,
+}
+
+/// What can be deleted from a page, and what is said before.
+struct Forget {
+    title: &'static str,
+    about: &'static str,
+    path: String,
+    /// Where to go afterwards.
+    then: &'static str,
 }
 
 /// An entry of the navigation.
@@ -44,8 +64,10 @@ struct Link {
     label: &'static str,
 }
 
-const NAVIGATION: [Link; 3] = [
+const NAVIGATION: [Link; 5] = [
     Link { section: Section::Overview, href: "/", label: "Overview" },
+    Link { section: Section::Calls, href: "/debug/calls", label: "Calls" },
+    Link { section: Section::Sessions, href: "/debug/sessions", label: "Sessions" },
     Link { section: Section::Activity, href: "/activity/monitor", label: "Activity" },
     Link { section: Section::Policies, href: "/policies", label: "Policies" },
 ];

@@ -10,8 +10,18 @@ use axum::{
 };
 use bytesize::ByteSize;
 
-use super::{Page, Section, render};
-use crate::admin::{about::Provider, access::Caller, routes::AdminState};
+use super::{
+    Page, Section,
+    calls::{Row, level},
+    render,
+};
+use crate::{
+    admin::{about::Provider, access::Caller, routes::AdminState},
+    store::Filter,
+};
+
+/// So many of the last calls stand on the page.
+const LAST: u16 = 5;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -22,6 +32,9 @@ struct Overview<'a> {
     in_flight: i64,
     held: String,
     totals: Totals,
+    /// The last calls. Nothing where the store does not answer.
+    calls: Option<Vec<Row>>,
+    level: &'static str,
     hash: String,
     rules: &'a str,
     policies: usize,
@@ -55,7 +68,17 @@ pub(in crate::admin) async fn overview(
     let rules = state.live.current();
     let status = state.rules.borrow().clone();
     let has_demo = state.about.upstreams.iter().any(|upstream| upstream.target.starts_with("the built-in"));
+    let last = state.store.list(&Filter::default(), None, LAST).await;
+    let calls = match last {
+        Ok(last) => Some(last.items.iter().map(|call| Row::of(call, "")).collect()),
+        Err(error) => {
+            tracing::warn!(%error, "the store did not answer");
+            None
+        }
+    };
     let page = Overview {
+        calls,
+        level: level(state.about.recording),
         page: Page::new(Section::Overview, caller),
         missing: state.readiness.missing().into_iter().collect(),
         in_flight: state.metrics.in_flight.get(),

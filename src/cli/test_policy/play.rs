@@ -138,6 +138,7 @@ async fn ask(
             held: limits.held.get(),
             synthetic: limits.synthetic.get(),
         },
+        record: None,
     };
     Ok(Some((setup, runners)))
 }

@@ -129,7 +129,7 @@ fn happened(played: &Played, out: &mut dyn Write) -> io::Result<()> {
 
 fn sentence(fact: &Fact) -> String {
     match fact {
-        Fact::Decided { policy, on, decision, shadow } => format!("{policy}{}: {decision} on {on}", mode(*shadow)),
+        Fact::Decided { policy, on, decision, shadow, .. } => format!("{policy}{}: {decision} on {on}", mode(*shadow)),
         Fact::WouldChange { policy, on, before, after } => {
             let side =
                 |side: &Option<Change>| side.as_ref().map_or("nothing".to_owned(), |side| format!("{:?}", side.text()));

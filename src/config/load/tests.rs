@@ -51,6 +51,17 @@ fn viewers_have_a_token_of_their_own() {
 }
 
 #[test]
+fn the_address_of_a_trace_names_the_call() {
+    let settings = |url: &str| format!("admin: {{ trace_url: \"{url}\" }}\n{GOOD}");
+    check(&settings("https://grafana.example/explore?call={call_id}"), &[]).expect("settings");
+    check(&settings("http://tempo/{trace_id}"), &[]).expect("settings");
+    for wrong in ["javascript:alert('{call_id}')", "https://grafana.example/"] {
+        let told = report(&settings(wrong), &[]);
+        assert!(told.contains("admin.trace_url: this is no address of a call's trace"), "{told}");
+    }
+}
+
+#[test]
 fn ten_mistakes_are_ten_problems() {
     let text = "\
 version: 2

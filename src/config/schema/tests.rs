@@ -116,7 +116,7 @@ fn context() -> Context {
     let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
     let target = GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
-    let reach = Arc::new(Reach { providers, remotes, shared: None });
+    let reach = Arc::new(Reach { providers, remotes, ..Reach::default() });
     Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
     let view = RequestView {
         model: value.str_at("model").unwrap_or_default().into_owned(),
         stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
+        max_tokens: value.get("max_tokens").and_then(Value::as_u64),
         include_usage: true,
         session: session(value),
         ..RequestView::default()

@@ -57,7 +57,6 @@ impl Call {
                 self.view.state.stores = false;
             }
             if route.alias.is_none() {
-                self.books.dropped(&self.dropped);
                 return Ok((body, ConvertedTools::default()));
             }
         }
@@ -69,7 +68,6 @@ impl Call {
         // Whoever is asked in other words is asked to keep nothing.
         self.view.state.stores &= route.dialect == client;
         self.dropped.extend(converted.dropped);
-        self.books.dropped(&self.dropped);
         Ok((converted.body, converted.tools))
     }
 

@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     config::settings::Timeouts,
-    dialect::{ConvertedTools, Endpoint, RequestView},
+    dialect::{ConvertedTools, Endpoint, RequestView, Transcript},
     model::{CallHead, Dialect, Failure, FailureKind},
     pipeline::{
         RequestRun, Response, Runner, Stopped,
@@ -34,7 +34,7 @@ use super::{
     gateway::Gateway,
     half::{Half, Message},
     headers::HeaderView,
-    replies::{Direction, Outbox},
+    replies::{self, Direction, Outbox},
     rescue::{self, Instead},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Call {
     dropped: Vec<String>,
     /// A list of models was asked for in the form of another vendor than the upstream's.
     listing: Option<Listing>,
+    /// An error of the provider's that passes unread, for the record.
+    unread: Option<Transcript>,
     held: usize,
     /// The answer's headers have left. Until then, a failure is a proper HTTP error.
     released: bool,
@@ -149,8 +151,9 @@ enum Wake {
 
 impl Call {
     pub(super) fn new(gateway: Arc<Gateway>, inbound: Streaming<ProcessingRequest>) -> Self {
-        let books = Books::open(Arc::clone(&gateway.journal));
         let rules = gateway.rules.current();
+        let recorded = rules.record.unwrap_or_else(|| gateway.settings.recorded());
+        let books = Books::open(Arc::clone(&gateway.journal), gateway.recorder.as_ref(), recorded);
         Self {
             gateway,
             inbound,
@@ -166,6 +169,7 @@ impl Call {
             view: RequestView::default(),
             dropped: Vec::new(),
             listing: None,
+            unread: None,
             held: 0,
             released: false,
             over: false,
@@ -175,6 +179,10 @@ impl Call {
     /// The next message to Envoy. `None`: both directions are complete, or answered in place of the provider.
     pub(super) async fn next(&mut self) -> Option<Result<ProcessingResponse, Status>> {
         loop {
+            // The end of an answer leaves when its record stands on the disk.
+            if self.books.written().await.is_err() {
+                return Some(Err(self.unrecorded()));
+            }
             if let Some(reply) = self.outbox.pop() {
                 return Some(Ok(reply));
             }
@@ -355,14 +363,47 @@ impl Call {
     }
 
     fn end_with(&mut self, reply: ProcessingResponse) {
+        let said = self.books.records().map(|recorded| {
+            let body = replies::immediate_body(&reply);
+            let limit = self.gateway.settings.limits.response_body.get();
+            let is_stream = self.view.stream && !body.starts_with(b"{");
+            let mut said = if is_stream {
+                Transcript::stream(self.dialect, limit, recorded.raw)
+            } else {
+                Transcript::body(limit, recorded.raw)
+            };
+            said.push(&body);
+            said
+        });
+        let original = match &mut self.phase {
+            Phase::Answering(answering) => answering.response.take_record().map(|(original, _)| original),
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {
+                None
+            }
+        };
+        self.books.close(original, said);
         self.outbox.push(reply);
         self.phase = Phase::Over;
         self.over = true;
+    }
+
+    /// The call was to be recorded, and is not: nothing more of it reaches the client.
+    fn unrecorded(&mut self) -> Status {
+        self.outbox = Outbox::default();
+        self.over = true;
+        tracing::error!(call_id = &*self.books.about.call, "the end of a call is withheld: it cannot be recorded");
+        Status::unavailable("the call cannot be recorded (recording.audit: required)")
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        // A call that nobody ended is recorded as far as it came.
+        if let Phase::Answering(answering) = &mut self.phase {
+            let (original, delivered) = answering.response.take_record().unzip();
+            self.books.usage = answering.response.usage();
+            self.books.close(original, delivered);
+        }
         self.gateway.account(self.held, 0);
     }
 }

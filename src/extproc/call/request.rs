@@ -12,8 +12,9 @@ use crate::{
     pipeline::{
         RequestRun, Stopped,
         clock::{Deadline, Limits},
-        run_request, select,
+        recorded, run_request, select,
     },
+    record::Sent,
 };
 
 use super::{
@@ -21,7 +22,8 @@ use super::{
         credentials::Client,
         gateway::Upstream,
         half::Half,
-        headers::HeaderView,
+        headers::{CREDENTIALS, HeaderView},
+        probe::probe,
         replies::{self, Direction},
         rescue,
         routing::{request_headers, vendor},
@@ -56,6 +58,21 @@ impl Call {
                 "the gateway does not know this key; send one of its client keys",
             );
         };
+        for name in CREDENTIALS {
+            // `Bearer SECRET`, `SECRET`, `name=SECRET; name=SECRET`.
+            let secrets = headers.all(name).flat_map(|value| value.split([' ', ';']));
+            for secret in secrets {
+                self.books.hide(secret);
+                if let Some((_, secret)) = secret.split_once('=') {
+                    self.books.hide(secret);
+                }
+            }
+        }
+        self.books.headers = headers.public();
+        if self.books.is_unrecordable {
+            let message = "the gateway cannot record this call, and has to (recording.audit: required); try again";
+            return limited(FailureKind::Overloaded, "recording.spool", message);
+        }
         if let Client::Known { name, .. } = &client {
             self.books.client = Some(name.clone());
         }
@@ -106,6 +123,7 @@ impl Call {
         let gateway = Arc::clone(&self.gateway);
         let asks = vendor(headers, path);
         let route = gateway.unread_route(asks).map_err(Stopped::Failed)?;
+        self.books.probe = Some(if path.starts_with("/v1/models") { "models" } else { "unpoliced" });
         let upstream = route.upstream;
         self.check_client(client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
@@ -189,7 +207,9 @@ impl Call {
         self.check_client(&upload.client, route.upstream)?;
         let head = Arc::new(self.head(&upload, route.upstream));
         let runners = select(&self.rules, &head);
-        self.books.received(&head, body.len(), &runners);
+        let recorded = recorded(&runners, || self.rules.record.unwrap_or_else(|| gateway.settings.recorded()));
+        self.books.probe = probe(upload.endpoint, &self.view, &head.headers, &request);
+        self.books.received(&head, &body, recorded, &runners);
         let run = Box::pin(run_request(runners, request));
         self.phase = Phase::Deciding(Box::new(Deciding { upload: *upload, body, head, run }));
         Ok(())
@@ -232,6 +252,7 @@ impl Call {
         let upstream = route.upstream;
         self.check_client(&upload.client, upstream)?;
         self.books.upstream.clone_from(&upstream.name);
+        let was = body.clone();
         let (before, body) = (body.len(), dialect::patch_request(&body, &request));
         let limit = self.gateway.settings.limits.synthetic.get();
         // Before the headers leave: what Envoy has got goes to the provider.
@@ -249,7 +270,15 @@ impl Call {
         let changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
         let metadata = [("call_id", &*self.books.about.call), ("model", &*self.books.about.model)];
         self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
-        self.books.sent(route.dialect, converts || request.is_changed(), body.len());
+        let sent = Sent {
+            upstream: upstream.name.clone(),
+            dialect: route.dialect.name().to_owned(),
+            model: route.alias.unwrap_or(request.model()).to_owned(),
+            changed: was != body,
+            body: None,
+            dropped: self.dropped.clone(),
+        };
+        self.books.sent(sent, route.dialect, &body);
         self.send_request_body(body);
         let (now, timeouts) = (Instant::now(), upstream.timeouts.clone());
         let (limits, first_byte) = if self.view.stream {

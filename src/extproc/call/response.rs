@@ -10,6 +10,7 @@ use envoy_types::pb::{
 use tokio::time::Instant;
 
 use crate::{
+    dialect::Transcript,
     model::FailureKind,
     pipeline::{Response, Setup, Stopped, clock::TimeoutMonitor},
     policy::Release,
@@ -23,6 +24,9 @@ use super::{
     },
     Answering, Asked, Call, Listing, Phase, failed, unix_now, unreachable,
 };
+
+/// The longest error of a provider's that is recorded where it passes unread, in bytes.
+const LONGEST_ERROR: usize = 64 << 10;
 
 impl Call {
     pub(super) fn response_headers(
@@ -95,6 +99,7 @@ impl Call {
             tools: asked.tools.clone(),
             release: asked.release,
             limits: self.gateway.response_limits(),
+            record: self.books.records(),
         }
     }
 
@@ -138,6 +143,9 @@ impl Call {
             }
             Phase::Unread => {
                 self.clocks.first_byte = None;
+                if let Some(unread) = &mut self.unread {
+                    unread.push(&chunk);
+                }
                 self.outbox.push_body(Direction::Response, [chunk], end);
                 self.end_if_complete();
                 Ok(())
@@ -166,6 +174,9 @@ impl Call {
     /// Lets the answer pass unread.
     pub(super) fn answer_unread(&mut self) {
         self.phase = Phase::Unread;
+        if !(200..300).contains(&self.books.status) && self.books.records().is_some() {
+            self.unread = Some(Transcript::body(LONGEST_ERROR, false));
+        }
         self.release_headers();
         self.end_if_complete();
     }
@@ -206,6 +217,7 @@ impl Call {
         if self.response == Half::Done {
             self.books.answered();
             self.books.outcome("completed");
+            self.books.close(self.unread.take(), None);
             // A request that is still on its way must not pass unread behind the end of this stream.
             self.over = self.request == Half::Done;
         }
@@ -252,13 +264,15 @@ impl Call {
         if matches!(&self.phase, Phase::Answering(answering) if answering.response.provider_failed()) {
             self.books.outcome("upstream_error");
         }
-        if let Phase::Answering(answering) = &mut self.phase {
-            self.books.leave(answering.response.take_shadows(), &self.gateway.late);
-        }
         if outcome == "completed" && self.view.state.stores {
             self.books.stored();
         }
         self.books.outcome(outcome);
+        if let Phase::Answering(answering) = &mut self.phase {
+            self.books.leave(answering.response.take_shadows(), &self.gateway.late);
+            let (original, delivered) = answering.response.take_record().unzip();
+            self.books.close(original, delivered);
+        }
         self.phase = Phase::Over;
         self.over = true;
     }

@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::{Dialect, Usage};
 
-use super::super::{About, Closed, Fact, Milestone};
+use super::super::{About, Change, Closed, Fact, Milestone};
 
-/// Something that happened. Says no text of requests, answers and judges.
+/// Something that happened. What stands in texts is told only of calls of which everything is recorded, and without
+/// credentials.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Event {
     /// When, as in RFC 3339.
@@ -99,6 +100,9 @@ pub enum What {
         policy: String,
         /// The kind of the block, or `request`.
         on: &'static str,
+        /// The number of the block in the provider's answer, from 0. Missing: it is about none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        block: Option<u32>,
         /// `edit`, `drop`, `replace`, `add`, `answer` or `refuse`.
         decision: &'static str,
         /// The policy runs in shadow mode, and it was not done.
@@ -121,7 +125,7 @@ pub enum What {
         policy: String,
         /// The policy's word for it.
         event: &'static str,
-        /// The details.
+        /// The details. Empty where texts are not recorded.
         fields: Value,
         /// The policy runs in shadow mode.
         shadow: bool,
@@ -143,6 +147,9 @@ pub enum What {
         /// How likely the block breaks the rules, from 0 to 1.
         #[serde(skip_serializing_if = "Option::is_none")]
         probability: Option<f64>,
+        /// Why. Missing where texts are not recorded.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        explanation: Option<String>,
         /// How long it took, in milliseconds.
         duration_ms: u64,
         /// It was known from before.
@@ -280,13 +287,26 @@ impl What {
     }
 
     /// What is told of a fact. `None`: nothing; others say it.
-    fn of(fact: &Fact) -> Option<Self> {
+    fn of(fact: &Fact, content: bool) -> Option<Self> {
         Some(match fact {
-            Fact::Decided { policy, on, decision, shadow } => {
-                Self::PolicyDecided { policy: policy.to_string(), on, decision, shadow: *shadow }
+            Fact::Decided { policy, on, block, decision, shadow } => {
+                Self::PolicyDecided { policy: policy.to_string(), on, block: *block, decision, shadow: *shadow }
             }
             Fact::Emitted { policy, event, fields, shadow } => {
-                Self::PolicyEmitted { policy: policy.to_string(), event, fields: fields.clone(), shadow: *shadow }
+                let fields = if content { fields.clone() } else { json!({}) };
+                Self::PolicyEmitted { policy: policy.to_string(), event, fields, shadow: *shadow }
+            }
+            Fact::WouldChange { policy, on, before, after } => {
+                let side = |change: &Option<Change>| {
+                    let change = change.as_ref()?;
+                    Some(json!({ "bytes": change.len(), "text": content.then(|| change.text()) }))
+                };
+                let fields = json!({ "on": on, "before": side(before), "after": side(after) });
+                Self::PolicyEmitted { policy: policy.to_string(), event: "would_change", fields, shadow: true }
+            }
+            Fact::ShadowLost { policy, why } => {
+                let fields = json!({ "why": why });
+                Self::PolicyEmitted { policy: policy.to_string(), event: "shadow_lost", fields, shadow: true }
             }
             Fact::Judged { policy, judgement, shadow } => Self::JudgeVerdict {
                 policy: policy.to_string(),
@@ -295,6 +315,7 @@ impl What {
                 tool: judgement.tool.clone(),
                 verdict: judgement.verdict,
                 probability: judgement.probability,
+                explanation: content.then(|| judgement.explanation.clone()),
                 duration_ms: milliseconds(judgement.took),
                 cached: judgement.cached,
                 usage: judgement.usage.into(),
@@ -306,9 +327,7 @@ impl What {
                 error: error.clone(),
                 on_fault: if *open { "open" } else { "closed" },
             },
-            Fact::WouldChange { .. } | Fact::ShadowLost { .. } | Fact::Dropped { .. } | Fact::Repaired { .. } => {
-                return None;
-            }
+            Fact::Dropped { .. } | Fact::Repaired { .. } => return None,
         })
     }
 
@@ -359,7 +378,7 @@ impl Event {
 
     /// Something that happened within a call now.
     pub(super) fn of(about: &About, fact: &Fact) -> Option<Self> {
-        What::of(fact).map(|what| Self::about(about, what))
+        What::of(fact, about.content).map(|what| Self::about(about, what))
     }
 
     /// A call came to this now.

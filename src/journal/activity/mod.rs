@@ -86,17 +86,13 @@ impl Default for Activity {
 
 impl Activity {
     /// What happened within a call.
-    pub(super) fn note(&self, about: &About, fact: &Fact) {
-        if let Some(event) = Event::of(about, fact) {
-            self.push(event);
-        }
+    pub(super) fn note(&self, about: &About, fact: &Fact) -> Option<Event> {
+        Event::of(about, fact).inspect(|event| self.push(event.clone()))
     }
 
     /// How far a call has come.
-    pub(super) fn mark(&self, about: &About, milestone: &Milestone) {
-        if let Some(event) = Event::at(about, milestone) {
-            self.push(event);
-        }
+    pub(super) fn mark(&self, about: &About, milestone: &Milestone) -> Option<Event> {
+        Event::at(about, milestone).inspect(|event| self.push(event.clone()))
     }
 
     /// The live activity of one of several replicas.

@@ -324,7 +324,7 @@ impl Stage {
             }
         };
         for block in &added {
-            self.runner.decided(block.kind.name(), "add");
+            self.runner.decided(block.kind.name(), None, "add");
         }
         self.end = End::Decided(added);
         Ok(())
@@ -343,7 +343,7 @@ impl Stage {
             match outcome {
                 Ok(fate) => {
                     if let Some(decision) = block.decide(fate) {
-                        self.runner.decided(on, decision);
+                        self.runner.decided(on, Some(id), decision);
                     }
                 }
                 Err(halt) => self.settle(on, Err(halt))?,
@@ -380,7 +380,7 @@ impl Stage {
             Some(Watched::Whole(_)) | None => "text",
         };
         if matches!(outcome, Ok(true)) {
-            self.runner.decided(on, "edit");
+            self.runner.decided(on, Some(id), "edit");
         }
         self.settle(on, outcome.map(|_| ()))
     }
@@ -491,10 +491,8 @@ impl Watched {
 pub(super) struct BlockIds(u32);
 
 impl BlockIds {
-    const FIRST: u32 = 1 << 31;
-
     pub(super) fn new() -> Self {
-        Self(Self::FIRST)
+        Self(BlockId::FIRST_MADE)
     }
 
     /// An id that no other block has.

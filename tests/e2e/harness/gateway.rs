@@ -38,6 +38,7 @@ pub(crate) struct Gateway {
     main: Process,
     /// What it has started, as far as it was seen.
     family: Vec<Process>,
+    builder: Builder,
     directory: TempDir,
 }
 
@@ -173,8 +174,28 @@ impl Gateway {
         output(self.directory.path())
     }
 
+    /// Starts it again, in the folder of one that has ended, at other ports.
+    pub(crate) async fn again(mut self) -> Self {
+        let (mut directory, builder) = (tempfile::tempdir().expect("a temporary directory"), self.builder.clone());
+        std::mem::swap(&mut directory, &mut self.directory);
+        drop(self);
+        match Self::start_in(&builder, directory).await {
+            Ok(gateway) => gateway,
+            Err(Failed::PortTaken) => panic!("the gateway found its port taken"),
+            Err(Failed::Otherwise(reason)) => panic!("the gateway did not start again: {reason}"),
+        }
+    }
+
+    /// Its state folder.
+    pub(crate) fn state_folder(&self) -> std::path::PathBuf {
+        self.directory.path().join("state")
+    }
+
     async fn start(builder: &Builder) -> Result<Self, Failed> {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::start_in(builder, tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    async fn start_in(builder: &Builder, directory: TempDir) -> Result<Self, Failed> {
         let (listen, admin) = free_ports();
         let root = directory.path();
         let config = root.join("luthien.yaml");
@@ -198,7 +219,7 @@ impl Gateway {
             .expect("the built program starts");
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let main = id.and_then(Process::of).ok_or_else(|| Failed::of(root, "it ended at once"))?;
-        let mut gateway = Self { listen, admin, child, main, family: Vec::new(), directory };
+        let mut gateway = Self { listen, admin, child, main, family: Vec::new(), builder: builder.clone(), directory };
         gateway.ready().await?;
         gateway.family = gateway.main.descendants();
         Ok(gateway)

@@ -10,11 +10,12 @@ use std::{
 use luthien::{
     config::{environment::Environment, live::Live, settings::Settings},
     envoy::{Launch, Placement, Supervisor, bootstrap, find_envoy, to_yaml},
-    extproc::{self, Listener},
+    extproc::{self, Links, Listener},
     journal::{Journal, activity::Activity},
     lifecycle::Drain,
     model::CallHead,
     policy::{Entry, Factory, Mode, OnFault, Policy, Rules, Selector},
+    redact::Redactor,
     telemetry::metrics::Metrics,
 };
 use serde_json::json;
@@ -57,6 +58,7 @@ pub(crate) fn entry(
         mode: Mode::Enforce,
         on_fault,
         timeout,
+        record: None,
     }
 }
 
@@ -74,7 +76,11 @@ impl Inside {
         .unwrap();
         let rules = Rules { hash: "test".to_owned(), entries, ..Rules::default() };
         let metrics = Arc::new(Metrics::default());
-        let journal = Arc::new(Journal::new(Arc::clone(&metrics), Arc::new(Activity::default())));
+        let journal = Arc::new(Journal::new(
+            Arc::clone(&metrics),
+            Arc::new(Activity::default()),
+            Arc::new(Redactor::new([]).unwrap()),
+        ));
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
         let gateway = extproc::Gateway::new(
@@ -82,9 +88,7 @@ impl Inside {
             directory.path(),
             &Environment::default(),
             Arc::new(Live::new(rules)),
-            Arc::clone(&journal),
-            draining,
-            late,
+            Links { journal: Arc::clone(&journal), recorder: None, draining, late },
         )
         .unwrap();
         let late = extproc::decide_late(left, journal);

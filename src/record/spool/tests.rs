@@ -1,0 +1,80 @@
+use super::{super::Entry, *};
+
+fn line(number: u32) -> Line {
+    Line::Entry(Box::new(Entry { call: "c".to_owned(), seq: number, ..Entry::default() }))
+}
+
+/// Everything from `at` on, and where it ends.
+fn rest(reader: &Reader, mut at: Position) -> (Vec<Line>, usize, Position) {
+    let (mut lines, mut lost) = (Vec::new(), 0);
+    while let Some(batch) = reader.read(at).unwrap() {
+        lines.extend(batch.lines);
+        lost += batch.lost;
+        at = batch.next;
+    }
+    (lines, lost, at)
+}
+
+fn last_segment(folder: &Path) -> PathBuf {
+    segment(folder, segments(folder).unwrap().last().unwrap().0)
+}
+
+#[test]
+fn what_is_appended_is_read_in_order_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    assert!(Spool::open(folder.path()).is_err(), "two must not write");
+    let id = reader.shared().id.clone();
+    spool.append(&[line(0), line(1)]).unwrap();
+    let (lines, lost, at) = rest(&reader, Position::default());
+    assert_eq!((lines, lost), (vec![line(0), line(1)], 0));
+    spool.append(&[line(2)]).unwrap();
+    drop(spool);
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    assert_eq!(reader.shared().id, id);
+    spool.append(&[line(3)]).unwrap();
+    let (lines, lost, end) = rest(&reader, at);
+    assert_eq!((lines, lost), (vec![line(2), line(3)], 0));
+    reader.forget(Position::default(), end).unwrap();
+    assert_eq!(segments(folder.path()).unwrap().len(), 1);
+    assert_eq!(reader.shared().bytes(), 0);
+    assert_eq!(rest(&reader, end).0, []);
+}
+
+#[test]
+fn a_line_that_was_cut_off_at_any_place_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path()).unwrap();
+    spool.append(&[line(0)]).unwrap();
+    let path = last_segment(folder.path());
+    let whole = fs::read(&path).unwrap().len();
+    spool.append(&[line(1)]).unwrap();
+    drop(spool);
+    let bytes = fs::read(&path).unwrap();
+    for end in whole..=bytes.len() {
+        fs::write(&path, &bytes[..end]).unwrap();
+        let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+        spool.append(&[line(2)]).unwrap();
+        let (lines, lost, _) = rest(&reader, Position { segment: 1, offset: 0 });
+        let (expected, cut): (Vec<Line>, usize) = match end {
+            end if end == whole => (vec![line(0), line(2)], 0),
+            end if end == bytes.len() => (vec![line(0), line(1), line(2)], 0),
+            _ => (vec![line(0), line(2)], 1),
+        };
+        assert_eq!((&lines, lost), (&expected, cut), "cut at {end}");
+        fs::remove_file(last_segment(folder.path())).unwrap();
+    }
+}
+
+#[test]
+fn segments_follow_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    for number in 0..6 {
+        spool.append(&[line(number)]).unwrap();
+        spool.rotate().unwrap();
+    }
+    let (lines, lost, at) = rest(&reader, Position::default());
+    assert_eq!((lines, lost), ((0..6).map(line).collect(), 0));
+    assert_eq!(at.segment, 6);
+}

@@ -1,0 +1,39 @@
+//! The store: the same suite on SQLite and on a real PostgreSQL.
+
+mod conformance;
+mod support;
+
+use self::support::Database;
+
+/// A test for each database.
+macro_rules! conformance {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::conformance::$name(super::Database::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::conformance::$name(super::Database::postgres().await).await;
+            })*
+        }
+    };
+}
+
+conformance!(
+    a_call_is_read_as_it_was_written,
+    what_is_written_twice_is_there_once,
+    open_calls_are_interrupted_by_a_restart,
+    lists_are_filtered_and_come_in_pages,
+    words_are_found_wherever_they_stand,
+    a_long_conversation_is_stored_once_and_read_fast,
+    what_is_deleted_takes_with_it_what_nothing_else_refers_to,
+    the_old_and_the_too_much_are_forgotten,
+    several_write_at_once,
+    odd_values_survive,
+    migrations_run_once_and_let_a_newer_version_be,
+    the_spool_is_written_however_often_the_store_fails,
+);
