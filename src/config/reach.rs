@@ -12,7 +12,7 @@ use crate::{
     model,
     policies::{
         remote::GrpcTarget,
-        site::{self, Provider, Reach, ReadSecret, Remote, RemoteTarget},
+        site::{self, Circuit, Provider, Reach, ReadSecret, Remote, RemoteTarget},
     },
     shared_state::{Place, SharedState},
 };
@@ -24,16 +24,24 @@ const LONGEST_DECISION: usize = 64 << 20;
 
 /// What these settings let policies reach. Secrets stand in `base` and the environment, and are read when they are needed.
 pub fn reach(settings: &Settings, base: &Path, environment: &Environment) -> Reach {
-    let provider = |upstream: &Upstream| provider(upstream, &settings.timeouts, base, environment);
-    let remote = |remote: &settings::Remote| self::remote(remote, &settings.timeouts, base, environment);
+    let shared = settings.redis.as_ref().map(|redis| {
+        let password = redis.password.as_ref().map(|source| read(source, base, environment));
+        let place = Place { url: redis.url.clone(), username: redis.username.clone(), password };
+        Arc::new(SharedState::new(place))
+    });
+    let circuit = |kind: &str, name: &str| {
+        shared.as_ref().map(|shared| Circuit { key: format!("{kind}:{name}"), shared: Arc::clone(shared) })
+    };
+    let provider = |upstream: &Upstream| {
+        provider(upstream, &settings.timeouts, base, environment, circuit("upstream", &upstream.name))
+    };
+    let remote = |remote: &settings::Remote| {
+        self::remote(remote, &settings.timeouts, base, environment, circuit("remote", &remote.name))
+    };
     Reach {
         providers: settings.upstreams.iter().map(provider).collect(),
         remotes: settings.remotes.iter().map(remote).collect(),
-        shared: settings.redis.as_ref().map(|redis| {
-            let password = redis.password.as_ref().map(|source| read(source, base, environment));
-            let place = Place { url: redis.url.clone(), username: redis.username.clone(), password };
-            Arc::new(SharedState::new(place))
-        }),
+        shared: shared.clone(),
         redactor: settings.recording.redactor().ok().map(Arc::new),
     }
 }
@@ -43,11 +51,11 @@ pub fn of_draft(document: &Document) -> Reach {
     let timeouts = Timeouts::default();
     let read_upstream = |index| {
         let upstream: Option<Upstream> = document.read_as(&format!("/upstreams/{index}"));
-        upstream.map(|upstream| provider(&upstream, &timeouts, Path::new(""), &Environment::default()))
+        upstream.map(|upstream| provider(&upstream, &timeouts, Path::new(""), &Environment::default(), None))
     };
     let read_remote = |index| {
         let remote: Option<settings::Remote> = document.read_as(&format!("/remotes/{index}"));
-        remote.map(|remote| self::remote(&remote, &timeouts, Path::new(""), &Environment::default()))
+        remote.map(|remote| self::remote(&remote, &timeouts, Path::new(""), &Environment::default(), None))
     };
     Reach {
         providers: (0..document.count("/upstreams")).filter_map(read_upstream).collect(),
@@ -57,7 +65,13 @@ pub fn of_draft(document: &Document) -> Reach {
     }
 }
 
-fn remote(remote: &settings::Remote, timeouts: &Timeouts, base: &Path, environment: &Environment) -> Remote {
+fn remote(
+    remote: &settings::Remote,
+    timeouts: &Timeouts,
+    base: &Path,
+    environment: &Environment,
+    circuit: Option<Circuit>,
+) -> Remote {
     let name = remote.name.clone();
     let secret = remote.secret.as_ref().map(|source| read(source, base, environment));
     let ca = remote.ca.as_ref().map(|ca| base.join(ca));
@@ -70,11 +84,12 @@ fn remote(remote: &settings::Remote, timeouts: &Timeouts, base: &Path, environme
             ca,
             identity: remote.tls.as_ref().map(|tls| (base.join(&tls.cert), base.join(&tls.key))),
             connect,
+            circuit,
         }),
         RemoteProtocol::Webhook => {
             let base = remote.url.clone();
             let longest_answer = LONGEST_DECISION;
-            let target = site::Target { name: name.clone(), base, key: None, ca, connect, longest_answer };
+            let target = site::Target { name: name.clone(), base, key: None, ca, connect, longest_answer, circuit };
             let unsigned =
                 || -> ReadSecret { Box::new(|| Err("the settings name no `secret` to sign with".to_owned())) };
             RemoteTarget::Webhook(target, secret.unwrap_or_else(unsigned))
@@ -83,7 +98,13 @@ fn remote(remote: &settings::Remote, timeouts: &Timeouts, base: &Path, environme
     Remote::new(name, target)
 }
 
-fn provider(upstream: &Upstream, timeouts: &Timeouts, base: &Path, environment: &Environment) -> Provider {
+fn provider(
+    upstream: &Upstream,
+    timeouts: &Timeouts,
+    base: &Path,
+    environment: &Environment,
+    circuit: Option<Circuit>,
+) -> Provider {
     let target = match upstream.url.parse() {
         Ok(Target::Http(_)) => Some(site::Target {
             name: upstream.name.clone(),
@@ -92,6 +113,7 @@ fn provider(upstream: &Upstream, timeouts: &Timeouts, base: &Path, environment: 
             ca: upstream.ca.as_ref().map(|ca| base.join(ca)),
             connect: upstream.timeouts.connect.unwrap_or(timeouts.connect).get(),
             longest_answer: LONGEST_VERDICT,
+            circuit,
         }),
         Ok(Target::Demo) | Err(_) => None,
     };

@@ -1,7 +1,6 @@
 //! The HTTP client of policies that ask somebody.
 //!
-//! Connections are kept. A circuit breaker stands in front: a side that fails again and again is not asked for a while, so
-//! that calls fail at once and not after their time limit. What repeats is repeated within the time that there is.
+//! Connections are kept, and a circuit breaker stands in front. What repeats is repeated within the time that there is.
 
 use std::{
     sync::{Arc, Once},
@@ -11,9 +10,11 @@ use std::{
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use recloser::{AsyncRecloser, Recloser};
 
-use super::site::Target;
+use super::{
+    breaker::{Breaker, PAUSE},
+    site::Target,
+};
 
 /// So many times an answer is asked for.
 const MOST_REPEATS: usize = 5;
@@ -21,16 +22,12 @@ const MOST_REPEATS: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Questions that say whether the other side works.
-const LOOKED_AT: usize = 10;
-/// How long nobody is asked when half of them failed.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// Speaks to one other side.
 pub struct Client {
     target: Target,
     http: reqwest::Client,
-    breaker: AsyncRecloser,
+    breaker: Breaker,
 }
 
 /// Why there is no answer. Holds nothing that the other side said.
@@ -165,9 +162,8 @@ impl Client {
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
             http = http.tls_certs_only(certificates);
         }
-        let breaker =
-            Recloser::custom().error_rate(0.5).closed_len(LOOKED_AT).half_open_len(1).open_wait(PAUSE).build();
-        Ok(Self { target, http: http.build()?, breaker: AsyncRecloser::from(breaker) })
+        let breaker = Breaker::new(&target.name, target.circuit.clone());
+        Ok(Self { target, http: http.build()?, breaker })
     }
 
     /// What the other side is called.
@@ -205,11 +201,7 @@ impl Client {
             let answered = tokio::time::timeout(limit, asked).await;
             answered.unwrap_or_else(|_| Err(Unanswered::TooSlow { name: name(), limit }))
         };
-        let answered = self.breaker.call_with(Unanswered::is_theirs, within).await;
-        answered.map_err(|error| match error {
-            recloser::Error::Inner(error) => error,
-            recloser::Error::Rejected => Unanswered::Resting(name()),
-        })
+        self.breaker.ask(within).await
     }
 
     async fn once(&self, path: &str, headers: HeaderMap, body: Bytes) -> Result<Bytes, Unanswered> {

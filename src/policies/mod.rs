@@ -1,6 +1,7 @@
 //! The built-in policies, one file or folder each, and the table of them.
 
 mod blocked_content;
+mod breaker;
 mod command_guard;
 mod debug_log;
 pub mod http;

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{model::Dialect, policy::OnFault, redact::Redactor, shared_state::SharedState};
 
+pub use super::breaker::Circuit;
 use super::{
     http::Client,
     remote::{Grpc, GrpcTarget, Webhook},
@@ -90,6 +91,8 @@ pub struct Target {
     pub connect: Duration,
     /// The longest answer that is read, in bytes.
     pub longest_answer: usize,
+    /// Where replicas tell each other that it is not to be asked.
+    pub circuit: Option<Circuit>,
 }
 
 /// Reads a secret as it is now, or says why not. The words hold no secret.

@@ -10,7 +10,7 @@ use std::{
 
 use futures::{Stream, StreamExt, future::ready};
 use redis::{
-    AsyncCommands, Client, IntoConnectionInfo,
+    AsyncCommands, Client, ExistenceCheck, IntoConnectionInfo, SetExpiry, SetOptions,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::sync::OnceCell;
@@ -75,6 +75,17 @@ impl SharedState {
         let put = redis.set_ex(format!("{PREFIX}{key}"), value, ttl.as_secs().max(1));
         let Some(put) = self.within(put).await else { return };
         self.heard::<()>(put);
+    }
+
+    /// Keeps `value` under `key` for so long, if nothing stands there and Redis answers.
+    pub async fn put_new(&self, key: &str, value: &str, ttl: Duration) {
+        let Some(mut redis) = self.connection().await else { return };
+        let options = SetOptions::default()
+            .conditional_set(ExistenceCheck::NX)
+            .with_expiration(SetExpiry::EX(ttl.as_secs().max(1)));
+        let put = redis.set_options(format!("{PREFIX}{key}"), value, options);
+        let Some(put) = self.within(put).await else { return };
+        self.heard::<Option<String>>(put);
     }
 
     /// Tells messages to whoever listens to `channel`. `false`: Redis does not answer, and nobody was told.

@@ -447,6 +447,33 @@ async fn what_could_not_be_judged_says_so_where_it_passes() {
 }
 
 #[tokio::test]
+async fn replicas_tell_each_other_of_a_judge_that_fails_again_and_again() {
+    let redis = Redis::start();
+    let (provider, judge) = (Provider::start().await, Provider::start().await);
+    let chat = Dialect::OpenaiChat;
+    judge.otherwise(Script::json("{}").status(503).header("retry-after", "600"));
+    provider.otherwise(Script::sse(samples::tools(chat, "Working.", &CALLS)));
+    let replica = || {
+        let gateway = judged(&provider, &judge.url(), chat, "", "").settings(&redis.settings());
+        gateway.env("REDIS_PASSWORD", Redis::PASSWORD).start()
+    };
+    let (one, two) = (replica().await, replica().await);
+    let rests = |gateway: &Gateway| gateway.output().contains("is not asked for");
+    let failing = async {
+        while !rests(&one) {
+            one.call(Version::Http1, Request::stream(chat)).await;
+        }
+    };
+    within(SOON, "a judge that is not asked any more", failing).await;
+    let asked = judge.requests().len();
+    two.call(Version::Http1, Request::stream(chat)).await;
+    assert!(rests(&two), "{}", two.output());
+    assert_eq!(judge.requests().len(), asked, "the other replica asked a judge that rests");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
 async fn replicas_share_what_was_judged_and_go_on_without_redis() {
     let mut redis = Redis::start();
     let (provider, judge) = (Provider::start().await, Provider::start().await);

@@ -112,9 +112,11 @@ fn context() -> Context {
         ca: None,
         connect,
         longest_answer: 1 << 20,
+        circuit: None,
     };
     let providers = vec![Provider::new("anthropic".to_owned(), model::Dialect::AnthropicMessages, Some(target))];
-    let target = GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect };
+    let target =
+        GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect, circuit: None };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
     let reach = Arc::new(Reach { providers, remotes, ..Reach::default() });
     Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach }

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use recloser::{AsyncRecloser, Recloser};
 use tokio::sync::{Mutex as Turn, Notify, OnceCell, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -19,7 +18,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::policies::site::ReadSecret;
+use crate::policies::{
+    breaker::{Breaker, Circuit},
+    site::ReadSecret,
+};
 
 use super::{
     Unanswered,
@@ -32,10 +34,6 @@ const MOST_WAITING: usize = 4096;
 const MOST_KEPT: usize = 1024;
 /// The largest message, in bytes: a request may be long.
 const LARGEST: usize = 64 << 20;
-/// Questions that say whether the other side works.
-const LOOKED_AT: usize = 10;
-/// How long nobody is asked when half of them failed.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// Where a policy is, and how it is spoken to.
 pub struct GrpcTarget {
@@ -51,13 +49,15 @@ pub struct GrpcTarget {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Time to connect.
     pub connect: Duration,
+    /// Where replicas tell each other that it is not to be asked.
+    pub circuit: Option<Circuit>,
 }
 
 /// A policy behind gRPC.
 pub struct Grpc {
     target: GrpcTarget,
     channel: OnceCell<Channel>,
-    breaker: AsyncRecloser,
+    breaker: Breaker,
 }
 
 /// One call's stream.
@@ -74,9 +74,8 @@ pub(super) struct Session {
 impl Grpc {
     /// A policy at `target`. It is connected to when it is first asked.
     pub fn new(target: GrpcTarget) -> Self {
-        let breaker =
-            Recloser::custom().error_rate(0.5).closed_len(LOOKED_AT).half_open_len(1).open_wait(PAUSE).build();
-        Self { target, channel: OnceCell::new(), breaker: AsyncRecloser::from(breaker) }
+        let breaker = Breaker::new(&target.name, target.circuit.clone());
+        Self { target, channel: OnceCell::new(), breaker }
     }
 
     async fn client(&self) -> Result<PolicyServiceClient<Channel>, Unanswered> {
@@ -144,10 +143,7 @@ impl Session {
             let answered = tokio::time::timeout(limit, self.asked(hook)).await;
             answered.unwrap_or_else(|_| Err(Unanswered::TooSlow { name: self.name(), limit }))
         };
-        self.remote.breaker.call_with(Unanswered::is_theirs, asked).await.map_err(|error| match error {
-            recloser::Error::Inner(error) => error,
-            recloser::Error::Rejected => Unanswered::Resting(self.name()),
-        })
+        self.remote.breaker.ask(asked).await
     }
 
     async fn asked(&self, hook: Hook) -> Result<Decision, Unanswered> {
