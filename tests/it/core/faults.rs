@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     corpus::WHOLE,
     reader::{self, Item, sse},
-    support::{Run, Stream, WatchAll, before_error, built_in, call, rules_with, vector},
+    support::{Run, Stream, TIMEOUT, WatchAll, before_error, built_in, call, rules_with, vector},
     validator,
 };
 
@@ -107,12 +107,12 @@ async fn run(stream: &Stream, policies: Vec<Arc<dyn Factory>>, on_fault: OnFault
     for chunk in stream.body.chunks(50) {
         run.push(&stream.body.slice_ref(chunk));
         if run.response.is_deciding() {
-            tokio::time::advance(Duration::from_secs(6)).await;
+            tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
         }
     }
     for _ in 0..3 {
         run.push(&Bytes::new());
-        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     }
     run.finish();
     run

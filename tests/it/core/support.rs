@@ -105,6 +105,9 @@ pub fn call(dialect: Dialect) -> Arc<CallHead> {
     })
 }
 
+/// The time that one hook has. A busy machine is no fault of a policy's.
+pub const TIMEOUT: Duration = Duration::from_mins(1);
+
 pub fn rules(factories: Vec<Arc<dyn Factory>>) -> Arc<Rules> {
     rules_with(factories, Release::Block, OnFault::Closed)
 }
@@ -120,8 +123,7 @@ pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: 
             selects: Selector::default(),
             mode: Mode::Enforce,
             on_fault,
-            // A busy machine is no fault of a policy's.
-            timeout: Duration::from_mins(1),
+            timeout: TIMEOUT,
             record: None,
         })
         .collect();
