@@ -4,7 +4,14 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Assembler;
-use crate::{model::Dialect, wire::Framer};
+use crate::{
+    json::{self, Kind},
+    model::Dialect,
+    wire::Framer,
+};
+
+/// Values are read so deep; what stands deeper is text.
+const DEEPEST: usize = 100;
 
 /// What one side of an answer said.
 #[derive(Debug)]
@@ -88,5 +95,44 @@ impl Transcript {
 
 /// The JSON of a body. What is none is text.
 pub fn json(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+    let text = || Value::String(String::from_utf8_lossy(body).into_owned());
+    let lenient = || json::Value::parse(body).map_or_else(|_| text(), |value| read(value, DEEPEST));
+    serde_json::from_slice(body).unwrap_or_else(|_| lenient())
+}
+
+/// A value that `serde_json` does not take, with halves of surrogate pairs, numbers beyond every range, or too deep: as near
+/// to it as can be, the rest as text.
+fn read(value: json::Value<'_>, depth: usize) -> Value {
+    match value.kind() {
+        Kind::Object if depth > 0 => {
+            let members = value.members().map(|member| (member.key.into_owned(), read(member.value, depth - 1)));
+            Value::Object(members.collect())
+        }
+        Kind::Array if depth > 0 => value.items().map(|item| read(item, depth - 1)).collect(),
+        Kind::String => Value::String(value.as_str().unwrap_or_default().into_owned()),
+        Kind::Object | Kind::Array | Kind::Number | Kind::Bool | Kind::Null => {
+            let raw = value.raw();
+            let text = || Value::String(String::from_utf8_lossy(raw).into_owned());
+            serde_json::from_slice(raw).unwrap_or_else(|_| text())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::json as read;
+
+    #[test]
+    fn what_serde_does_not_take_is_read_as_near_as_can_be() {
+        assert_eq!(read(br#"{"a":[1,"x"]}"#), json!({ "a": [1, "x"] }));
+        assert_eq!(
+            read(br#"{"a":["\ud83d!","\u0073k-"],"f":1e400,"b":true}"#),
+            json!({ "a": ["\u{fffd}!", "sk-"], "f": "1e400", "b": true })
+        );
+        assert_eq!(read(b"no JSON"), json!("no JSON"));
+        let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        assert!(read(deep.as_bytes()).is_array());
+    }
 }
