@@ -22,8 +22,12 @@ pub(super) fn status(state: &AdminState) -> StatusCode {
 fn missing(state: &AdminState) -> Map<String, Value> {
     let missing = state.readiness.missing().into_iter().map(|(part, reason)| (part.to_owned(), reason.into()));
     // New calls are refused then.
-    let unrecordable = state.room.required && state.room.is_full();
-    let recording = unrecordable.then(|| ("recording".to_owned(), "the spool is full (recording.spool)".into()));
+    let why = match (state.room.required, state.room.is_full(), state.room.spool.is_failing()) {
+        (false, _, _) | (true, false, false) => None,
+        (true, true, _) => Some("the spool is full (recording.spool)"),
+        (true, false, true) => Some("the spool cannot be written; the log says why"),
+    };
+    let recording = why.map(|why| ("recording".to_owned(), why.into()));
     missing.chain(recording).collect()
 }
 
@@ -43,7 +47,7 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
             "reloads_ok": rules.reloads_ok,
             "reloads_failed": rules.reloads_failed,
         },
-        "recording": { "spool_bytes": state.room.spool.bytes(), "full": state.room.is_full() },
+        "recording": { "spool_bytes": state.room.spool.bytes(), "full": state.room.is_full(), "failing": state.room.spool.is_failing() },
     });
     (status(&state), Json(body)).into_response()
 }

@@ -102,7 +102,20 @@ impl Records {
             // What the task wrote last has to be read.
             let _ = all_written.send(true);
         };
-        let tailing = join(writing, store.tail(reader, &metrics, no_more));
+        let (prepared, is_prepared) = watch::channel(false);
+        let storing = async {
+            store.prepare(&metrics).await;
+            let _ = prepared.send(true);
+            store.tail(reader, &metrics, no_more).await;
+        };
+        let forgetting = async {
+            let mut is_prepared = is_prepared;
+            if is_prepared.wait_for(|is_prepared| *is_prepared).await.is_ok() {
+                store.keep(keep, || micros(SystemTime::now())).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let tailing = join(writing, storing);
         let patience = async {
             let _ = over.wait_for(|over| *over).await;
             // Connections of Envoy's may live on, and with them whatever could begin a call.
@@ -113,7 +126,7 @@ impl Records {
         tokio::select! {
             _ = tailing => {}
             () = patience => {}
-            () = store.keep(keep, || micros(SystemTime::now())) => {}
+            () = forgetting => {}
         }
         store.close().await;
     }

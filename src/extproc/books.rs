@@ -236,6 +236,18 @@ impl Books {
         }
     }
 
+    /// Whether the books are closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Records what was noted since the books were closed.
+    pub(super) fn append(&mut self) {
+        if let Some(recording) = self.recording.as_mut().filter(|_| self.closed) {
+            recording.append();
+        }
+    }
+
     /// Closes the books, once. What was said is recorded.
     pub(super) fn close(&mut self, original: Option<Transcript>, delivered: Option<Transcript>) {
         if std::mem::replace(&mut self.closed, true) {
@@ -314,6 +326,7 @@ impl Drop for Books {
     fn drop(&mut self) {
         self.journal.metrics().in_flight.dec();
         self.close(None, None);
+        self.append();
     }
 }
 

@@ -56,6 +56,15 @@ impl Outbox {
         }
     }
 
+    /// Whether the answer's headers are among what waits.
+    pub(super) fn has_answer_headers(&self) -> bool {
+        let is_headers = |waiting: &Outgoing| match waiting {
+            Outgoing::Reply(reply) => matches!(reply.response, Some(Response::ResponseHeaders(_))),
+            Outgoing::Body { .. } => false,
+        };
+        self.0.iter().any(is_headers)
+    }
+
     /// The next message.
     pub(super) fn pop(&mut self) -> Option<ProcessingResponse> {
         match self.0.front_mut()? {

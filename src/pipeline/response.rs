@@ -299,6 +299,11 @@ impl Response {
         self.provider_failed || self.weaver.failure().is_some()
     }
 
+    /// Whether the end of the answer, as its dialect says it, is among what has been taken to leave.
+    pub fn has_ended(&self) -> bool {
+        self.weaver.has_ended()
+    }
+
     /// Whether a hook is running.
     pub fn is_deciding(&self) -> bool {
         self.stages().any(Stage::is_deciding)

@@ -140,7 +140,7 @@ impl Runner {
     /// Its edits add so many bytes. More than it may is a fault of the policy.
     pub(super) fn spend(&mut self, grown: usize) -> Outcome<()> {
         let left = self.budget.checked_sub(grown);
-        self.budget = left.unwrap_or(0);
+        self.budget = left.unwrap_or(self.budget);
         left.map(drop).ok_or_else(|| fault("its edits make the answer larger than limits.synthetic allows"))
     }
 
@@ -261,6 +261,14 @@ impl Runner {
                 after: side(after),
             }));
         }
+    }
+
+    /// Settles a halt over one block: where a fault does not stop the call, the policy goes on with the others.
+    pub(super) fn settle_one(&mut self, on: &'static str, halt: Halt) -> Result<(), Stopped> {
+        let was_skipped = self.skipped;
+        self.settle(on, halt)?;
+        self.skipped = was_skipped;
+        Ok(())
     }
 
     /// Settles a halt: a refusal stops the call, a fault stops it or takes the policy out of it.

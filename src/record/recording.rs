@@ -116,7 +116,8 @@ impl Recorder {
 
     /// Begins to record a call.
     pub fn begin(&self, call: &Arc<str>) -> Result<Recording, Full> {
-        let room = if self.room.is_full() { None } else { self.jobs.clone().try_reserve_owned().ok() };
+        let is_full = self.room.is_full() || (self.room.required && self.room.spool.is_failing());
+        let room = if is_full { None } else { self.jobs.clone().try_reserve_owned().ok() };
         let was_full = self.full.swap(room.is_none(), Ordering::Relaxed);
         let Some(last) = room else {
             self.metrics.unrecorded.inc();
@@ -202,6 +203,14 @@ impl Recording {
         let (told, written) = oneshot::channel();
         last.send(Job::Write(Box::new(draft), Some(told)));
         Some(Written { written, required: self.required })
+    }
+
+    /// Records events behind the end of the call, if there are any.
+    pub fn append(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        if let Some(afterwards) = self.afterwards().filter(|_| !events.is_empty()) {
+            afterwards.events(events);
+        }
     }
 
     /// Room for events behind the end of the call.

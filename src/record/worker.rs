@@ -83,6 +83,7 @@ pub fn work(work: Work) {
         }
         let written = spool.append(&pending).and_then(|()| if sync { spool.sync() } else { Ok(()) });
         note(&written, pending.len(), &metrics);
+        shared.tell(written.is_ok());
         // The first line has to be there before any other.
         if written.is_ok() || !matches!(pending.first(), Some(Line::Started(_))) {
             pending.clear();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, Connection, Row};
 
 use super::{Kind, Store, StoreError, write::text};
 
@@ -129,7 +129,17 @@ impl Store {
 
     async fn delete(&self, calls: &[String]) -> Result<u64, StoreError> {
         let _turn = self.writing.lock().await;
-        let mut transaction = self.pool().begin_with(self.begin()).await?;
+        let mut connection = self.pool().acquire().await?;
+        let deleted = self.delete_from(&mut connection, calls).await;
+        if deleted.is_err() {
+            // It may still be within the transaction.
+            connection.close_on_drop();
+        }
+        Ok(deleted?)
+    }
+
+    async fn delete_from(&self, connection: &mut AnyConnection, calls: &[String]) -> Result<u64, sqlx::Error> {
+        let mut transaction = connection.begin_with(self.begin()).await?;
         let mut deleted = 0;
         for call in calls {
             deleted += delete(&mut transaction, self.kind, call).await?;

@@ -33,14 +33,20 @@ const PAUSES: [Duration; 6] = [
 const REFUSED: &str = "refused.jsonl";
 
 impl Store {
-    /// Makes the tables, then writes what the spool says, for as long as it says more or `last` is not told.
-    pub async fn tail(&self, reader: Reader, metrics: &Metrics, mut last: watch::Receiver<bool>) {
-        let reader = Arc::new(reader);
-        let spool = reader.shared().id.clone();
+    /// Makes the tables, or brings them up to date, however long that takes.
+    pub async fn prepare(&self, metrics: &Metrics) {
         let mut patience = Patience::new(metrics);
         while let Err(error) = self.migrate().await {
             patience.lost(&error.to_string()).await;
         }
+        patience.found();
+    }
+
+    /// Writes what the spool says, for as long as it says more or `last` is not told.
+    pub async fn tail(&self, reader: Reader, metrics: &Metrics, mut last: watch::Receiver<bool>) {
+        let reader = Arc::new(reader);
+        let spool = reader.shared().id.clone();
+        let mut patience = Patience::new(metrics);
         let mut at = loop {
             match self.position(&spool).await {
                 Ok(at) => break at,
@@ -146,20 +152,22 @@ fn aside(folder: &Path, line: &Line, error: &sqlx::Error, metrics: &Metrics) {
     tracing::error!(%error, kept, "the store refuses a record");
 }
 
-/// Waits for a database that is away, and says so once.
+/// Waits for a database that is away, and says so: once for each reason.
 struct Patience<'m> {
     metrics: &'m Metrics,
     failures: usize,
+    said: String,
 }
 
 impl<'m> Patience<'m> {
     fn new(metrics: &'m Metrics) -> Self {
-        Self { metrics, failures: 0 }
+        Self { metrics, failures: 0, said: String::new() }
     }
 
     async fn lost(&mut self, error: &str) {
         self.metrics.store_failures.inc();
-        if self.failures == 0 {
+        if self.said != error {
+            error.clone_into(&mut self.said);
             tracing::warn!(error, "the store cannot be written; records wait in the spool");
         }
         let pause = PAUSES.get(self.failures).or(PAUSES.last()).copied().unwrap_or_default();
@@ -168,6 +176,7 @@ impl<'m> Patience<'m> {
     }
 
     fn found(&mut self) {
+        self.said.clear();
         if std::mem::take(&mut self.failures) > 0 {
             tracing::info!("the store is written again");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, Connection, Row};
 
 use super::{
     Kind, Store,
@@ -48,7 +48,25 @@ impl Store {
         let mut parts = Parts::new();
         let bodies = bodies(lines, &mut parts);
         let _turn = self.writing.lock().await;
-        let mut transaction = self.pool().begin_with(self.begin()).await?;
+        let mut connection = self.pool().acquire().await?;
+        let written = self.apply_to(&mut connection, spool, lines, parts, &bodies, next).await;
+        if written.is_err() {
+            // It may still be within the transaction, where the disk was full.
+            connection.close_on_drop();
+        }
+        Ok(written?)
+    }
+
+    async fn apply_to(
+        &self,
+        connection: &mut AnyConnection,
+        spool: &str,
+        lines: &[Line],
+        parts: Parts,
+        bodies: &[Body],
+        next: Position,
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin_with(self.begin()).await?;
         let ids = intern(&mut transaction, self.kind, parts).await?;
         for line in lines {
             match line {
@@ -57,7 +75,7 @@ impl Store {
             }
         }
         for body in bodies {
-            write_body(&mut transaction, &body, &ids).await?;
+            write_body(&mut transaction, body, &ids).await?;
         }
         let statement = "INSERT INTO spools (id, segment, position) VALUES ($1, $2, $3) \
                          ON CONFLICT (id) DO UPDATE SET segment = excluded.segment, position = excluded.position";
@@ -67,8 +85,7 @@ impl Store {
             .bind(next.offset.cast_signed())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.commit().await
     }
 
     /// How a transaction begins that writes.

@@ -181,7 +181,7 @@ impl Call {
         loop {
             // The end of an answer leaves when its record stands on the disk.
             if self.books.written().await.is_err() {
-                return Some(Err(self.unrecorded()));
+                return Some(self.unrecorded());
             }
             if let Some(reply) = self.outbox.pop() {
                 return Some(Ok(reply));
@@ -388,11 +388,18 @@ impl Call {
     }
 
     /// The call was to be recorded, and is not: nothing more of it reaches the client.
-    fn unrecorded(&mut self) -> Status {
-        self.outbox = Outbox::default();
-        self.over = true;
+    fn unrecorded(&mut self) -> Result<ProcessingResponse, Status> {
         tracing::error!(call_id = &*self.books.about.call, "the end of a call is withheld: it cannot be recorded");
-        Status::unavailable("the call cannot be recorded (recording.audit: required)")
+        let has_begun = self.released && !std::mem::take(&mut self.outbox).has_answer_headers();
+        self.outbox = Outbox::default();
+        self.phase = Phase::Over;
+        self.over = true;
+        let message = "the gateway cannot record this call, and has to (recording.audit: required); try again";
+        if has_begun {
+            return Err(Status::unavailable(message));
+        }
+        let failure = Failure::new(FailureKind::Overloaded, message).by_limit("recording.audit");
+        Ok(rescue::stopped(&Stopped::Failed(failure), &self.instead()).1)
     }
 }
 

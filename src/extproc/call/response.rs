@@ -241,13 +241,16 @@ impl Call {
         let running = self.clocks.keepalive.filter(|_| out.is_empty());
         self.clocks.keepalive = waits.then(|| running.unwrap_or(keepalive));
         let done = over == Some(Ok(()));
+        // To the client the answer is over when its dialect says so, whenever the provider ends the body.
+        if done || answering.response.has_ended() {
+            self.settle("completed");
+        }
         if !out.is_empty() || done {
             self.send_body(out, done);
         }
         match over {
             Some(Err(failure)) => Err(Stopped::Failed(failure)),
             Some(Ok(())) => {
-                self.books.answered();
                 self.finish_answer("completed");
                 Ok(())
             }
@@ -260,19 +263,32 @@ impl Call {
         self.outbox.push_body(Direction::Response, out, end);
     }
 
-    pub(super) fn finish_answer(&mut self, outcome: &'static str) {
-        if matches!(&self.phase, Phase::Answering(answering) if answering.response.provider_failed()) {
+    /// Closes the books of an answer that ends, once.
+    fn settle(&mut self, outcome: &'static str) {
+        if self.books.is_closed() {
+            return;
+        }
+        let Phase::Answering(answering) = &mut self.phase else { return };
+        if answering.response.provider_failed() {
             self.books.outcome("upstream_error");
         }
-        if outcome == "completed" && self.view.state.stores {
-            self.books.stored();
+        if outcome == "completed" {
+            if self.view.state.stores {
+                self.books.stored();
+            }
+            self.books.answered();
         }
         self.books.outcome(outcome);
+        let (original, delivered) = answering.response.take_record().unzip();
+        self.books.close(original, delivered);
+    }
+
+    pub(super) fn finish_answer(&mut self, outcome: &'static str) {
+        self.settle(outcome);
         if let Phase::Answering(answering) = &mut self.phase {
             self.books.leave(answering.response.take_shadows(), &self.gateway.late);
-            let (original, delivered) = answering.response.take_record().unzip();
-            self.books.close(original, delivered);
         }
+        self.books.append();
         self.phase = Phase::Over;
         self.over = true;
     }

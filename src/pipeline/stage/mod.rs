@@ -333,19 +333,22 @@ impl Stage {
     fn decide(&mut self, id: BlockId, outcome: Outcome<Fate>) -> Result<(), Stopped> {
         if let Some(Watched::Whole(block)) = self.blocks.get_mut(&id) {
             let on = block.kind_name();
-            let outcome = outcome.and_then(|fate| match self.runner.spend(block.growth(&fate)) {
-                Ok(()) => Ok(fate),
-                Err(halt) => {
-                    block.withhold(&fate);
-                    Err(halt)
-                }
-            });
             match outcome {
-                Ok(fate) => {
-                    if let Some(decision) = block.decide(fate) {
-                        self.runner.decided(on, Some(id), decision);
+                Ok(fate) => match self.runner.spend(block.growth(&fate)) {
+                    Ok(()) => {
+                        if let Some(decision) = block.decide(fate) {
+                            self.runner.decided(on, Some(id), decision);
+                        }
                     }
-                }
+                    // What was to stand there does not fit. The block does not leave for that, and the policy goes on
+                    // deciding on the others.
+                    Err(halt) => {
+                        if block.withhold(&fate) {
+                            self.runner.decided(on, Some(id), "drop");
+                        }
+                        self.runner.settle_one(on, halt)?;
+                    }
+                },
                 Err(halt) => self.settle(on, Err(halt))?,
             }
         }

@@ -123,11 +123,13 @@ impl Whole {
         decision
     }
 
-    /// What was to stand in the place of the block cannot. The block itself leaves only if it was among it.
-    pub(super) fn withhold(&mut self, fate: &Fate) {
+    /// What was to stand in the place of the block cannot. The block itself leaves only if it was among it. Returns whether
+    /// it is gone.
+    pub(super) fn withhold(&mut self, fate: &Fate) -> bool {
         let stays = |block: &Block| block.kind == self.head.kind && block.text == self.text;
         let is_gone = matches!(fate, Fate::Replace(blocks) if !blocks.iter().any(stays));
         self.decide(if is_gone { Fate::Drop } else { Fate::Keep });
+        is_gone
     }
 
     /// The policy failed open: if it has not decided, the block leaves as it came.

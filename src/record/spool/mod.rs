@@ -12,9 +12,10 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ use super::Line;
 const SEGMENT: u64 = 16 << 20;
 /// Length and checksum of a line, in bytes.
 const FRAME: usize = 8;
+/// How long it counts that the disk did not take something. Then it is tried again.
+const NEWS: Duration = Duration::from_secs(5);
 /// The longest line, in bytes.
 const LONGEST: usize = 1 << 30;
 
@@ -62,6 +65,8 @@ pub struct Shared {
     written: AtomicU64,
     /// Bytes of these that were read for good.
     read: AtomicU64,
+    /// When it could not be written.
+    failed: Mutex<Option<Instant>>,
     /// More was written.
     news: Notify,
 }
@@ -87,6 +92,7 @@ impl Spool {
             active: AtomicU64::new(number),
             written: AtomicU64::new(bytes),
             read: AtomicU64::new(0),
+            failed: Mutex::default(),
             news: Notify::new(),
         });
         let reader = Reader::new(folder.to_owned(), Arc::clone(&shared));
@@ -146,6 +152,17 @@ impl Shared {
     /// Bytes that stand here and are not in the store.
     pub fn bytes(&self) -> u64 {
         self.written.load(Ordering::Relaxed).saturating_sub(self.read.load(Ordering::Relaxed))
+    }
+
+    /// Whether the disk did not take the last lines, as far as that is news.
+    pub fn is_failing(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| failed.elapsed() < NEWS)
+    }
+
+    /// What became of the last lines.
+    pub(super) fn tell(&self, is_written: bool) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = (!is_written).then(Instant::now);
     }
 
     /// Waits for more.

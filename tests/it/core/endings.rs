@@ -253,8 +253,10 @@ fn what_was_to_be_replaced_does_not_leave_where_its_replacement_is_too_long() {
         let out = run.out.concat();
         validator::assert_legal(stream.dialect, &out, &stream.name);
         let text = String::from_utf8(out).unwrap();
-        // Of the second text the policy is told nothing any more.
+        // It is the same with the second: a policy that said too much once goes on deciding.
         assert_eq!(text.matches("content_block_start").count(), if left { 4 } else { 2 }, "{text}");
+        assert_eq!(text.contains("[removed by policy]"), !left, "{text}");
+        assert_eq!(text.contains("456 next block"), left, "{text}");
         assert!(!text.contains("xxxx"), "{text}");
     }
 }
