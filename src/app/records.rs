@@ -7,13 +7,13 @@ use std::{
 };
 
 use futures::future::join;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::AppError;
 use crate::{
     config::{environment::Environment, recording::Audit, settings::Settings},
     record::{
-        Job, Recorder, Room, Work, micros,
+        Lanes, Recorder, Room, Work, lanes, micros,
         spool::{Reader, Spool},
         work,
     },
@@ -33,7 +33,7 @@ pub(super) struct Records {
     store: Arc<Store>,
     reader: Reader,
     work: Work,
-    jobs: mpsc::Sender<Job>,
+    lanes: Lanes,
     room: Room,
     keep: Keep,
 }
@@ -61,10 +61,10 @@ impl Records {
         let (spool, reader) = Spool::open(&folder).map_err(|error| AppError::State { path: folder, error })?;
         let required = recording.audit == Audit::Required;
         let room = Room { spool: spool.shared(), most: recording.spool.get() as u64, required };
-        let (jobs, taken) = mpsc::channel(PER_CALL * settings.limits.calls as usize);
+        let (lanes, taken) = lanes(PER_CALL * settings.limits.calls as usize);
         let replica = rustix::system::uname();
         let replica = replica.nodename().to_string_lossy();
-        let recorder = Recorder::new(jobs.clone(), room.clone(), &replica, Arc::clone(metrics));
+        let recorder = Recorder::new(lanes.clone(), room.clone(), &replica, Arc::clone(metrics));
         let work = Work {
             jobs: taken,
             spool,
@@ -74,7 +74,7 @@ impl Records {
             metrics: Arc::clone(metrics),
         };
         let keep = Keep { age: recording.keep.get(), size: recording.size.get() as u64 };
-        Ok((Self { store: Arc::new(store), reader, work, jobs, room, keep }, recorder))
+        Ok((Self { store: Arc::new(store), reader, work, lanes, room, keep }, recorder))
     }
 
     /// Whether there is room to record calls.
@@ -90,7 +90,7 @@ impl Records {
     /// Records until no call can draft any more and `last` is told; then until everything is in the store, or not for a
     /// while.
     pub(super) async fn run(self, last: watch::Receiver<bool>) {
-        let Self { store, reader, work: own, jobs, keep, .. } = self;
+        let Self { store, reader, work: own, lanes, keep, .. } = self;
         let metrics = Arc::clone(&own.metrics);
         let mut over = last.clone();
         let written = tokio::task::spawn_blocking(move || work(own));
@@ -119,7 +119,7 @@ impl Records {
         let patience = async {
             let _ = over.wait_for(|over| *over).await;
             // Connections of Envoy's may live on, and with them whatever could begin a call.
-            let _ = jobs.send(Job::Last).await;
+            lanes.last().await;
             tokio::time::sleep(LAST_WRITES).await;
             tracing::warn!("the store did not take all records in time; they stay in the spool");
         };

@@ -69,7 +69,7 @@ impl Transcript {
     }
 
     /// Roughly how many bytes it keeps.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let kept = match &self.form {
             Form::Stream(framer, assembler) => framer.pending() + assembler.size(),
             Form::Body(body) => body.len(),

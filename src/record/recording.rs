@@ -17,7 +17,7 @@ use tokio::sync::{
 use super::{
     Closing, Head, Sent,
     spool::Shared,
-    worker::{Draft, Job},
+    worker::{Draft, Job, LARGE, Lanes},
 };
 use crate::{
     dialect::Transcript,
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Begins the recordings of calls.
 pub struct Recorder {
-    jobs: mpsc::Sender<Job>,
+    lanes: Lanes,
     room: Room,
     /// The host.
     replica: Arc<str>,
@@ -80,6 +80,8 @@ pub struct Said {
 /// What one call writes about itself.
 pub struct Recording {
     jobs: mpsc::Sender<Job>,
+    /// The lane of large drafts, as long as nothing was handed in.
+    large: Option<mpsc::Sender<Job>>,
     /// Room for the last entry, whatever else is on its way.
     last: Option<OwnedPermit<Job>>,
     required: bool,
@@ -104,9 +106,9 @@ pub struct Afterwards {
 }
 
 impl Recorder {
-    /// Hands drafts to `jobs`, as long as there is room.
-    pub fn new(jobs: mpsc::Sender<Job>, room: Room, replica: &str, metrics: Arc<Metrics>) -> Self {
-        Self { jobs, room, replica: replica.into(), metrics, full: AtomicBool::new(false) }
+    /// Hands drafts in, as long as there is room.
+    pub fn new(lanes: Lanes, room: Room, replica: &str, metrics: Arc<Metrics>) -> Self {
+        Self { lanes, room, replica: replica.into(), metrics, full: AtomicBool::new(false) }
     }
 
     /// Whether no call goes on unrecorded.
@@ -117,7 +119,7 @@ impl Recorder {
     /// Begins to record a call.
     pub fn begin(&self, call: &Arc<str>) -> Result<Recording, Full> {
         let is_full = self.room.is_full() || (self.room.required && self.room.spool.is_failing());
-        let room = if is_full { None } else { self.jobs.clone().try_reserve_owned().ok() };
+        let room = if is_full { None } else { self.lanes.small.clone().try_reserve_owned().ok() };
         let was_full = self.full.swap(room.is_none(), Ordering::Relaxed);
         let Some(last) = room else {
             self.metrics.unrecorded.inc();
@@ -130,7 +132,8 @@ impl Recorder {
             tracing::info!("calls are recorded again");
         }
         Ok(Recording {
-            jobs: self.jobs.clone(),
+            jobs: self.lanes.small.clone(),
+            large: Some(self.lanes.large.clone()),
             last: Some(last),
             required: self.room.required,
             call: Arc::clone(call),
@@ -183,6 +186,14 @@ impl Recording {
     /// The request is whole.
     pub fn request(&mut self, body: Bytes) {
         let request = self.has_content().then_some(body);
+        // All of a call goes one way, so that it stays in order.
+        if request.as_ref().is_some_and(|body| body.len() > LARGE)
+            && let Some(large) = self.large.take()
+            && let Ok(last) = large.clone().try_reserve_owned()
+        {
+            self.jobs = large;
+            self.last = Some(last);
+        }
         self.write(Draft { request, ..Draft::default() });
     }
 
@@ -224,6 +235,7 @@ impl Recording {
     }
 
     fn draft(&mut self, draft: Draft) -> Draft {
+        self.large = None;
         let seq = self.seq;
         self.seq += 1;
         let has_content = self.has_content();

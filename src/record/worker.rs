@@ -1,6 +1,11 @@
 //! Takes credentials out of what calls drafted, and appends it to the spool.
 
-use std::{io, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::SystemTime,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Answer, Closing, Entry, Head, Line, Prices, Raw, Sent,
     recording::{Said, Unwritten, micros},
-    spool::Spool,
+    spool::{self, Shared, Spool},
 };
 use crate::{
     dialect::{Transcript, json},
@@ -21,6 +26,8 @@ use crate::{
 
 /// So many drafts are written at once.
 const BATCH: usize = 64;
+/// What is larger is written beside the others, in bytes.
+pub(super) const LARGE: usize = 256 << 10;
 
 /// An entry before it is put into words.
 #[derive(Debug, Default)]
@@ -45,10 +52,40 @@ pub enum Job {
     Last,
 }
 
+/// Where calls hand in their drafts: small ones do not wait for large ones.
+#[derive(Debug, Clone)]
+pub struct Lanes {
+    pub(super) small: mpsc::Sender<Job>,
+    pub(super) large: mpsc::Sender<Job>,
+}
+
+/// Where their drafts are taken.
+#[derive(Debug)]
+pub struct Taken {
+    small: mpsc::Receiver<Job>,
+    large: mpsc::Receiver<Job>,
+    forward: mpsc::Sender<Job>,
+}
+
+/// Lanes in which so many drafts can wait.
+pub fn lanes(capacity: usize) -> (Lanes, Taken) {
+    let (small, small_taken) = mpsc::channel(capacity);
+    let (large, large_taken) = mpsc::channel(capacity);
+    let taken = Taken { small: small_taken, large: large_taken, forward: large.clone() };
+    (Lanes { small, large }, taken)
+}
+
+impl Lanes {
+    /// Says that no call will begin any more.
+    pub async fn last(&self) {
+        let _ = self.small.send(Job::Last).await;
+    }
+}
+
 /// What the worker works with.
 pub struct Work {
     /// Drafts.
-    pub jobs: mpsc::Receiver<Job>,
+    pub jobs: Taken,
     /// Where they are appended.
     pub spool: Spool,
     /// What is taken out.
@@ -63,42 +100,90 @@ pub struct Work {
 
 /// Works until it was told that no call will begin any more, and those that have begun are written. Blocks its thread.
 pub fn work(work: Work) {
-    let Work { mut jobs, mut spool, redactor, prices, sync, metrics } = work;
+    let Work { jobs: Taken { mut small, mut large, forward }, spool, redactor, prices, sync, metrics } = work;
     let shared = spool.shared();
-    let mut pending = vec![Line::Started(micros(SystemTime::now()))];
-    let mut batch = Vec::new();
-    loop {
-        let mut told = Vec::new();
-        for job in batch.drain(..) {
-            match job {
-                Job::Write(draft, teller) => {
-                    pending.push(Line::Entry(Box::new(entry(*draft, &redactor, &prices))));
-                    told.extend(teller);
+    let started = Some(Line::Started(micros(SystemTime::now())));
+    let log = Mutex::new(Log { spool, started });
+    let worker = Worker { log, shared, redactor, prices, sync, metrics };
+    worker.write(Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        scope.spawn(|| worker.serve(&mut large, None));
+        worker.serve(&mut small, Some(&forward));
+        // Behind everything that was forwarded.
+        let _ = forward.blocking_send(Job::Last);
+    });
+}
+
+/// What both lanes are written with.
+struct Worker {
+    log: Mutex<Log>,
+    shared: Arc<Shared>,
+    redactor: Arc<Redactor>,
+    prices: Prices,
+    sync: bool,
+    metrics: Arc<Metrics>,
+}
+
+struct Log {
+    spool: Spool,
+    /// The line that has to stand before any other, as long as it does not.
+    started: Option<Line>,
+}
+
+impl Worker {
+    /// Takes the drafts of one lane. Large ones go to the other, if there is another: what came before them of the same call
+    /// is written by then.
+    fn serve(&self, jobs: &mut mpsc::Receiver<Job>, forward: Option<&mpsc::Sender<Job>>) {
+        let mut batch = Vec::new();
+        while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let (mut lines, mut told) = (Vec::new(), Vec::new());
+            for job in batch.drain(..) {
+                let (draft, teller) = match job {
+                    Job::Write(draft, teller) => (draft, teller),
+                    Job::Last => {
+                        jobs.close();
+                        continue;
+                    }
+                };
+                if let Some(forward) = forward.filter(|_| draft.size() > LARGE)
+                    && let Ok(room) = forward.try_reserve()
+                {
+                    // What is in this batch of its call stands before it.
+                    self.write(std::mem::take(&mut lines), std::mem::take(&mut told));
+                    room.send(Job::Write(draft, teller));
+                    continue;
                 }
-                Job::Last => jobs.close(),
+                lines.push(Line::Entry(Box::new(entry(*draft, &self.redactor, &self.prices))));
+                told.extend(teller);
+            }
+            self.write(lines, told);
+            if jobs.is_closed() && jobs.is_empty() {
+                return;
             }
         }
-        if pending.is_empty() && told.is_empty() && jobs.is_closed() && jobs.is_empty() {
-            return;
-        }
-        let written = spool.append(&pending).and_then(|()| if sync { spool.sync() } else { Ok(()) });
-        note(&written, pending.len(), &metrics);
-        shared.tell(written.is_ok());
-        // The first line has to be there before any other.
-        if written.is_ok() || !matches!(pending.first(), Some(Line::Started(_))) {
-            pending.clear();
-        } else {
-            pending.truncate(1);
-        }
+    }
+
+    fn write(&self, lines: Vec<Line>, told: Vec<oneshot::Sender<Result<(), Unwritten>>>) {
+        let written = spool::encode(&lines).and_then(|encoded| self.append(&encoded));
+        note(&written, lines.len(), &self.metrics);
+        self.shared.tell(written.is_ok());
         let result = written.map_err(|_| Unwritten);
-        // Whoever waited may be gone.
         for teller in told {
+            // Whoever waited may be gone.
             let _ = teller.send(result);
         }
-        metrics.spool.set(i64::try_from(shared.bytes()).unwrap_or(i64::MAX));
-        if jobs.blocking_recv_many(&mut batch, BATCH) == 0 {
-            return;
+        self.metrics.spool.set(i64::try_from(self.shared.bytes()).unwrap_or(i64::MAX));
+    }
+
+    fn append(&self, encoded: &[u8]) -> io::Result<()> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Log { spool, started } = &mut *log;
+        if let Some(line) = started {
+            spool.append(std::slice::from_ref(line))?;
+            *started = None;
         }
+        spool.write(encoded)?;
+        if self.sync { spool.sync() } else { Ok(()) }
     }
 }
 
@@ -106,6 +191,16 @@ fn note(written: &io::Result<()>, lines: usize, metrics: &Metrics) {
     if let Err(error) = written {
         metrics.lost("disk", lines);
         tracing::error!(%error, lines, "records cannot be written to the spool");
+    }
+}
+
+impl Draft {
+    /// Roughly how many bytes it has.
+    fn size(&self) -> usize {
+        let body = |body: Option<&Bytes>| body.map_or(0, Bytes::len);
+        let side = |side: Option<&Transcript>| side.map_or(0, Transcript::size);
+        let said = self.answer.as_ref().map_or(0, |said| side(said.original.as_ref()) + side(said.delivered.as_ref()));
+        body(self.request.as_ref()) + body(self.sent.as_ref().and_then(|(_, body)| body.as_ref())) + said
     }
 }
 

@@ -108,26 +108,22 @@ impl Spool {
 
     /// Appends lines, all or none.
     pub fn append(&mut self, lines: &[Line]) -> io::Result<()> {
-        let mut out = Vec::new();
-        for line in lines {
-            let content = zstd::bulk::compress(&serde_json::to_vec(line)?, 1)?;
-            let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= LONGEST);
-            let length = length.ok_or_else(|| io::Error::other("a record is too long"))?;
-            out.extend_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
-            out.extend_from_slice(&content);
-        }
+        self.write(&encode(lines)?)
+    }
+
+    /// Appends lines that are encoded, all or none.
+    pub(super) fn write(&mut self, encoded: &[u8]) -> io::Result<()> {
         if self.at.offset >= SEGMENT {
             self.rotate()?;
         }
-        if let Err(error) = self.file.write_all(&out) {
+        if let Err(error) = self.file.write_all(encoded) {
             // What is half written must not stand before what comes next.
             if self.file.set_len(self.at.offset).is_err() {
                 self.rotate()?;
             }
             return Err(error);
         }
-        let length = out.len() as u64;
+        let length = encoded.len() as u64;
         self.at.offset += length;
         self.shared.written.fetch_add(length, Ordering::Relaxed);
         self.shared.news.notify_one();
@@ -169,6 +165,20 @@ impl Shared {
     pub async fn more(&self) {
         self.news.notified().await;
     }
+}
+
+/// Lines as they stand in a segment.
+pub(super) fn encode(lines: &[Line]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for line in lines {
+        let content = zstd::bulk::compress(&serde_json::to_vec(line)?, 1)?;
+        let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= LONGEST);
+        let length = length.ok_or_else(|| io::Error::other("a record is too long"))?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
+        out.extend_from_slice(&content);
+    }
+    Ok(out)
 }
 
 /// Files that only we may read, appended to.
