@@ -206,15 +206,12 @@ fn unescaped(text: &str) -> String {
         let (before, escape) = rest.split_at(at);
         out.push_str(before);
         let sign = escape.get(2..6).and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(u8::is_ascii_graphic);
-        match sign {
-            Some(sign) => {
-                out.push(char::from(sign));
-                rest = escape.get(6..).unwrap_or_default();
-            }
-            None => {
-                out.push_str("\\u");
-                rest = escape.get(2..).unwrap_or_default();
-            }
+        if let Some(sign) = sign {
+            out.push(char::from(sign));
+            rest = escape.get(6..).unwrap_or_default();
+        } else {
+            out.push_str("\\u");
+            rest = escape.get(2..).unwrap_or_default();
         }
     }
     out + rest

@@ -229,7 +229,10 @@ impl Books {
             }
             Stopped::Failed(failure) => {
                 let (error, outcome) = (failure.message.clone(), outcome(failure.kind));
-                self.error.get_or_insert_with(|| error.clone());
+                // It may name what stands in the request.
+                let quotes = failure.kind == FailureKind::BadRequest && !self.tells_texts();
+                let told = if quotes { "the request is wrong".to_owned() } else { error.clone() };
+                self.error.get_or_insert(told);
                 self.mark(&Milestone::Failed { error, outcome, limit: failure.limit });
                 self.outcome(outcome);
             }
@@ -246,6 +249,11 @@ impl Books {
         if let Some(recording) = self.recording.as_mut().filter(|_| self.closed) {
             recording.append();
         }
+    }
+
+    /// Whether texts of the call are recorded, as far as that is known.
+    fn tells_texts(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::has_content)
     }
 
     /// Closes the books, once. What was said is recorded.

@@ -105,7 +105,7 @@ pub fn work(work: Work) {
     let started = Some(Line::Started(micros(SystemTime::now())));
     let log = Mutex::new(Log { spool, started });
     let worker = Worker { log, shared, redactor, prices, sync, metrics };
-    worker.write(Vec::new(), Vec::new());
+    worker.write(&[], Vec::new());
     thread::scope(|scope| {
         scope.spawn(|| worker.serve(&mut large, None));
         worker.serve(&mut small, Some(&forward));
@@ -149,22 +149,22 @@ impl Worker {
                     && let Ok(room) = forward.try_reserve()
                 {
                     // What is in this batch of its call stands before it.
-                    self.write(std::mem::take(&mut lines), std::mem::take(&mut told));
+                    self.write(&std::mem::take(&mut lines), std::mem::take(&mut told));
                     room.send(Job::Write(draft, teller));
                     continue;
                 }
                 lines.push(Line::Entry(Box::new(entry(*draft, &self.redactor, &self.prices))));
                 told.extend(teller);
             }
-            self.write(lines, told);
+            self.write(&lines, told);
             if jobs.is_closed() && jobs.is_empty() {
                 return;
             }
         }
     }
 
-    fn write(&self, lines: Vec<Line>, told: Vec<oneshot::Sender<Result<(), Unwritten>>>) {
-        let written = spool::encode(&lines).and_then(|encoded| self.append(&encoded));
+    fn write(&self, lines: &[Line], told: Vec<oneshot::Sender<Result<(), Unwritten>>>) {
+        let written = spool::encode(lines).and_then(|encoded| self.append(&encoded));
         note(&written, lines.len(), &self.metrics);
         self.shared.tell(written.is_ok());
         let result = written.map_err(|_| Unwritten);

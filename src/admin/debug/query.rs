@@ -37,6 +37,22 @@ pub(super) const FILTERS: [(&str, &str); 9] = [
     ("probes", "`false`: without calls that are no part of a conversation"),
 ];
 
+/// How calls can end, and that one goes on.
+const OUTCOMES: [&str; 12] = [
+    "open",
+    "completed",
+    "refused",
+    "stalled",
+    "truncated",
+    "timed_out",
+    "limited",
+    "upstream_error",
+    "policy_fault",
+    "client_gone",
+    "interrupted",
+    "rejected",
+];
+
 /// What every list takes.
 pub(super) const PAGING: [(&str, &str); 3] = [
     ("limit", "How many items, from 1 to 500; otherwise 50"),
@@ -81,7 +97,14 @@ impl Asked {
                 }
                 ("format", _) => {}
                 ("model", true) => filter.models = list(),
-                ("outcome", true) => filter.outcomes = list(),
+                ("outcome", true) => {
+                    filter.outcomes = list();
+                    let unknown = filter.outcomes.iter().find(|outcome| !OUTCOMES.contains(&outcome.as_str()));
+                    if let Some(unknown) = unknown {
+                        let known = OUTCOMES.join("`, `");
+                        return Err(Problem::bad(format!("no call ends with `{unknown}`; there are `{known}`")));
+                    }
+                }
                 ("policy", true) => filter.policy = text(),
                 ("session", true) => filter.session = text(),
                 ("client", true) => filter.client = text(),
@@ -146,6 +169,7 @@ mod tests {
             (("model", "x"), false),
             (("from", "yesterday"), true),
             (("probes", "maybe"), true),
+            (("outcome", "completed,foo"), true),
         ] {
             assert!(at(&[query], filters).is_err(), "{query:?}");
         }

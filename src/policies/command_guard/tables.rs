@@ -75,6 +75,15 @@ pub(super) const WRAPPERS: &[(&str, Options, usize)] = &[
     ("npx", Options("", &["package"]), 0),
     ("screen", Options("SctThpes", &[]), 0),
     ("uvx", Options("", &["from", "with"]), 0),
+    ("gosu", Options("", &[]), 1),
+    ("su-exec", Options("", &[]), 1),
+    ("fakeroot", Options("lfibs", &["lib", "faked"]), 0),
+    ("prlimit", Options("p", &["pid"]), 0),
+    ("numactl", Options("NCmipPl", &["cpunodebind", "physcpubind", "membind", "interleave", "preferred"]), 0),
+    ("cgexec", Options("g", &[]), 0),
+    ("xvfb-run", Options("enfps", &["error-file", "server-num", "auth-file", "server-args", "wait"]), 0),
+    ("sshpass", Options("pfdP", &[]), 0),
+    ("proot", Options("rbqkwm", &["rootfs", "bind", "mount", "qemu", "cwd"]), 0),
 ];
 
 /// Programs that run the command behind a word of theirs.
@@ -97,6 +106,11 @@ pub(super) const RUNNERS: &[(&str, &str, Options, usize)] = &[
     ("podman", "exec", Options("euw", &["env", "user", "workdir", "env-file"]), 1),
     ("docker", "run", DOCKER_RUN, 1),
     ("podman", "run", DOCKER_RUN, 1),
+    ("docker-compose", "exec", Options("euw", &["env", "user", "workdir", "index"]), 1),
+    ("docker-compose", "run", DOCKER_RUN, 1),
+    ("perf", "stat", Options("eaCGoprtx", &["event", "output", "repeat"]), 0),
+    ("perf", "record", Options("eaCcFop", &["event", "output", "count", "freq"]), 0),
+    ("dotenv", "run", Options("f", &["file"]), 0),
 ];
 
 const DOCKER_RUN: Options = Options(

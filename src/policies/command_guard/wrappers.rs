@@ -100,7 +100,7 @@ pub(super) fn inner(words: &[Field]) -> Inner {
         "xargs" => xargs(arguments),
         "parallel" => parallel(arguments),
         "find" | "gfind" | "fd" | "fdfind" => find(arguments),
-        "kubectl" | "oc" => match arguments.iter().position(|word| word.text == "--") {
+        "kubectl" | "oc" | "lxc" => match arguments.iter().position(|word| word.text == "--") {
             Some(at) => Inner::Words(arguments.get(at + 1..).unwrap_or_default().to_vec()),
             None => Inner::Nothing,
         },

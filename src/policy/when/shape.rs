@@ -130,7 +130,8 @@ impl<'e> Shape<'e> {
                     self.dialect(other, one)?;
                 }
                 self.walk(one, depth, loops)?;
-                self.walk(other, depth, loops)
+                self.walk(other, depth, loops)?;
+                self.comparable(name, one, other)
             }
             all => all.iter().try_for_each(|argument| self.walk(argument, depth, loops)),
         }
@@ -189,6 +190,73 @@ impl<'e> Shape<'e> {
                 Err(wrong(format!("there is no dialect `{unknown}`"), format!("there are {known}")))
             }
             None => Ok(()),
+        }
+    }
+
+    /// What can never be equal, because it is of another type, is a condition that never fits.
+    fn comparable(&self, operator: &str, one: &IdedExpr, other: &IdedExpr) -> Result<(), WhenError> {
+        let listed = match (operator, &other.expr) {
+            (operators::IN, Expr::List(list)) => list.elements.as_slice(),
+            (operators::EQUALS | operators::NOT_EQUALS, _) => std::slice::from_ref(other),
+            _ => return Ok(()),
+        };
+        let Some(kind) = self.kind(one) else { return Ok(()) };
+        match listed.iter().filter_map(|other| self.kind(other)).find(|other| *other != kind) {
+            Some(other) => Err(wrong(
+                format!("{kind} is compared with {other}, which is never the same"),
+                "compare texts with texts, as `call.model == \"gpt-5\"`, and write conditions as they are, as `call.stream`",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The type of an expression, as far as it is plain to see.
+    fn kind(&self, node: &IdedExpr) -> Option<&'static str> {
+        const TEXT: Option<&str> = Some("a text");
+        const NUMBER: Option<&str> = Some("a number");
+        const TRUTH: Option<&str> = Some("true or false");
+        match &node.expr {
+            Expr::Literal(literal) => match literal {
+                LiteralValue::Boolean(_) => TRUTH,
+                LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => NUMBER,
+                LiteralValue::String(_) => TEXT,
+                LiteralValue::Bytes(_) => Some("bytes"),
+                LiteralValue::Null => None,
+            },
+            Expr::Select(select) if self.is_call(&select.operand) => match select.field.as_str() {
+                "stream" => TRUTH,
+                "headers" => Some("a map"),
+                _ => TEXT,
+            },
+            Expr::Select(select) if self.is_headers(&select.operand) => TEXT,
+            Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+                (operators::INDEX, [of, _]) if self.is_headers(of) => TEXT,
+                ("size" | "int" | "uint" | "double", _) => NUMBER,
+                ("string", _) => TEXT,
+                (
+                    "contains"
+                    | "startsWith"
+                    | "endsWith"
+                    | "matches"
+                    | "bool"
+                    | "hasValue"
+                    | operators::EQUALS
+                    | operators::NOT_EQUALS
+                    | operators::GREATER
+                    | operators::GREATER_EQUALS
+                    | operators::LESS
+                    | operators::LESS_EQUALS
+                    | operators::LOGICAL_AND
+                    | operators::LOGICAL_OR
+                    | operators::LOGICAL_NOT
+                    | operators::IN,
+                    _,
+                ) => TRUTH,
+                _ => None,
+            },
+            Expr::List(_) => Some("a list"),
+            Expr::Map(_) => Some("a map"),
+            Expr::Unspecified | Expr::Ident(_) | Expr::Select(_) | Expr::Struct(_) | Expr::Comprehension(_) => None,
         }
     }
 

@@ -101,6 +101,12 @@ fn mistakes_are_told_when_the_rules_are_loaded() {
         ("call.dialect == 'anthropic'", "there is no dialect `anthropic`", "there are `openai_chat`, "),
         ("'openai' != call.dialect", "there is no dialect `openai`", "there are `openai_chat`, "),
         ("call.dialect in ['openai_chat', 'claude']", "there is no dialect `claude`", "there are `openai_chat`, "),
+        ("call.model == 1", "a text is compared with a number, which is never the same", "compare texts"),
+        ("call.stream == 'true'", "true or false is compared with a text", "compare texts"),
+        ("1 == 2 || call.client == 5", "a text is compared with a number", "compare texts"),
+        ("call.headers != 5", "a map is compared with a number", "compare texts"),
+        ("call.model in ['a', 1]", "a text is compared with a number", "compare texts"),
+        ("call.model.size() == 'x'", "a number is compared with a text", "compare texts"),
         ("Foo{a: 1} == 1", "there is no type `Foo`", "compare texts"),
         ("[1].all(a, [1].all(b, [1].all(c, true)))", "more than 2 macros stand in each other", "ask for single"),
     ] {
