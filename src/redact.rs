@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex, RegexSet};
 use serde_json::Value;
 
@@ -148,6 +149,12 @@ impl Redactor {
                 return Cow::Owned("[redacted:unreadable]".to_owned());
             }
         }
+        if without.contains('%') {
+            let decoded = percent_decode_str(&without).decode_utf8_lossy();
+            if let Cow::Owned(clean) = self.plain(&decoded, secrets) {
+                return Cow::Owned(clean);
+            }
+        }
         without
     }
 
@@ -246,6 +253,12 @@ mod tests {
                 "user_x__session_sk-ant-LONG claude-xAKIAABCDEFGHIJKLMNOP",
                 "user_x__session_[redacted:api_key] claude-x[redacted:aws_access_key]",
             ),
+            becomes("/v1/a%20b", "/v1/a%20b"),
+            becomes(
+                "/v1/-----BEGIN%20PRIVATE%20KEY-----%0AMIIE%0A-----END%20PRIVATE%20KEY-----/x%20y",
+                "/v1/[redacted:private_key]/x y",
+            ),
+            becomes("/v1/%73k-ant-LONG", "/v1/[redacted:api_key]"),
             becomes("postgres://me:hunter22@db/x", "postgres://me:[redacted:url_password]@db/x"),
             becomes(r"x\nsk-ant-LONG and \tghp_LONG", r"x\n[redacted:api_key] and \t[redacted:github_token]"),
             becomes(
