@@ -17,7 +17,7 @@ use tokio::sync::{
 use super::{
     Closing, Head, Sent,
     spool::Shared,
-    worker::{Draft, Job, LARGE, Lanes},
+    worker::{Draft, Job, LARGE, Lanes, Secrets},
 };
 use crate::{
     dialect::Transcript,
@@ -88,7 +88,7 @@ pub struct Recording {
     call: Arc<str>,
     replica: Arc<str>,
     /// The call's own credentials.
-    secrets: Vec<String>,
+    secrets: Secrets,
     seq: u32,
     level: RecordLevel,
     raw: bool,
@@ -103,6 +103,8 @@ pub struct Afterwards {
     jobs: mpsc::Sender<Job>,
     call: Arc<str>,
     seq: u32,
+    /// The call's own credentials.
+    secrets: Secrets,
 }
 
 impl Recorder {
@@ -138,7 +140,7 @@ impl Recorder {
             required: self.room.required,
             call: Arc::clone(call),
             replica: Arc::clone(&self.replica),
-            secrets: Vec::new(),
+            secrets: Secrets::default(),
             seq: 0,
             level: RecordLevel::Full,
             raw: false,
@@ -152,7 +154,7 @@ impl Recorder {
 impl Recording {
     /// The credential that the client sent. Stands nowhere in the record.
     pub fn hide(&mut self, secret: &str) {
-        self.secrets.push(secret.to_owned());
+        self.secrets.0.push(secret.to_owned());
     }
 
     /// How much is recorded from here on.
@@ -231,7 +233,12 @@ impl Recording {
         }
         // Behind the last entry, whose number is the next.
         self.seq += 1;
-        Some(Afterwards { jobs: self.jobs.clone(), call: Arc::clone(&self.call), seq: self.seq + AFTERWARDS })
+        Some(Afterwards {
+            jobs: self.jobs.clone(),
+            call: Arc::clone(&self.call),
+            seq: self.seq + AFTERWARDS,
+            secrets: self.secrets.clone(),
+        })
     }
 
     fn draft(&mut self, draft: Draft) -> Draft {
@@ -278,9 +285,10 @@ impl Afterwards {
     /// What happened.
     pub fn events(self, events: Vec<Event>) {
         if !events.is_empty() {
-            let draft = Draft { call: self.call, seq: self.seq, events, ..Draft::default() };
+            let Self { jobs, call, seq, secrets } = self;
+            let draft = Draft { call, seq, events, secrets, ..Draft::default() };
             // Where there is no room, the live activity has told it.
-            let _ = self.jobs.try_send(Job::Write(Box::new(draft), None));
+            let _ = jobs.try_send(Job::Write(Box::new(draft), None));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Takes credentials out of what calls drafted, and appends it to the spool.
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -40,7 +40,17 @@ pub struct Draft {
     pub(super) answer: Option<Said>,
     pub(super) closing: Option<Closing>,
     pub(super) events: Vec<Event>,
-    pub(super) secrets: Vec<String>,
+    pub(super) secrets: Secrets,
+}
+
+/// The credentials of a call. Never shown.
+#[derive(Clone, Default)]
+pub(super) struct Secrets(pub(super) Vec<String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secrets]")
+    }
 }
 
 /// What the worker is asked to do.
@@ -206,7 +216,7 @@ impl Draft {
 
 fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
     let Draft { call, seq, head, request, sent, answer, closing, events, secrets } = draft;
-    let clean = Clean { redactor, secrets: &secrets };
+    let clean = Clean { redactor, secrets: &secrets.0 };
     Entry {
         call: call.to_string(),
         seq,
