@@ -97,7 +97,12 @@ impl Redactor {
 
     /// The text, in which `[redacted:NAME]` stands for each credential of a known form.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.within(text, &[], DEEPEST)
+        self.without(text, &[])
+    }
+
+    /// The same, in which `secrets` are taken out as well.
+    pub fn without<'t>(&self, text: &'t str, secrets: &[String]) -> Cow<'t, str> {
+        self.within(text, secrets, DEEPEST)
     }
 
     /// Takes credentials out of every text within a value, keys included: of known forms, and `secrets` themselves.

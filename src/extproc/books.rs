@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     dialect::Transcript,
-    journal::{About, Closed, Fact, Journal, Milestone},
+    journal::{About, Closed, Fact, Journal, Milestone, activity::Event},
     model::{CallHead, Dialect, FailureKind, Recorded, Usage},
     pipeline::{Runner, Shadow, Stopped},
     record::{Closing, Head, Recorder, Recording, Said, Sent, Unwritten, Written, micros},
@@ -134,14 +134,16 @@ impl Books {
                 self.changed |= *on != "request" && *decision != "refuse";
             }
             let event = self.journal.note(&self.about, &fact);
-            if let (Some(recording), Some(event)) = (&mut self.recording, event) {
-                recording.event(event);
-            }
+            self.record(event);
         }
     }
 
     fn mark(&mut self, milestone: &Milestone) {
         let event = self.journal.mark(&self.about, milestone);
+        self.record(event);
+    }
+
+    fn record(&mut self, event: Option<Event>) {
         if let (Some(recording), Some(event)) = (&mut self.recording, event) {
             recording.event(event);
         }

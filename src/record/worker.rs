@@ -1,6 +1,7 @@
 //! Takes credentials out of what calls drafted, and appends it to the spool.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -250,9 +251,7 @@ struct Clean<'c> {
 
 impl Clean<'_> {
     fn text(&self, text: &str) -> String {
-        let mut value = Value::String(text.to_owned());
-        self.redactor.value(&mut value, self.secrets);
-        if let Value::String(text) = value { text } else { String::new() }
+        self.redactor.without(text, self.secrets).into_owned()
     }
 
     /// The value without credentials, and whether there were any.
@@ -289,7 +288,6 @@ impl Clean<'_> {
     }
 
     fn is_clean(&self, bytes: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(bytes);
-        self.text(&text) == text
+        matches!(self.redactor.without(&String::from_utf8_lossy(bytes), self.secrets), Cow::Borrowed(_))
     }
 }

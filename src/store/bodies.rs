@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{
+    Any, AnyConnection, AssertSqlSafe, Row,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
 
 use super::{
     StoreError,
@@ -56,20 +60,21 @@ pub(super) enum Wanted {
     Answers,
 }
 
+/// A statement whose values are the ids of these calls.
+pub(super) fn of_calls(statement: String, calls: &[String]) -> Query<'static, Any, AnyArguments> {
+    calls.iter().fold(sqlx::query(AssertSqlSafe(statement)), |query, call| query.bind(text(call)))
+}
+
 /// The bodies of calls.
 pub(super) async fn bodies(db: &mut AnyConnection, calls: &[String], wanted: Wanted) -> Result<Bodies, StoreError> {
     let sides = match wanted {
         Wanted::All => "",
         Wanted::Answers => "AND side IN ('response', 'response_sent')",
     };
-    let bind = |statement: String| {
-        let query = sqlx::query(AssertSqlSafe(statement));
-        calls.iter().fold(query, |query, call| query.bind(text(call)))
-    };
     let marks = marks(1, calls.len());
     let statement = format!("SELECT call, side, part FROM bodies WHERE call IN ({marks}) {sides}");
     let mut found: Vec<(String, String, i64)> = Vec::new();
-    for row in within(bind(statement).fetch_all(&mut *db)).await? {
+    for row in within(of_calls(statement, calls).fetch_all(&mut *db)).await? {
         found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
     }
     // From the end of each list to its beginning.
@@ -82,12 +87,12 @@ pub(super) async fn bodies(db: &mut AnyConnection, calls: &[String], wanted: Wan
          SELECT last, part FROM item ORDER BY last, step DESC"
     );
     let mut items: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for row in within(bind(statement).fetch_all(&mut *db)).await? {
+    for row in within(of_calls(statement, calls).fetch_all(&mut *db)).await? {
         items.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
     let statement = format!("SELECT call, side, field, node FROM lists WHERE call IN ({marks}) {sides}");
     let mut lists: BTreeMap<(String, String), Vec<(String, i64)>> = BTreeMap::new();
-    for row in within(bind(statement).fetch_all(&mut *db)).await? {
+    for row in within(of_calls(statement, calls).fetch_all(&mut *db)).await? {
         let key = (row.try_get(0)?, row.try_get(1)?);
         lists.entry(key).or_default().push((row.try_get(2)?, row.try_get(3)?));
     }

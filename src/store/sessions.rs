@@ -5,18 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{
     Store, StoreError,
-    bodies::{Pieces, Wanted, bodies, json},
+    bodies::{Pieces, Wanted, bodies, json, of_calls},
     marks,
     read::{Asking, Cursor, Filter, Page, Summary, Tokens, rfc3339, within},
-    write::text,
+    write::{policy_of, text},
 };
-
-/// The fields in which dialects have the messages of a request.
-const MESSAGES: [&str; 2] = ["messages", "input"];
 
 /// A conversation, in short.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -155,33 +152,24 @@ async fn new_messages(
     calls: &[String],
 ) -> Result<BTreeMap<String, Vec<Value>>, StoreError> {
     // Those before the first of them count as well.
-    let statement = "SELECT calls.id, lists.field, lists.node FROM calls JOIN lists ON lists.call = calls.id \
+    let statement = "SELECT calls.id, lists.node FROM calls JOIN lists ON lists.call = calls.id \
                      WHERE calls.session = $1 AND calls.probe IS NULL AND lists.side = 'request' \
-                     ORDER BY calls.started_at, calls.id";
+                     AND lists.field IN ('messages', 'input') ORDER BY calls.started_at, calls.id, lists.field";
     let rows = within(sqlx::query(statement).bind(text(session)).fetch_all(&mut *db)).await?;
-    let list = |row: &AnyRow| -> Result<(String, String, i64), sqlx::Error> {
-        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
-    };
-    let lists = rows.iter().map(list).collect::<Result<Vec<_>, _>>()?;
-    let ends: BTreeMap<&str, i64> = lists
-        .iter()
-        .filter(|(_, field, _)| MESSAGES.contains(&field.as_str()))
-        .map(|(call, _, node)| (call.as_str(), *node))
-        .collect();
     let nodes = nodes(db, session).await?;
     let mut seen = BTreeSet::new();
     let mut new: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for (call, field, _) in &lists {
-        let Some(end) = ends.get(call.as_str()).filter(|_| MESSAGES.contains(&field.as_str())) else { continue };
+    for row in &rows {
+        let (call, end): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         let mut items = Vec::new();
-        let mut at = Some(*end);
+        let mut at = Some(end);
         while let Some(node) = at.filter(|node| seen.insert(*node)).and_then(|node| nodes.get(&node)) {
             items.push(node.part);
             at = node.parent;
         }
         items.reverse();
-        if calls.contains(call) {
-            new.insert(call.clone(), items);
+        if calls.contains(&call) {
+            new.entry(call).or_default().extend(items);
         }
     }
     let wanted: BTreeSet<i64> = new.values().flatten().copied().collect();
@@ -198,9 +186,7 @@ async fn texts(db: &mut AnyConnection, calls: Vec<String>) -> Result<BTreeMap<St
     }
     let statement =
         format!("SELECT call, part FROM bodies WHERE side = 'request' AND call IN ({})", marks(1, calls.len()));
-    let query = sqlx::query(AssertSqlSafe(statement));
-    let query = calls.iter().fold(query, |query, call| query.bind(text(call)));
-    let rows = within(query.fetch_all(&mut *db)).await?;
+    let rows = within(of_calls(statement, &calls).fetch_all(&mut *db)).await?;
     let part = |row: &AnyRow| -> Result<(String, i64), sqlx::Error> { Ok((row.try_get(0)?, row.try_get(1)?)) };
     let parts = rows.iter().map(part).collect::<Result<Vec<_>, _>>()?;
     let pieces = Pieces::read(db, &parts.iter().map(|(_, part)| *part).collect()).await?;
@@ -228,16 +214,11 @@ async fn nodes(db: &mut AnyConnection, session: &str) -> Result<BTreeMap<i64, No
 async fn decisions(db: &mut AnyConnection, calls: &[String]) -> Result<BTreeMap<String, Vec<Value>>, StoreError> {
     let statement =
         format!("SELECT call, events FROM entries WHERE call IN ({}) ORDER BY call, seq", marks(1, calls.len()));
-    let query = sqlx::query(AssertSqlSafe(statement));
-    let query = calls.iter().fold(query, |query, call| query.bind(text(call)));
     let mut decisions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for row in within(query.fetch_all(db)).await? {
+    for row in within(of_calls(statement, calls).fetch_all(db)).await? {
         let Value::Array(events) = json(&row.try_get::<Vec<u8>, _>(1)?)? else { continue };
-        let of_policies = |event: &Value| {
-            let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-            event.get("policy").is_some() && kind != "policy.started"
-        };
-        decisions.entry(row.try_get(0)?).or_default().extend(events.into_iter().filter(of_policies));
+        let of_policies = events.into_iter().filter(|event| policy_of(event).is_some());
+        decisions.entry(row.try_get(0)?).or_default().extend(of_policies);
     }
     Ok(decisions)
 }

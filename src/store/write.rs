@@ -280,8 +280,13 @@ async fn write_body(db: &mut AnyConnection, body: &Body, ids: &Ids) -> Result<()
 
 /// The policies that did something, as opposed to only running.
 fn policies(events: &[Value]) -> BTreeSet<&str> {
-    let did = |event: &&Value| event.get("type").is_some_and(|kind| kind != "policy.started");
-    events.iter().filter(did).filter_map(|event| event.get("policy")?.as_str()).collect()
+    events.iter().filter_map(policy_of).collect()
+}
+
+/// The policy that an event says did something, as opposed to only running.
+pub(super) fn policy_of(event: &Value) -> Option<&str> {
+    event.get("type").filter(|kind| *kind != "policy.started")?;
+    event.get("policy")?.as_str()
 }
 
 /// A text that every database takes: PostgreSQL knows no NUL.
