@@ -25,6 +25,7 @@ pub mod settings;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod target;
+pub mod telemetry;
 pub mod units;
 pub mod watch;
 mod yaml;

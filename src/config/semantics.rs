@@ -74,6 +74,7 @@ impl Check<'_> {
         let listen = self.address("/listen", Some(DEFAULT_LISTEN));
         let admin = self.address("/admin/listen", Some(&Admin::default().listen));
         let probe = self.address("/probe/listen", None);
+        let envoys = self.address("/telemetry/metrics/envoy_listen", None);
         if let Some(admin) = admin
             && !admin.ip().is_loopback()
             && self.document.get("/admin/token").is_none()
@@ -85,6 +86,9 @@ impl Check<'_> {
             (listen, admin, "/admin/listen", "listen"),
             (listen, probe, "/probe/listen", "listen"),
             (admin, probe, "/probe/listen", "admin.listen"),
+            (listen, envoys, "/telemetry/metrics/envoy_listen", "listen"),
+            (admin, envoys, "/telemetry/metrics/envoy_listen", "admin.listen"),
+            (probe, envoys, "/telemetry/metrics/envoy_listen", "probe.listen"),
         ] {
             if let (Some(one), Some(other)) = (one, other)
                 && collide(one, other)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     recording::Recording,
+    telemetry::Telemetry,
     units::{Duration, Size},
 };
 
@@ -76,6 +77,9 @@ pub struct Settings {
     /// Log output.
     #[serde(default)]
     pub log: Log,
+    /// Traces and metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 /// The admin listener.

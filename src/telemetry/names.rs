@@ -45,3 +45,77 @@ pub const LOST_RECORDS: &str = "lost_records";
 pub const STORED: &str = "stored_records";
 /// Times that the store could not be written to.
 pub const STORE_FAILURES: &str = "store_failures";
+
+/// Names of spans.
+pub mod span {
+    /// A call, from its headers to the end of its answer. Everything else of it lies below.
+    pub const CALL: &str = "luthien.call";
+    /// Its request: received, decided on, sent.
+    pub const REQUEST: &str = "luthien.request";
+    /// Its answer: read, decided on, handed on.
+    pub const RESPONSE: &str = "luthien.response";
+    /// One hook of a policy.
+    pub const POLICY: &str = "luthien.policy";
+    /// One question to a model that judges.
+    pub const JUDGE: &str = "luthien.judge";
+}
+
+/// Names of events on spans.
+pub mod event {
+    /// A policy decided on something.
+    pub const DECISION: &str = "luthien.policy.decision";
+    /// A policy told something.
+    pub const POLICY: &str = "luthien.policy.event";
+    /// A policy failed.
+    pub const FAULT: &str = "luthien.policy.fault";
+    /// A judge said something, or could not.
+    pub const JUDGED: &str = "luthien.judge.verdict";
+    /// Something was changed so that the answer stays legal.
+    pub const REPAIR: &str = "luthien.repair";
+}
+
+/// Names of attributes of our own.
+pub mod attribute {
+    /// Luthien's id of the call.
+    pub const CALL_ID: &str = "luthien.call_id";
+    /// The client's id of the conversation.
+    pub const SESSION_ID: &str = "luthien.session_id";
+    /// The model that the client asked for.
+    pub const MODEL: &str = "luthien.model";
+    /// The protocol of the client.
+    pub const DIALECT: &str = "luthien.dialect";
+    /// The provider, as the settings name it.
+    pub const UPSTREAM: &str = "luthien.upstream";
+    /// Whether a stream was asked for.
+    pub const STREAM: &str = "luthien.stream";
+    /// The name of the client's key.
+    pub const CLIENT: &str = "luthien.client";
+    /// Pieces of the answer's body that came from the provider.
+    pub const CHUNKS_IN: &str = "luthien.chunks.in";
+    /// Pieces of the answer's body that left for the client.
+    pub const CHUNKS_OUT: &str = "luthien.chunks.out";
+    /// The policy.
+    pub const POLICY_NAME: &str = "luthien.policy.name";
+    /// What it decided: `edit`, `drop`, `refuse`, ….
+    pub const POLICY_DECISION: &str = "luthien.policy.decision";
+    /// The hook that ran.
+    pub const POLICY_HOOK: &str = "luthien.policy.hook";
+    /// What it was about: the kind of the block, or `request`.
+    pub const POLICY_ON: &str = "luthien.policy.on";
+    /// `enforce`, or `shadow`: it has no effect.
+    pub const POLICY_MODE: &str = "luthien.policy.mode";
+    /// What a policy tells: its word for it.
+    pub const POLICY_EVENT: &str = "luthien.policy.event";
+    /// Who judged: the upstream and the model.
+    pub const JUDGE_NAME: &str = "luthien.judge.name";
+    /// `allow`, `block`, `replace` or `fault`.
+    pub const JUDGE_VERDICT: &str = "luthien.judge.verdict";
+    /// Whether the verdict was known from before.
+    pub const JUDGE_CACHED: &str = "luthien.judge.cached";
+    /// How the call ended: `completed`, `refused`, `stalled`, ….
+    pub const OUTCOME: &str = "luthien.outcome";
+    /// Hash of the rules.
+    pub const RULES: &str = "luthien.rules";
+    /// Time that the call spent in Luthien itself, in seconds.
+    pub const OVERHEAD: &str = "luthien.overhead";
+}
