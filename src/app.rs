@@ -43,7 +43,10 @@ use crate::{
     policies,
     policy::Rules,
     shared_state::SharedState,
-    telemetry::metrics::{Metrics, ResultLabels},
+    telemetry::{
+        metrics::{Metrics, ResultLabels},
+        trace::{Collector, Tracing, TracingError},
+    },
 };
 
 /// How long calls may take to end once their time to drain is over.
@@ -69,6 +72,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     left: mpsc::Receiver<extproc::Late>,
     journal: Arc<Journal>,
+    tracing: Arc<Tracing>,
     records: Records,
     shared: Option<Arc<SharedState>>,
     admin_state: AdminState,
@@ -87,6 +91,9 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
+    /// Traces cannot be sent.
+    #[error("traces: {0}; correct `telemetry.traces.endpoint` or the OTEL_EXPORTER_OTLP_* variables")]
+    Traces(#[from] TracingError),
     /// Calls cannot be recorded.
     #[error("recording: {0}")]
     Recording(String),
@@ -155,7 +162,14 @@ impl App {
         let (drain, draining) = Drain::new();
         let (late, left) = extproc::late();
         let (records, recorder) = Records::open(&settings, (&base, environment), &state, redactor, &metrics)?;
-        let links = Links { journal: Arc::clone(&journal), recorder: Some(recorder), draining, late };
+        let tracing = Arc::new(trace(&settings, environment)?);
+        let links = Links {
+            journal: Arc::clone(&journal),
+            tracing: Arc::clone(&tracing),
+            recorder: Some(recorder),
+            draining,
+            late,
+        };
         let gateway = Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), links)?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
@@ -198,6 +212,7 @@ impl App {
             gateway: Arc::new(gateway),
             left,
             journal,
+            tracing,
             records,
             shared,
             admin_state,
@@ -221,6 +236,7 @@ impl App {
             gateway,
             left,
             journal,
+            tracing,
             records,
             shared,
             admin_state,
@@ -294,8 +310,23 @@ impl App {
         drop(gateway);
         let _ = no_more.send(true);
         recording.await;
+        tracing.finish().await;
         result
     }
+}
+
+/// Where traces go.
+fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppError> {
+    let Some(collector) = settings.telemetry.traces.collector(environment) else { return Ok(Tracing::default()) };
+    let asked = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+    if let Some(protocol) = asked.iter().find_map(|name| environment.get(name)).filter(|protocol| *protocol != "grpc") {
+        tracing::warn!(protocol, "traces are sent over OTLP gRPC only; name the collector's port for gRPC, as 4317");
+    }
+    policies::http::choose_cryptography();
+    let replica = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
+    tracing::info!(endpoint = collector.endpoint, content = collector.content, "traces are sent");
+    Ok(Tracing::to(Collector { resource, ..collector })?)
 }
 
 /// Tells what the watch on the rules comes to.

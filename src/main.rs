@@ -70,7 +70,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
         }
         Command::EnvoyConfig(args) => {
             let loaded = cli::settings(args.config.as_ref(), &[], surroundings)?.finish(environment)?;
-            envoy_config::run(&args, &loaded.settings, &loaded.state, out)?;
+            envoy_config::run(&args, &loaded.settings, &loaded.state, environment, out)?;
             Ok(0)
         }
         Command::Up(args) => {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::settings::Settings;
-use crate::envoy::{Address, BootstrapError, Placement, YamlError, bootstrap, to_yaml};
+use crate::config::{environment::Environment, settings::Settings};
+use crate::envoy::{Address, BootstrapError, Placement, Tracer, YamlError, bootstrap, to_yaml};
 
 /// Print the configuration of Envoy that belongs to luthien.yaml
 ///
@@ -47,6 +47,7 @@ pub fn run(
     args: &EnvoyConfigArgs,
     settings: &Settings,
     state: &Path,
+    environment: &Environment,
     out: &mut dyn Write,
 ) -> Result<(), EnvoyConfigError> {
     let state = args.state_dir.as_deref().unwrap_or(state);
@@ -58,6 +59,7 @@ pub fn run(
         };
     }
     placement.demo.clone_from(&args.demo);
+    placement.tracer = Tracer::of(settings, environment)?;
     let text = document(settings, &placement, args.sidecar)?;
     Ok(out.write_all(text.as_bytes())?)
 }
@@ -81,7 +83,8 @@ mod tests {
         let args =
             EnvoyConfigArgs { config: None, sidecar, demo: demo.map(|text| text.parse().unwrap()), state_dir: None };
         let mut out = Vec::new();
-        run(&args, &serde_json::from_str(settings).unwrap(), Path::new("/state"), &mut out)?;
+        let settings = serde_json::from_str(settings).unwrap();
+        run(&args, &settings, Path::new("/state"), &Environment::default(), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -12,13 +12,14 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use super::{Failed, Surroundings, envoy_config, load_settings};
+use super::{Failed, Surroundings, envoy_config, envoy_config::EnvoyConfigError, load_settings};
 use crate::{
     app::{App, AppError},
     config::{load::Loaded, load::RulesSource, settings::Settings},
     demo,
     envoy::{
-        Launch, Placement, Supervisor, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml, tool_folders,
+        Launch, Placement, Supervisor, Tracer, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml,
+        tool_folders,
     },
     lifecycle::Stop,
 };
@@ -49,6 +50,9 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     let listen = address(&loaded.settings.listen)?;
     ensure_free(listen, "clients", "LUTHIEN_PORT")?;
     ensure_free(address(&loaded.settings.admin.listen)?, "the admin listener", "LUTHIEN_ADMIN_PORT")?;
+    if let Some(stats) = &loaded.settings.telemetry.metrics.envoy_listen {
+        ensure_free(address(stats)?, "Envoy's metrics", "LUTHIEN_TELEMETRY_METRICS_ENVOY_LISTEN")?;
+    }
     let state = std::path::absolute(&loaded.state)?;
     let (rules, mut summary) = (rules_name(&loaded), Vec::new());
     let app = App::bind(loaded, surroundings.environment).await?;
@@ -57,8 +61,9 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     let wants_demo = app.settings.upstreams.iter().any(|upstream| upstream.url == "demo");
     let demo = if wants_demo { Some(TcpListener::bind("127.0.0.1:0").await?) } else { None };
     let demo_address = demo.as_ref().map(TcpListener::local_addr).transpose()?;
-    let config = write_config(&app, &state, demo_address)?;
-    let placement = placement(&app, &state, demo_address);
+    let tracer = Tracer::of(&app.settings, surroundings.environment).map_err(EnvoyConfigError::from)?;
+    let placement = Placement { tracer, ..placement(&app, &state, demo_address) };
+    let config = write_config(&app, &state, &placement)?;
     describe(&app, &rules, &state, &mut summary)?;
 
     let starting = app.readiness.pending("envoy", "is starting");
@@ -126,12 +131,11 @@ fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {
 }
 
 /// Writes Envoy's configuration into the state folder.
-fn write_config(app: &App, state: &Path, demo: Option<SocketAddr>) -> Result<PathBuf, Failed> {
-    let placement = placement(app, state, demo);
+fn write_config(app: &App, state: &Path, placement: &Placement) -> Result<PathBuf, Failed> {
     if let (Some(tls), Some(path)) = (&app.settings.tls, &placement.tls_secret) {
         fs::write(path, to_yaml(&tls_secret(tls)).map_err(|error| Failed::Sentence(error.to_string()))?)?;
     }
-    let text = envoy_config::document(&app.settings, &placement, false)?;
+    let text = envoy_config::document(&app.settings, placement, false)?;
     let path = state.join("envoy.yaml");
     fs::write(&path, text)?;
     Ok(path)

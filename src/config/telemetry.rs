@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use crate::telemetry::trace::{Collector, gen_ai::Convention};
 
 /// Variables of the OpenTelemetry specification that name the collector, the strongest first.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -63,6 +64,37 @@ impl Traces {
         let standard = || ENDPOINTS.iter().find_map(|name| environment.get(name)).map(str::to_owned);
         self.endpoint.clone().or_else(standard)
     }
+
+    /// The collector, as the settings and the standard variables describe it. `None`: there are no traces.
+    pub fn collector(&self, environment: &Environment) -> Option<Collector> {
+        let get = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+        let endpoint = self.endpoint(environment)?;
+        let captures = environment.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT");
+        let key = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"]);
+        let own = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]);
+        Some(Collector {
+            endpoint,
+            ca: get(["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"]),
+            identity: own.zip(key),
+            service: environment.get("OTEL_SERVICE_NAME").map(str::to_owned),
+            resource: Vec::new(),
+            content: self.content
+                || captures.is_some_and(|value| {
+                    ["true", "span_only", "span_and_event"].iter().any(|word| value.eq_ignore_ascii_case(word))
+                }),
+            convention: Convention::of_opt_in(environment.get("OTEL_SEMCONV_STABILITY_OPT_IN")),
+        })
+    }
+}
+
+/// The share of calls that are traced where nobody above has decided, as `OTEL_TRACES_SAMPLER` says: from 0 to 1.
+pub fn sampled(environment: &Environment) -> f64 {
+    let ratio = || environment.get("OTEL_TRACES_SAMPLER_ARG").and_then(|ratio| ratio.parse().ok()).unwrap_or(1.0);
+    match environment.get("OTEL_TRACES_SAMPLER") {
+        Some("always_off" | "parentbased_always_off") => 0.0,
+        Some("traceidratio" | "parentbased_traceidratio") => f64::clamp(ratio(), 0.0, 1.0),
+        Some(_) | None => 1.0,
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +115,20 @@ mod tests {
         assert_eq!(endpoint(own, &[general, signal]).as_deref(), own);
         assert_eq!(endpoint(own, &[("OTEL_SDK_DISABLED", "TRUE")]), None);
         assert_eq!(endpoint(own, &[("OTEL_TRACES_EXPORTER", "none")]), None);
+    }
+
+    #[test]
+    fn the_standard_sampler_says_how_much_envoy_samples() {
+        for (sampler, argument, expected) in [
+            (None, None, 1.0),
+            (Some("always_off"), None, 0.0),
+            (Some("parentbased_traceidratio"), Some("0.25"), 0.25),
+            (Some("traceidratio"), Some("7"), 1.0),
+            (Some("traceidratio"), None, 1.0),
+        ] {
+            let variables = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            let environment = variables.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
+            assert!((sampled(&environment) - expected).abs() < 1e-9, "{sampler:?} {argument:?}");
+        }
     }
 }

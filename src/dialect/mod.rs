@@ -16,6 +16,7 @@ mod errors;
 mod models;
 mod openai_chat;
 mod openai_responses;
+mod parameters;
 mod path;
 mod provider_error;
 mod runs;
@@ -44,6 +45,7 @@ pub use errors::{ErrorAnswer, WireError};
 pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
+pub use parameters::{Parameters, parameters};
 pub use path::{Endpoint, endpoint, error_dialect, path};
 pub use transcript::{Transcript, json};
 

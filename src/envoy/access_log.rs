@@ -22,12 +22,13 @@ pub(super) fn access_log(to: &AccessLog) -> Vec<Value> {
     vec![json!({ "name": name, "typed_config": config })]
 }
 
-/// Duration fields are milliseconds. `luthien` is what the service tells with its header answers (dynamic metadata of
-/// that namespace); an early end by Luthien looks like `via_upstream` to Envoy, so the reason can only come from there.
+/// Duration fields are milliseconds. `luthien` is what the service tells with its answers (dynamic metadata of
+/// that namespace): model, outcome, policy, tokens; an early end by Luthien looks like `via_upstream` to Envoy, so the reason can only come from there.
 fn format() -> Value {
     json!({
         "time": "%START_TIME%",
         "call_id": "%DYNAMIC_METADATA(luthien:call_id)%",
+        "trace_id": "%TRACE_ID%",
         "request_id": "%REQ(X-REQUEST-ID)%",
         "method": "%REQ(:METHOD)%",
         "path": "%PATH(NQ)%",

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::address::{Address, AddressError};
 use super::clusters::{clusters, headroom};
 use super::listener::listener;
+use super::stats;
 use super::timers::Timers;
+use super::tracer::Tracer;
 use crate::config::settings::{Settings, Upstream};
 
 /// What differs between the places in which Envoy runs. Everything else follows from the settings.
@@ -26,6 +28,8 @@ pub struct Placement {
     /// A file with the content of [`super::tls_secret`], for a certificate that is replaced while Envoy runs. Without it
     /// Envoy reads the files of `tls` once.
     pub tls_secret: Option<PathBuf>,
+    /// Where Envoy sends its spans, if anywhere.
+    pub tracer: Option<Tracer>,
     /// The certificate authorities for providers without a `ca` of their own; see [`system_ca`].
     pub system_ca: Option<PathBuf>,
 }
@@ -64,6 +68,20 @@ pub enum BootstrapError {
     Extproc {
         /// As in the settings.
         value: String,
+    },
+    /// The listener for Envoy's metrics.
+    #[error(
+        "`telemetry.metrics.envoy_listen` is `{value}`, but Envoy listens on an IP address and a port; write 127.0.0.1:8083"
+    )]
+    Stats {
+        /// As in the settings.
+        value: String,
+    },
+    /// The collector of traces.
+    #[error("the collector of traces is `{url}`; write http://HOST:4317, or https:// for TLS")]
+    Collector {
+        /// As in the settings or the environment.
+        url: String,
     },
     /// A provider's URL.
     #[error(
@@ -111,6 +129,7 @@ impl Placement {
             access_log: AccessLog::File(state.join("envoy-access.log")),
             demo: None,
             tls_secret: None,
+            tracer: None,
             system_ca: system_ca(),
         }
     }
@@ -129,6 +148,7 @@ impl Placement {
             access_log: AccessLog::Stdout,
             demo: None,
             tls_secret: None,
+            tracer: None,
             system_ca: Some(IMAGE_CA.into()),
         })
     }
@@ -170,6 +190,9 @@ pub fn bootstrap(settings: &Settings, placement: &Placement) -> Result<Value, Bo
         return Err(wrong());
     }
     let timers = Timers::new(settings);
+    let clients = Ok(listener(&address, settings.tls.as_ref(), timers, placement));
+    let stats = settings.telemetry.metrics.envoy_listen.as_deref().map(stats::listener);
+    let listeners = std::iter::once(clients).chain(stats).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({
         "node": { "id": "luthien", "cluster": "luthien" },
         "admin": { "address": placement.admin.to_envoy_listen(), "ignore_global_conn_limit": true },
@@ -189,7 +212,7 @@ pub fn bootstrap(settings: &Settings, placement: &Placement) -> Result<Value, Bo
             },
         }] },
         "static_resources": {
-            "listeners": [listener(&address, settings.tls.as_ref(), timers, placement)],
+            "listeners": listeners,
             "clusters": clusters(settings, placement)?,
         },
     }))

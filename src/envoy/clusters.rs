@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::bootstrap::{BootstrapError, Placement};
+use super::stats;
 use super::timers::seconds;
 use super::yaml::set;
 use crate::config::settings::{Settings, Upstream};
@@ -23,10 +24,12 @@ pub(super) fn headroom(settings: &Settings) -> u32 {
     settings.limits.calls.saturating_mul(4).saturating_add(4096)
 }
 
-/// All clusters, Luthien's first.
+/// All clusters, Luthien's first, then the providers'.
 pub(super) fn clusters(settings: &Settings, placement: &Placement) -> Result<Vec<Value>, BootstrapError> {
     let providers = settings.upstreams.iter().map(|upstream| provider(upstream, settings, placement));
-    std::iter::once(Ok(extproc(settings, placement))).chain(providers).collect()
+    let stats = settings.telemetry.metrics.envoy_listen.as_ref().map(|_| Ok(stats::cluster(&placement.admin)));
+    let collector = placement.tracer.as_ref().map(|tracer| tracer.cluster(placement.system_ca.as_deref()));
+    std::iter::once(Ok(extproc(settings, placement))).chain(providers).chain(stats).chain(collector).collect()
 }
 
 fn extproc(settings: &Settings, placement: &Placement) -> Value {
@@ -144,7 +147,7 @@ fn dns() -> Value {
     })
 }
 
-fn protocol_options(mut options: Value) -> Value {
+pub(super) fn protocol_options(mut options: Value) -> Value {
     set(&mut options, "@type", json!("type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"));
     json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options })
 }
@@ -158,7 +161,11 @@ fn upstream_tls(upstream: &Upstream, address: &Address, placement: &Placement) -
     let Address::Socket { host, .. } = address else {
         return Err(BootstrapError::url(upstream, "a Unix socket has no TLS"));
     };
-    let is_ip = address.ip().is_some();
+    Ok(authority_validation(host, address.ip().is_some(), ca))
+}
+
+/// TLS to a host, whose certificate an authority of `ca` has to have signed for it.
+pub(super) fn authority_validation(host: &str, is_ip: bool, ca: &Path) -> Value {
     let mut config = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": {
@@ -175,7 +182,7 @@ fn upstream_tls(upstream: &Upstream, address: &Address, placement: &Placement) -
         // RFC 6066: a literal address is not permitted in SNI.
         set(&mut config, "sni", json!(host));
     }
-    Ok(json!({ "name": "envoy.transport_sockets.tls", "typed_config": config }))
+    json!({ "name": "envoy.transport_sockets.tls", "typed_config": config })
 }
 
 /// Where a provider's `url` leads. Its path prefix is Luthien's business, which writes the path of each request.

@@ -39,6 +39,14 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
 }
 
 fn connection_manager(timers: Timers, placement: &Placement) -> Value {
+    let mut filter = http(timers, placement);
+    if let (Some(tracer), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
+        set(config, "tracing", tracer.tracing());
+    }
+    filter
+}
+
+fn http(timers: Timers, placement: &Placement) -> Value {
     json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -88,7 +96,7 @@ fn connection_manager(timers: Timers, placement: &Placement) -> Value {
                     },
                 },
             ],
-            "route_config": route_config(timers),
+            "route_config": route_config(timers, placement.tracer.as_ref()),
         },
     })
 }

@@ -21,9 +21,11 @@ mod listener;
 mod local_reply;
 mod ports;
 mod routes;
+mod stats;
 mod supervise;
 mod timers;
 mod tls;
+mod tracer;
 mod yaml;
 
 pub use address::{Address, AddressError};
@@ -34,4 +36,5 @@ pub use find::{FindError, find_envoy, tool_folders};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
 pub use tls::tls_secret;
+pub use tracer::Tracer;
 pub use yaml::{YamlError, to_yaml};

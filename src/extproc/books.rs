@@ -13,11 +13,19 @@ use crate::{
     dialect::Transcript,
     journal::{About, Closed, Fact, Journal, Milestone, activity::Event},
     model::{CallHead, Dialect, FailureKind, Recorded, Usage},
-    pipeline::{Runner, Shadow, Stopped},
+    pipeline::{Answered, Runner, Shadow, Stopped},
     record::{Closing, Head, Recorder, Recording, Said, Sent, Unwritten, Written, micros},
+    telemetry::{
+        names::attribute,
+        trace::{Parent, Tracing, count},
+    },
 };
 
-use super::late::Late;
+use super::{
+    late::Late,
+    replies::{Metadata, Told},
+    spans::{Said as Outcome, Spans},
+};
 
 /// The books of one call.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -25,6 +33,10 @@ pub(super) struct Books {
     journal: Arc<Journal>,
     /// The call, and the model that the client asked for.
     pub(super) about: About,
+    /// Its spans.
+    pub(super) spans: Spans,
+    /// Pieces of the answer's body that came, and that left.
+    chunks: (u64, u64),
     began: SystemTime,
     started: Instant,
     pub(super) dialect: Option<Dialect>,
@@ -46,6 +58,8 @@ pub(super) struct Books {
     error: Option<String>,
     /// A policy changed something of the answer.
     changed: bool,
+    /// The policies that changed or refused something.
+    policies: Vec<String>,
     /// The provider's first byte, and how long it took.
     first_byte: Option<std::time::Duration>,
     outcome: Option<&'static str>,
@@ -74,6 +88,8 @@ impl Books {
         Self {
             journal,
             about: About { call, ..About::default() },
+            spans: Spans::default(),
+            chunks: (0, 0),
             began: SystemTime::now(),
             started: Instant::now(),
             dialect: None,
@@ -90,6 +106,7 @@ impl Books {
             asked_model: String::new(),
             error: None,
             changed: false,
+            policies: Vec::new(),
             first_byte: None,
             outcome: None,
             recording,
@@ -99,6 +116,12 @@ impl Books {
             closed: false,
             permit: None,
         }
+    }
+
+    /// Begins its spans, below what somebody else does.
+    pub(super) fn trace(&mut self, tracing: &Tracing, above: &Parent) {
+        self.spans = Spans::open(tracing, above, self.began);
+        self.about.trace = self.spans.call.parent().ids();
     }
 
     /// When the call began.
@@ -130,16 +153,19 @@ impl Books {
     /// Notes what happened.
     pub(super) fn note(&mut self, facts: Vec<Fact>) {
         for fact in facts {
-            if let Fact::Decided { on, decision, shadow: false, .. } = &fact {
+            if let Fact::Decided { policy, on, decision, shadow: false, .. } = &fact {
                 self.changed |= *on != "request" && *decision != "refuse";
+                if !self.policies.iter().any(|known| **known == **policy) {
+                    self.policies.push(policy.to_string());
+                }
             }
-            let event = self.journal.note(&self.about, &fact);
+            let event = self.journal.note(&self.about, &mut self.spans.call, &fact);
             self.record(event);
         }
     }
 
     fn mark(&mut self, milestone: &Milestone) {
-        let event = self.journal.mark(&self.about, milestone);
+        let event = self.journal.mark(&self.about, &mut self.spans.call, milestone);
         self.record(event);
     }
 
@@ -187,9 +213,39 @@ impl Books {
         }
     }
 
+    /// What Envoy's access log is told of it, as far as it is known.
+    pub(super) fn metadata(&self) -> Metadata {
+        let About { call, model, .. } = &self.about;
+        let policies = self.policies.join(",");
+        let texts =
+            [("call_id", &**call), ("model", model), ("policy", &policies), ("outcome", self.outcome.unwrap_or(""))];
+        let texts = texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into()));
+        let tokens = [("input_tokens", self.usage.input), ("output_tokens", self.usage.output)];
+        let tokens = tokens.into_iter().filter_map(|(name, count)| Some((name, Told::Count(count?))));
+        texts.chain(tokens).collect()
+    }
+
+    /// A piece of the answer's body came.
+    pub(super) fn chunk_came(&mut self) {
+        self.chunks.0 += 1;
+    }
+
+    /// A piece of the answer's body left.
+    pub(super) fn chunk_left(&mut self) {
+        self.chunks.1 += 1;
+    }
+
+    /// The provider's work is over, or nobody waits for the rest of it. `failed`: it said so itself.
+    pub(super) fn provider_is_done(&mut self, answered: Option<&Answered>, failed: bool) {
+        let told = Outcome { answered, usage: self.usage, first_byte: self.first_byte };
+        let ended = self.outcome.filter(|outcome| !["completed", "refused"].contains(outcome));
+        self.spans.answered(&told, if failed { Some("upstream_error") } else { ended });
+    }
+
     /// Notes that the answer's headers are here.
     pub(super) fn answering(&mut self, status: u16) {
         self.status = status;
+        self.spans.answering(status);
         self.mark(&Milestone::Answering { status });
     }
 
@@ -266,6 +322,7 @@ impl Books {
         // An exchange that nobody ended was ended by the other side: the client left, or the provider's connection broke
         // and Envoy ended the client's with it. Envoy does not say which.
         let outcome = self.outcome.unwrap_or("client_gone");
+        self.provider_is_done(None, false);
         let duration = self.started.elapsed();
         let closed = Closed {
             dialect: self.dialect,
@@ -280,6 +337,7 @@ impl Books {
             rules: self.rules.clone(),
         };
         self.mark(&Milestone::Closed(Box::new(closed)));
+        self.spans.end();
         self.write_head();
         let micros_of = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         let closing = Closing {
@@ -337,6 +395,9 @@ impl Drop for Books {
         self.journal.metrics().in_flight.dec();
         self.close(None, None);
         self.append();
+        let (came, left) = self.chunks;
+        self.spans.call.set(attribute::CHUNKS_IN, count(came));
+        self.spans.call.set(attribute::CHUNKS_OUT, count(left));
     }
 }
 

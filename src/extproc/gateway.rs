@@ -24,6 +24,7 @@ use crate::{
     pipeline::ResponseLimits,
     policy::Rules,
     record::Recorder,
+    telemetry::trace::Tracing,
 };
 
 use super::{
@@ -36,6 +37,7 @@ use super::{
 pub struct Gateway {
     pub(super) rules: Arc<Live<Rules>>,
     pub(super) journal: Arc<Journal>,
+    pub(super) tracing: Arc<Tracing>,
     pub(super) routes: Routes,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) clients: ClientKeys,
@@ -54,6 +56,8 @@ pub struct Gateway {
 pub(super) struct Upstream {
     pub(super) name: String,
     pub(super) prefix: String,
+    /// Host and port. `None`: it is built in.
+    pub(super) server: Option<(String, u16)>,
     pub(super) credential: Credential,
     pub(super) timeouts: Timeouts,
 }
@@ -62,6 +66,8 @@ pub(super) struct Upstream {
 pub struct Links {
     /// Where facts are noted.
     pub journal: Arc<Journal>,
+    /// Traces calls.
+    pub tracing: Arc<Tracing>,
     /// Records calls. `None`: nobody does.
     pub recorder: Option<Recorder>,
     /// Turns true when the process is asked to stop.
@@ -90,18 +96,19 @@ impl Gateway {
         rules: Arc<Live<Rules>>,
         links: Links,
     ) -> Result<Self, SetupError> {
-        let Links { journal, recorder, draining, late } = links;
+        let Links { journal, tracing, recorder, draining, late } = links;
         let upstreams = settings
             .upstreams
             .iter()
             .map(|upstream| {
-                let prefix = match upstream.url.parse() {
-                    Ok(Target::Http(target)) => target.prefix,
-                    Ok(Target::Demo) | Err(_) => String::new(),
+                let (prefix, server) = match upstream.url.parse() {
+                    Ok(Target::Http(target)) => (target.prefix, Some((target.host, target.port))),
+                    Ok(Target::Demo) | Err(_) => (String::new(), None),
                 };
                 Ok(Upstream {
                     name: upstream.name.clone(),
                     prefix,
+                    server,
                     credential: Credential::new(&upstream.credentials, base, environment)?,
                     timeouts: timeouts(&settings.timeouts, &upstream.timeouts),
                 })
@@ -110,6 +117,7 @@ impl Gateway {
         Ok(Self {
             rules,
             journal,
+            tracing,
             routes: Routes::new(&settings.upstreams),
             upstreams,
             clients: ClientKeys::new(&settings.clients, base, environment)?,

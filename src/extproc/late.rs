@@ -9,6 +9,7 @@ use crate::{
     journal::{About, Fact, Journal},
     pipeline::Shadow,
     record::Afterwards,
+    telemetry::trace::Span,
 };
 
 /// So many decide at once, and so many more wait for their turn.
@@ -34,7 +35,7 @@ pub async fn decide_late(mut left: mpsc::Receiver<Late>, journal: Arc<Journal>) 
         tokio::select! {
             Some((about, record, facts)) = deciding.next(), if !deciding.is_empty() => {
                 let (about, record, facts): (About, Option<Afterwards>, Vec<Fact>) = (about, record, facts);
-                let told = facts.iter().filter_map(|fact| journal.note(&about, fact)).collect();
+                let told = facts.iter().filter_map(|fact| journal.note(&about, &mut Span::default(), fact)).collect();
                 if let Some(record) = record {
                     record.events(told);
                 }

@@ -18,6 +18,7 @@ mod replies;
 mod rescue;
 mod routing;
 mod service;
+mod spans;
 
 pub use gateway::{Gateway, Links, SetupError};
 pub use late::{Late, decide_late, late};

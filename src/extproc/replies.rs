@@ -32,6 +32,22 @@ pub(super) fn immediate_body(reply: &ProcessingResponse) -> Bytes {
     }
 }
 
+/// What the access log is told of a call, by name.
+pub(super) type Metadata = Vec<(&'static str, Told)>;
+
+/// One thing that the access log is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Told {
+    Text(String),
+    Count(u64),
+}
+
+impl From<&str> for Told {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
 /// Messages that wait to be sent. Body messages are made when their turn comes, so that a body waits here only once.
 #[derive(Debug, Default)]
 pub(super) struct Outbox(VecDeque<Outgoing>);
@@ -39,7 +55,7 @@ pub(super) struct Outbox(VecDeque<Outgoing>);
 #[derive(Debug)]
 enum Outgoing {
     Reply(Box<ProcessingResponse>),
-    Body { direction: Direction, chunks: VecDeque<Bytes>, end: bool },
+    Body { direction: Direction, chunks: VecDeque<Bytes>, end: Option<Metadata> },
 }
 
 impl Outbox {
@@ -48,10 +64,16 @@ impl Outbox {
         self.0.push_back(Outgoing::Reply(Box::new(reply)));
     }
 
-    /// Lets body bytes go on, as messages of a bounded size; `end` completes the direction.
-    pub(super) fn push_body(&mut self, direction: Direction, chunks: impl IntoIterator<Item = Bytes>, end: bool) {
+    /// Lets body bytes go on, as messages of a bounded size; `end` completes the direction, and says what the access log is
+    /// told with it.
+    pub(super) fn push_body(
+        &mut self,
+        direction: Direction,
+        chunks: impl IntoIterator<Item = Bytes>,
+        end: Option<Metadata>,
+    ) {
         let chunks: VecDeque<Bytes> = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
-        if end || !chunks.is_empty() {
+        if end.is_some() || !chunks.is_empty() {
             self.0.push_back(Outgoing::Body { direction, chunks, end });
         }
     }
@@ -80,7 +102,7 @@ impl Outbox {
                     }
                 }
                 let last = chunks.is_empty();
-                let reply = body_message(*direction, message, *end && last);
+                let reply = body_message(*direction, message, end.take_if(|_| last));
                 if last {
                     self.0.pop_front();
                 }
@@ -133,7 +155,7 @@ impl Headers {
 }
 
 /// Lets headers go on, changed.
-pub(super) fn headers(direction: Direction, headers: Headers, metadata: &[(&str, &str)]) -> ProcessingResponse {
+pub(super) fn headers(direction: Direction, headers: Headers, metadata: Metadata) -> ProcessingResponse {
     let common = CommonResponse {
         header_mutation: Some(headers.mutation()),
         // The route is chosen again after the change: the upstream and the path are new.
@@ -145,7 +167,7 @@ pub(super) fn headers(direction: Direction, headers: Headers, metadata: &[(&str,
         Direction::Request => Response::RequestHeaders(inner),
         Direction::Response => Response::ResponseHeaders(inner),
     };
-    ProcessingResponse { dynamic_metadata: Some(dynamic_metadata(metadata)), ..reply(response) }
+    telling(reply(response), metadata)
 }
 
 /// Lets trailers go on. Only ever in answer to trailers: unasked, Envoy would take it for the end of processing.
@@ -172,32 +194,43 @@ pub(super) fn immediate(answer: ErrorAnswer, content_type: &str, call: &str, det
         details: details.to_owned(),
         ..ImmediateResponse::default()
     };
-    ProcessingResponse {
-        dynamic_metadata: Some(dynamic_metadata(&[("call_id", call), ("outcome", details)])),
-        ..reply(Response::ImmediateResponse(response))
-    }
+    reply(Response::ImmediateResponse(response))
 }
 
-fn body_message(direction: Direction, body: Vec<u8>, end: bool) -> ProcessingResponse {
-    let streamed = StreamedBodyResponse { body, end_of_stream: end, ..StreamedBodyResponse::default() };
+/// Tells the access log something with a message.
+pub(super) fn telling(reply: ProcessingResponse, metadata: Metadata) -> ProcessingResponse {
+    ProcessingResponse { dynamic_metadata: Some(dynamic_metadata(metadata)), ..reply }
+}
+
+fn body_message(direction: Direction, body: Vec<u8>, end: Option<Metadata>) -> ProcessingResponse {
+    let streamed = StreamedBodyResponse { body, end_of_stream: end.is_some(), ..StreamedBodyResponse::default() };
     let common = CommonResponse {
         body_mutation: Some(BodyMutation { mutation: Some(Mutation::StreamedResponse(streamed)) }),
         ..CommonResponse::default()
     };
     let inner = BodyResponse { response: Some(common) };
-    reply(match direction {
+    let message = reply(match direction {
         Direction::Request => Response::RequestBody(inner),
         Direction::Response => Response::ResponseBody(inner),
-    })
+    });
+    match end.filter(|metadata| !metadata.is_empty()) {
+        Some(metadata) => telling(message, metadata),
+        None => message,
+    }
 }
 
 fn reply(response: Response) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), ..ProcessingResponse::default() }
 }
 
-fn dynamic_metadata(fields: &[(&str, &str)]) -> Struct {
-    let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
-    let fields: HashMap<_, _> = fields.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+fn dynamic_metadata(fields: Metadata) -> Struct {
+    // Counts of tokens are far below what a double can say.
+    #[expect(clippy::cast_precision_loss, reason = "the protocol has no other numbers")]
+    let value = |told| match told {
+        Told::Text(text) => Value { kind: Some(Kind::StringValue(text)) },
+        Told::Count(count) => Value { kind: Some(Kind::NumberValue(count as f64)) },
+    };
+    let fields: HashMap<_, _> = fields.into_iter().map(|(name, told)| (name.to_owned(), value(told))).collect();
     let inner = Value { kind: Some(Kind::StructValue(Struct { fields })) };
     Struct { fields: HashMap::from([(METADATA.to_owned(), inner)]) }
 }

@@ -14,6 +14,7 @@ use tonic_health::server::health_reporter;
 use tracing::error;
 
 use super::{call::Call, gateway::Gateway};
+use crate::telemetry::trace::{HEADERS, Parent};
 
 /// Envoy's messages carry whole chunks of bodies; tonic's own limit of 4 MiB would cut calls off.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -62,7 +63,10 @@ impl ExternalProcessor for ExtProc {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
-        let call = Call::new(Arc::clone(&self.gateway), request.into_inner());
+        // Envoy's own span of this exchange, where Envoy traces.
+        let [above, state] = HEADERS.map(|name| request.metadata().get(name).and_then(|value| value.to_str().ok()));
+        let above = Parent::of_headers(above, state);
+        let call = Call::new(Arc::clone(&self.gateway), above, request.into_inner());
         Ok(Response::new(Box::pin(drive(call))))
     }
 }

@@ -1,6 +1,7 @@
 //! Facts of a call: what happened, said once, for every reader.
 //!
-//! The core notes facts in the order in which they happen; the log, the metrics and the live activity are read from them.
+//! The core notes facts in the order in which they happen; the log, the metrics, the traces and the live activity are
+//! read from them.
 //! Noting never waits and never fails.
 
 pub mod activity;
@@ -9,13 +10,20 @@ mod counts;
 mod fact;
 mod log;
 mod milestone;
+mod spans;
 
 use std::{borrow::Cow, sync::Arc};
 
 pub use fact::{Change, Fact};
 pub use milestone::{Closed, Milestone};
 
-use crate::{redact::Redactor, telemetry::metrics::Metrics};
+use crate::{
+    redact::Redactor,
+    telemetry::{
+        metrics::Metrics,
+        trace::{Ids, Span},
+    },
+};
 
 use self::activity::{Activity, Event};
 
@@ -35,6 +43,8 @@ pub struct About {
     pub model: Arc<str>,
     /// Whether texts of the call may be told.
     pub content: bool,
+    /// The ids of its span, for log lines and the record.
+    pub trace: Option<Ids>,
 }
 
 impl Journal {
@@ -53,18 +63,20 @@ impl Journal {
         self.redactor.text(text)
     }
 
-    /// Notes what happened within a call. What is told of it is returned, for the call's own record.
-    pub fn note(&self, about: &About, fact: &Fact) -> Option<Event> {
+    /// Notes what happened within a call, whose span this is. What is told of it is returned, for the call's own record.
+    pub fn note(&self, about: &About, span: &mut Span, fact: &Fact) -> Option<Event> {
         let fact = clean::fact(fact, &self.redactor);
         log::note(about, &fact);
+        spans::note(span, &fact);
         counts::note(&self.metrics, &fact);
         self.activity.note(about, &fact)
     }
 
-    /// Notes how far a call has come. What is told of it is returned, for the call's own record.
-    pub fn mark(&self, about: &About, milestone: &Milestone) -> Option<Event> {
+    /// Notes how far a call has come, whose span this is. What is told of it is returned, for the call's own record.
+    pub fn mark(&self, about: &About, span: &mut Span, milestone: &Milestone) -> Option<Event> {
         let milestone = clean::milestone(milestone, &self.redactor);
         log::mark(about, &milestone);
+        spans::mark(span, about, &milestone);
         counts::mark(&self.metrics, &milestone);
         self.activity.mark(about, &milestone)
     }

@@ -1,6 +1,6 @@
 //! The request hooks, one policy after the other.
 
-use crate::{journal::Fact, model::Request};
+use crate::{journal::Fact, model::Request, telemetry::trace::Parent};
 
 use super::runner::{Now, Runner, Stopped};
 
@@ -15,13 +15,19 @@ pub struct RequestRun {
 }
 
 /// Runs every policy's request hook in order, each on what the one before made of the request.
-pub async fn run_request(mut runners: Vec<Runner>, mut request: Request) -> RequestRun {
+/// Their spans lie below `below`.
+pub async fn run_request(mut runners: Vec<Runner>, mut request: Request, below: Parent) -> RequestRun {
     let mut facts = Vec::new();
     let mut outcome = Ok(());
     for runner in &mut runners {
+        runner.set_below(below.clone());
         let decided = match runner.request(request.clone()) {
             Now::Ready(outcome) => outcome,
-            Now::Later(future) => future.await,
+            Now::Later(future) => {
+                let (hook, outcome) = future.await;
+                runner.resume(hook);
+                outcome
+            }
         };
         match decided {
             Ok(new) => {

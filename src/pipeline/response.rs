@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    answered::Answered,
     convert::{Converter, Incoming},
     gate::Gate,
     repair::Repair,
@@ -39,6 +40,7 @@ pub struct Response {
     made: BlockIds,
     facts: Vec<Fact>,
     usage: Usage,
+    answered: Answered,
     provider_failed: bool,
     /// What a body is read as.
     reading: Reading,
@@ -133,6 +135,7 @@ impl Response {
                 .filter(|runner| !runner.is_skipped())
                 .map(|mut runner| {
                     runner.set_budget(setup.limits.synthetic);
+                    runner.set_below(setup.below.clone());
                     if runner.is_shadow() {
                         Place::Shadow(Box::new(Shadow::new(runner, setup.limits.held)))
                     } else {
@@ -147,6 +150,7 @@ impl Response {
             made: BlockIds::new(),
             facts: Vec::new(),
             usage: Usage::default(),
+            answered: Answered::default(),
             provider_failed: false,
             reading: Reading::Answer,
             is_final: false,
@@ -340,6 +344,11 @@ impl Response {
         self.usage
     }
 
+    /// What the provider said of it beside the content.
+    pub fn answered(&self) -> &Answered {
+        &self.answered
+    }
+
     /// Ends as a complete answer that says `polite`, where that can be, and otherwise with the error.
     fn end_with(&mut self, polite: Option<&str>, error: &WireError) {
         if self.is_done() {
@@ -451,6 +460,7 @@ impl Response {
                 self.usage.update(usage);
             }
             self.provider_failed |= matches!(event, Event::Error(_));
+            self.answered.take(event);
         }
         let pieces: VecDeque<Piece> = self.weaver.begin(frame, events).collect();
         self.pass_on(0, pieces)

@@ -13,9 +13,10 @@ use crate::{
     journal::{Change, Fact},
     model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Recorded, Refusal, Request, RequestText, seconds},
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
+    telemetry::trace::Parent,
 };
 
-use super::unselected::Unselected;
+use super::{hook::Hook, unselected::Unselected};
 
 /// One policy in one call.
 pub struct Runner {
@@ -27,8 +28,12 @@ pub struct Runner {
     emitter: Emitter,
     /// The block that the next hook is about.
     about: Option<BlockId>,
+    /// What the spans of its hooks lie below.
+    below: Parent,
+    /// The hook that ran last, as long as it matters what becomes of it.
+    running: Option<Hook>,
     /// In shadow mode: what the request hook will come to, and what it was asked about.
-    late: Option<(Request, BoxFuture<'static, Outcome<Request>>)>,
+    late: Option<(Request, Later<Request>)>,
     /// How many bytes its edits may still add.
     budget: usize,
     facts: Vec<Fact>,
@@ -46,8 +51,11 @@ pub enum Stopped {
 /// What a hook came to: now, or later under its time limit.
 pub(super) enum Now<T> {
     Ready(Outcome<T>),
-    Later(BoxFuture<'static, Outcome<T>>),
+    Later(Later<T>),
 }
+
+/// What a hook will come to. It goes on where [`Runner::resume`] is given the hook.
+pub(super) type Later<T> = BoxFuture<'static, (Hook, Outcome<T>)>;
 
 /// Begins the policies that run in a call, in the order of the rules. One whose `when` has no value fails at its first
 /// hook, as any policy that cannot do its work.
@@ -77,6 +85,8 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             skipped: false,
             emitter: Emitter::default(),
             about: None,
+            below: Parent::default(),
+            running: None,
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
@@ -144,8 +154,20 @@ impl Runner {
         left.map(drop).ok_or_else(|| fault("its edits make the answer larger than limits.synthetic allows"))
     }
 
+    /// Says what the spans of its hooks lie below from now on.
+    pub(super) fn set_below(&mut self, below: Parent) {
+        self.below = below;
+    }
+
+    /// A hook that answered later has its answer. What the policy told meanwhile came before that.
+    pub(super) fn resume(&mut self, hook: Hook) {
+        self.take_emitted();
+        self.running = Some(hook);
+    }
+
     /// What happened since the last time.
     pub fn take_facts(&mut self) -> Vec<Fact> {
+        self.running = None;
         self.take_emitted();
         std::mem::take(&mut self.facts)
     }
@@ -171,17 +193,24 @@ impl Runner {
 
     /// Runs a hook that answers at once.
     pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
+        self.running = None;
+        self.run(hook).0
+    }
+
+    /// Runs a hook, and says how long it took.
+    fn run<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> (Outcome<T>, Duration) {
         let limit = self.timeout();
         let mut cx = Context::new(&self.call, &self.emitter, self.about);
         let policy = self.policy.as_mut();
         let began = Instant::now();
         let mut outcome = catch_unwind(AssertUnwindSafe(|| hook(policy, &mut cx))).map_err(|panic| panicked(&*panic));
+        let took = began.elapsed();
         // A hook that blocks cannot be interrupted, but what it came to is worth nothing any more.
-        if began.elapsed() > limit {
+        if took > limit {
             outcome = Err(too_slow(limit));
         }
         self.take_emitted();
-        outcome
+        (outcome, took)
     }
 
     /// What the policy told becomes facts.
@@ -197,31 +226,42 @@ impl Runner {
     }
 
     /// Runs a hook that may answer later, under the entry's time limit.
-    pub(super) fn step<T: 'static>(
+    pub(super) fn step<T: Send + 'static>(
         &mut self,
+        name: &'static str,
         hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> Step<T>,
     ) -> Now<T> {
         let limit = self.timeout();
-        match self.hook(hook) {
-            Err(halt) => Now::Ready(Err(halt)),
-            Ok(Step::Ready(outcome)) => Now::Ready(outcome),
-            Ok(Step::Later(future)) => Now::Later(
-                async move {
-                    let guarded = AssertUnwindSafe(future).catch_unwind();
-                    match tokio::time::timeout(limit, guarded).await {
+        let mut running = Hook::begin(name, self.about, self.name(), self.is_shadow(), &self.below);
+        let (step, took) = self.run(hook);
+        running.took(took);
+        let outcome = match step {
+            Ok(Step::Later(future)) => {
+                let below = running.waits();
+                let guarded = below.around(AssertUnwindSafe(future).catch_unwind());
+                let answered = async move {
+                    let outcome = match tokio::time::timeout(limit, guarded).await {
                         Ok(Ok(outcome)) => outcome,
                         Ok(Err(panic)) => Err(panicked(&*panic)),
                         Err(_) => Err(too_slow(limit)),
-                    }
-                }
-                .boxed(),
-            ),
-        }
+                    };
+                    (running, outcome)
+                };
+                return Now::Later(answered.boxed());
+            }
+            Ok(Step::Ready(outcome)) => outcome,
+            Err(halt) => Err(halt),
+        };
+        self.running = Some(running);
+        Now::Ready(outcome)
     }
 
     /// Notes a decision.
     pub(super) fn decided(&mut self, on: &'static str, block: Option<BlockId>, decision: &'static str) {
         let policy = self.name();
+        if let Some(running) = &mut self.running {
+            running.decided(on, decision);
+        }
         let block = block.filter(|block| block.is_providers()).map(|block| block.0);
         self.facts.push(Fact::Decided { policy, on, block, decision, shadow: self.is_shadow() });
     }
@@ -229,7 +269,7 @@ impl Runner {
     /// Runs the request hook; in shadow mode it keeps nobody waiting.
     pub(super) fn request(&mut self, request: Request) -> Now<Request> {
         let before = self.is_shadow().then(|| request.clone());
-        match (self.step(|policy, cx| policy.on_request(cx, request)), before) {
+        match (self.step("on_request", |policy, cx| policy.on_request(cx, request)), before) {
             (Now::Later(future), Some(before)) => {
                 self.late = Some((before.clone(), future));
                 Now::Ready(Ok(before))
@@ -239,7 +279,7 @@ impl Runner {
     }
 
     /// What the request hook will come to, in shadow mode.
-    pub(super) fn take_late(&mut self) -> Option<(Request, BoxFuture<'static, Outcome<Request>>)> {
+    pub(super) fn take_late(&mut self) -> Option<(Request, Later<Request>)> {
         self.late.take()
     }
 
@@ -276,7 +316,8 @@ impl Runner {
         let policy = self.name();
         let error = match halt {
             Halt::Refuse(mut refusal) => {
-                self.decided(on, self.about, "refuse");
+                let about = self.running.as_ref().map_or(self.about, |running| running.about);
+                self.decided(on, about, "refuse");
                 if self.is_shadow() {
                     // The call would have been over.
                     self.skipped = true;
@@ -289,6 +330,9 @@ impl Runner {
             }
             Halt::Fault(error) => error.to_string(),
         };
+        if let Some(running) = &mut self.running {
+            running.failed();
+        }
         let open = self.is_shadow() || self.entry().is_some_and(|entry| entry.on_fault == OnFault::Open);
         self.facts.push(Fact::Faulted { policy: Arc::clone(&policy), error, open });
         if open {

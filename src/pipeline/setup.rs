@@ -6,6 +6,7 @@ use crate::{
     dialect::{ConvertedTools, Recipient, RequestView},
     model::{Dialect, Recorded},
     policy::Release,
+    telemetry::trace::Parent,
 };
 
 use super::runner::Runner;
@@ -24,7 +25,7 @@ pub struct ResponseLimits {
 }
 
 /// What an answer is made after.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Setup {
     /// The protocol of the provider's stream or body.
     pub dialect: Dialect,
@@ -46,6 +47,8 @@ pub struct Setup {
     pub limits: ResponseLimits,
     /// What is recorded of its texts. `None`: nothing.
     pub record: Option<Recorded>,
+    /// What the spans of hooks lie below.
+    pub below: Parent,
 }
 
 impl Setup {
@@ -63,6 +66,7 @@ impl Setup {
             release,
             limits,
             record: None,
+            below: Parent::default(),
         }
     }
 

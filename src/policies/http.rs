@@ -9,12 +9,13 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     breaker::{Breaker, PAUSE},
     site::Target,
 };
+use crate::telemetry::trace::Parent;
 
 /// So many times an answer is asked for.
 const MOST_REPEATS: usize = 5;
@@ -215,6 +216,10 @@ impl Client {
             Unanswered::Unreachable { name: name(), why: why.to_string() }
         };
         let url = format!("{}{path}", self.target.base);
+        let mut headers = headers;
+        for (name, value) in Parent::current().headers() {
+            headers.extend(HeaderValue::from_str(&value).ok().map(|value| (HeaderName::from_static(name), value)));
+        }
         let mut answer = self.http.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
         let status = answer.status();
         if status != StatusCode::OK {

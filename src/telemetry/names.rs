@@ -106,12 +106,22 @@ pub mod attribute {
     pub const POLICY_MODE: &str = "luthien.policy.mode";
     /// What a policy tells: its word for it.
     pub const POLICY_EVENT: &str = "luthien.policy.event";
+    /// What it tells of it, as JSON.
+    pub const POLICY_FIELDS: &str = "luthien.policy.fields";
+    /// Why it failed.
+    pub const POLICY_ERROR: &str = "luthien.policy.error";
+    /// Whether the call went on without it: `open` or `closed`.
+    pub const POLICY_ON_FAULT: &str = "luthien.policy.on_fault";
+    /// What was changed so that the answer stays legal.
+    pub const REPAIR: &str = "luthien.repair";
     /// Who judged: the upstream and the model.
     pub const JUDGE_NAME: &str = "luthien.judge.name";
     /// `allow`, `block`, `replace` or `fault`.
     pub const JUDGE_VERDICT: &str = "luthien.judge.verdict";
     /// Whether the verdict was known from before.
     pub const JUDGE_CACHED: &str = "luthien.judge.cached";
+    /// How likely it is that what was judged does harm, where the judge says so.
+    pub const JUDGE_PROBABILITY: &str = "luthien.judge.probability";
     /// How the call ended: `completed`, `refused`, `stalled`, ….
     pub const OUTCOME: &str = "luthien.outcome";
     /// Hash of the rules.

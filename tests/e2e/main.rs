@@ -32,3 +32,4 @@ mod responses;
 mod routing;
 mod timeouts;
 mod tools;
+mod traces;

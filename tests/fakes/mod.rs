@@ -1,4 +1,5 @@
 //! Stand-ins for what Luthien talks to.
 
+pub(crate) mod collector;
 pub(crate) mod provider;
 pub(crate) mod script;

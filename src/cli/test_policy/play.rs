@@ -14,6 +14,7 @@ use crate::{
     model::{Block, CallHead, Failure, FailureKind, Refusal, RefusalForm, Request},
     pipeline::{Response, ResponseLimits, Runner, Setup, Stopped, run_request, select},
     policy::{Rules, Stateful},
+    telemetry::trace::Parent,
 };
 
 /// What is to be played.
@@ -87,7 +88,7 @@ async fn ask(
     let mut model = plan.view.model.clone();
     let mut tools = ConvertedTools::default();
     if let Some((body, request)) = &plan.request {
-        let run = run_request(runners, request.clone()).await;
+        let run = run_request(runners, request.clone(), Parent::default()).await;
         played.facts.extend(run.facts);
         runners = run.runners;
         let request = run.outcome?;
@@ -139,6 +140,7 @@ async fn ask(
             synthetic: limits.synthetic.get(),
         },
         record: None,
+        below: Parent::default(),
     };
     Ok(Some((setup, runners)))
 }

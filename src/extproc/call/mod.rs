@@ -26,6 +26,7 @@ use crate::{
         clock::{Clocks, Deadline, Due, Limits},
     },
     policy::{Release, Rules},
+    telemetry::trace::Parent,
 };
 
 use super::{
@@ -49,6 +50,8 @@ pub(super) struct Call {
     request_ended: Ended,
     phase: Phase,
     clocks: Clocks,
+    /// What somebody else does that this call is a part of, as Envoy says.
+    above: Parent,
     books: Books,
     rules: Arc<Rules>,
     /// The dialect in which errors are told, and what the client asked for.
@@ -150,7 +153,7 @@ enum Wake {
 }
 
 impl Call {
-    pub(super) fn new(gateway: Arc<Gateway>, inbound: Streaming<ProcessingRequest>) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, above: Parent, inbound: Streaming<ProcessingRequest>) -> Self {
         let rules = gateway.rules.current();
         let recorded = rules.record.unwrap_or_else(|| gateway.settings.recorded());
         let books = Books::open(Arc::clone(&gateway.journal), gateway.recorder.as_ref(), recorded);
@@ -163,6 +166,7 @@ impl Call {
             request_ended: Ended::Body,
             phase: Phase::New,
             clocks: Clocks::default(),
+            above,
             books,
             rules,
             dialect: Dialect::OpenaiChat,
@@ -382,7 +386,7 @@ impl Call {
             }
         };
         self.books.close(original, said);
-        self.outbox.push(reply);
+        self.outbox.push(replies::telling(reply, self.books.metadata()));
         self.phase = Phase::Over;
         self.over = true;
     }
@@ -409,6 +413,7 @@ impl Drop for Call {
         if let Phase::Answering(answering) = &mut self.phase {
             let (original, delivered) = answering.response.take_record().unzip();
             self.books.usage = answering.response.usage();
+            self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
             self.books.close(original, delivered);
         }
         self.gateway.account(self.held, 0);

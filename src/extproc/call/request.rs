@@ -15,6 +15,7 @@ use crate::{
         recorded, run_request, select,
     },
     record::Sent,
+    telemetry::trace::{HEADERS, Parent},
 };
 
 use super::{
@@ -24,9 +25,10 @@ use super::{
         half::Half,
         headers::{CREDENTIALS, HeaderView},
         probe::probe,
-        replies::{self, Direction},
+        replies::{self, Direction, Headers, Metadata},
         rescue,
         routing::{request_headers, vendor},
+        spans::Question,
     },
     Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
 };
@@ -43,6 +45,11 @@ impl Call {
         path.split('?').next().unwrap_or_default().clone_into(&mut self.books.path);
         self.books.dialect = endpoint.map(|endpoint| endpoint.dialect);
         self.books.rules.clone_from(&self.rules.hash);
+        if self.above.is_empty() {
+            let [above, state] = HEADERS.map(|name| headers.get(name));
+            self.above = Parent::of_headers(above, state);
+        }
+        self.books.trace(&self.gateway.tracing, &self.above);
         if *self.gateway.draining.borrow() {
             return failed(FailureKind::ShuttingDown, "the gateway is shutting down; try again");
         }
@@ -139,12 +146,12 @@ impl Call {
             });
         }
         let path = if converts { shown } else { path };
-        let changes = request_headers(route, client, path, converts.then_some(headers));
+        let mut changes = request_headers(route, client, path, converts.then_some(headers));
+        tell_of_trace(&mut changes, &self.books.spans.pass());
         self.clocks.first_byte =
             Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
         self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
-        let metadata = [("call_id", &*self.books.about.call), ("outcome", "unpoliced")];
-        self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
+        self.outbox.push(replies::headers(Direction::Request, changes, self.books.metadata()));
         self.phase = Phase::Unread;
         Ok(())
     }
@@ -159,7 +166,7 @@ impl Call {
                 if end { self.request_end(Direction::Request) } else { Ok(()) }
             }
             Phase::Unread => {
-                self.outbox.push_body(Direction::Request, [message.body.into()], end);
+                self.outbox.push_body(Direction::Request, [message.body.into()], end.then(Metadata::new));
                 Ok(())
             }
             Phase::New | Phase::Deciding(_) | Phase::Asked(_) | Phase::Answering(_) | Phase::Over => Ok(()),
@@ -210,7 +217,7 @@ impl Call {
         let recorded = recorded(&runners, || self.rules.record.unwrap_or_else(|| gateway.settings.recorded()));
         self.books.probe = probe(upload.endpoint, &self.view, &head.headers, &request);
         self.books.received(&head, &body, recorded, &runners);
-        let run = Box::pin(run_request(runners, request));
+        let run = Box::pin(run_request(runners, request, self.books.spans.request()));
         self.phase = Phase::Deciding(Box::new(Deciding { upload: *upload, body, head, run }));
         Ok(())
     }
@@ -267,9 +274,22 @@ impl Call {
         }
         let (body, tools) = self.prepare(route, &upload, request.model(), body)?;
         let path = if converts { dialect::path(route.dialect) } else { &upload.path };
-        let changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
-        let metadata = [("call_id", &*self.books.about.call), ("model", &*self.books.about.model)];
-        self.outbox.push(replies::headers(Direction::Request, changes, &metadata));
+        let mut changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
+        if upload.endpoint.answers {
+            let told = self.books.spans.ask(Question {
+                upstream,
+                dialect: route.dialect,
+                model: route.alias.unwrap_or(request.model()),
+                stream: self.view.stream,
+                session: head.session.as_deref(),
+                body: &body,
+                journal: &gateway.journal,
+            });
+            tell_of_trace(&mut changes, &told);
+        } else {
+            tell_of_trace(&mut changes, &self.books.spans.pass());
+        }
+        self.outbox.push(replies::headers(Direction::Request, changes, self.books.metadata()));
         let sent = Sent {
             upstream: upstream.name.clone(),
             dialect: route.dialect.name().to_owned(),
@@ -313,10 +333,25 @@ impl Call {
     fn send_request_body(&mut self, body: Bytes) {
         // A body in answer to headers that ended the request is "spurious" to Envoy, and ends the exchange.
         if self.request_ended != Ended::Headers {
-            self.outbox.push_body(Direction::Request, [body], self.request_ended == Ended::Body);
+            let ends = self.request_ended == Ended::Body;
+            self.outbox.push_body(Direction::Request, [body], ends.then(Metadata::new));
         }
         if self.request_ended == Ended::Trailers {
             self.outbox.push(replies::trailers(Direction::Request));
+        }
+    }
+}
+
+/// Tells the provider of the trace that its work is a part of. Where Envoy traces, it tells of its own span instead.
+fn tell_of_trace(changes: &mut Headers, told: &Parent) {
+    let headers: Vec<_> = told.headers().collect();
+    if headers.is_empty() {
+        return;
+    }
+    for name in HEADERS {
+        match headers.iter().find(|(told, _)| *told == name) {
+            Some((_, value)) => changes.set(name, value),
+            None => changes.remove(name),
         }
     }
 }

@@ -100,6 +100,7 @@ impl Call {
             release: asked.release,
             limits: self.gateway.response_limits(),
             record: self.books.records(),
+            below: self.books.spans.response(),
         }
     }
 
@@ -130,6 +131,9 @@ impl Call {
         let now = Instant::now();
         let end = self.response == Half::Done;
         let chunk = Bytes::from(message.body);
+        if !chunk.is_empty() {
+            self.books.chunk_came();
+        }
         match &mut self.phase {
             Phase::Answering(answering) => {
                 if !chunk.is_empty() {
@@ -146,8 +150,12 @@ impl Call {
                 if let Some(unread) = &mut self.unread {
                     unread.push(&chunk);
                 }
-                self.outbox.push_body(Direction::Response, [chunk], end);
+                if !chunk.is_empty() {
+                    self.books.chunk_left();
+                }
                 self.end_if_complete();
+                let end = end.then(|| self.books.metadata());
+                self.outbox.push_body(Direction::Response, [chunk], end);
                 Ok(())
             }
             Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => Ok(()),
@@ -159,7 +167,12 @@ impl Call {
         self.clocks.first_byte = None;
         self.clocks.stall = None;
         match &mut self.phase {
-            Phase::Answering(answering) => answering.response.finish(),
+            Phase::Answering(answering) => {
+                let finished = answering.response.finish();
+                self.books.usage = answering.response.usage();
+                self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
+                finished
+            }
             Phase::Unread => {
                 if trailers {
                     self.outbox.push(replies::trailers(Direction::Response));
@@ -209,7 +222,7 @@ impl Call {
                 changes.remove(name);
             }
         }
-        self.outbox.push(replies::headers(Direction::Response, changes, &[("call_id", &*self.books.about.call)]));
+        self.outbox.push(replies::headers(Direction::Response, changes, self.books.metadata()));
     }
 
     /// Both directions passed unread to their ends.
@@ -260,6 +273,10 @@ impl Call {
 
     pub(super) fn send_body(&mut self, out: Vec<Bytes>, end: bool) {
         self.release_headers();
+        if !out.is_empty() {
+            self.books.chunk_left();
+        }
+        let end = end.then(|| self.books.metadata());
         self.outbox.push_body(Direction::Response, out, end);
     }
 
@@ -280,6 +297,7 @@ impl Call {
         }
         self.books.outcome(outcome);
         let (original, delivered) = answering.response.take_record().unzip();
+        self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
         self.books.close(original, delivered);
     }
 

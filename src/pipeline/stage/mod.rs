@@ -21,7 +21,10 @@ use crate::{
 };
 
 use self::{deltas::Deltas, whole::Whole};
-use super::runner::{Now, Runner, Stopped};
+use super::{
+    hook::Hook,
+    runner::{Now, Runner, Stopped},
+};
 
 /// One policy over one stream.
 pub(super) struct Stage {
@@ -80,17 +83,20 @@ enum End {
 
 /// A decision that came later.
 enum Answer {
-    Block(BlockId, Outcome<Fate>),
-    End(Outcome<Ending>),
+    Block(BlockId, Hook, Outcome<Fate>),
+    End(Hook, Outcome<Ending>),
     /// On the request, of which this came, in shadow mode.
-    Request(Box<Request>, Box<Outcome<Request>>),
+    Request(Box<Request>, Hook, Box<Outcome<Request>>),
 }
 
 impl Stage {
     pub(super) fn new(mut runner: Runner) -> Self {
         let pending: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
         if let Some((request, late)) = runner.take_late() {
-            pending.push(Box::pin(async move { Answer::Request(Box::new(request), Box::new(late.await)) }));
+            pending.push(Box::pin(async move {
+                let (hook, outcome) = late.await;
+                Answer::Request(Box::new(request), hook, Box::new(outcome))
+            }));
         }
         Self {
             runner,
@@ -151,12 +157,21 @@ impl Stage {
         while let Poll::Ready(Some(answer)) = std::pin::Pin::new(&mut self.pending).poll_next(wakeup) {
             any = true;
             match answer {
-                Answer::Block(id, outcome) => self.decide(id, outcome)?,
-                Answer::End(outcome) => self.decide_end(outcome)?,
-                Answer::Request(before, outcome) => match *outcome {
-                    Ok(after) => self.runner.note_request(&before, &after),
-                    Err(halt) => self.settle("request", Err(halt))?,
-                },
+                Answer::Block(id, hook, outcome) => {
+                    self.runner.resume(hook);
+                    self.decide(id, outcome)?;
+                }
+                Answer::End(hook, outcome) => {
+                    self.runner.resume(hook);
+                    self.decide_end(outcome)?;
+                }
+                Answer::Request(before, hook, outcome) => {
+                    self.runner.resume(hook);
+                    match *outcome {
+                        Ok(after) => self.runner.note_request(&before, &after),
+                        Err(halt) => self.settle("request", Err(halt))?,
+                    }
+                }
             }
         }
         if any { Poll::Ready(self.release(made, out)) } else { Poll::Pending }
@@ -267,11 +282,12 @@ impl Stage {
                     self.decide(id, Ok(Fate::Keep))?;
                     return Ok(Waits::Whole(id));
                 }
-                match self.runner.about(Some(id)).step(|policy, cx| policy.on_block(cx, block)) {
+                match self.runner.about(Some(id)).step("on_block", |policy, cx| policy.on_block(cx, block)) {
                     Now::Ready(outcome) => self.decide(id, outcome)?,
-                    Now::Later(future) => {
-                        self.pending.push(Box::pin(async move { Answer::Block(id, future.await) }));
-                    }
+                    Now::Later(future) => self.pending.push(Box::pin(async move {
+                        let (hook, outcome) = future.await;
+                        Answer::Block(id, hook, outcome)
+                    })),
                 }
                 Ok(Waits::Whole(id))
             }
@@ -306,10 +322,13 @@ impl Stage {
         }
         self.end = End::Deciding;
         let ending = Ending::new(self.reason.clone());
-        match self.runner.about(None).step(|policy, cx| policy.on_response_end(cx, ending)) {
+        match self.runner.about(None).step("on_response_end", |policy, cx| policy.on_response_end(cx, ending)) {
             Now::Ready(outcome) => self.decide_end(outcome),
             Now::Later(future) => {
-                self.pending.push(Box::pin(async move { Answer::End(future.await) }));
+                self.pending.push(Box::pin(async move {
+                    let (hook, outcome) = future.await;
+                    Answer::End(hook, outcome)
+                }));
                 Ok(())
             }
         }

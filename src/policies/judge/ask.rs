@@ -9,6 +9,7 @@ use crate::{
     dialect::{self, Inconvertible},
     model::{BlockKind, Dialect, Event, StopReason, Usage},
     policies::http::Unanswered,
+    telemetry::trace::{Kind, Parent, count, gen_ai},
 };
 
 use super::{Judge, question::Question};
@@ -73,10 +74,26 @@ impl Judge {
         let room = tokio::time::timeout(self.limit / 2, self.room.acquire());
         let _room = room.await.map_err(|_| Unjudged::Busy(self.name.clone()))?;
         let left = self.limit.saturating_sub(began.elapsed());
-        let answer = self.client.post(dialect::path(self.dialect), headers, body, left).await?;
+        let mut span = Parent::current().child(format!("{} {}", gen_ai::CHAT, self.model), Kind::Client);
+        span.set(gen_ai::OPERATION, gen_ai::CHAT);
+        span.set(gen_ai::PROVIDER, gen_ai::vendor(self.dialect == Dialect::AnthropicMessages));
+        span.set(gen_ai::REQUEST_MODEL, self.model.clone());
+        span.set(gen_ai::MAX_TOKENS, count(self.max_tokens));
+        let asked = self.client.post(dialect::path(self.dialect), headers, body, left);
         let mut usage = Usage::default();
-        let text = self.read(&answer, &mut usage).map_err(|why| self.malformed(why, usage))?;
-        Ok(Said { json: unfenced(&text).to_owned(), usage })
+        let said = match span.parent().clone().around(asked).await {
+            Ok(answer) => self.read(&answer, &mut usage).map_err(|why| self.malformed(why, usage)),
+            Err(error) => Err(error.into()),
+        };
+        span.set_some(gen_ai::INPUT_TOKENS, usage.input.map(count));
+        span.set_some(gen_ai::OUTPUT_TOKENS, usage.output.map(count));
+        match said {
+            Ok(text) => Ok(Said { json: unfenced(&text).to_owned(), usage }),
+            Err(error) => {
+                span.failed("judge_fault", error.to_string());
+                Err(error)
+            }
+        }
     }
 
     fn headers(&self) -> Result<HeaderMap, Unjudged> {

@@ -11,12 +11,15 @@ use std::{
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use tracing::Instrument as _;
 
 use crate::{
     model::{Block, Judgement, Usage},
     policies::Problem,
     shared_state::SharedState,
+    telemetry::{
+        names::{attribute, span},
+        trace::{Kind, Parent},
+    },
 };
 
 use super::{Judge, Said, Unjudged, question::Question};
@@ -115,25 +118,16 @@ impl<V: Opinion> Verdicts<V> {
 
     /// The verdict on `question`, in a span of its own.
     pub(in crate::policies) async fn on(&self, question: &Question) -> Result<Judged<V>, Unjudged> {
-        let span = tracing::info_span!(
-            "luthien.judge",
-            luthien.judge = self.judge.name,
-            luthien.judge.cached = tracing::field::Empty,
-            luthien.judge.probability = tracing::field::Empty,
-            gen_ai.usage.input_tokens = tracing::field::Empty,
-            gen_ai.usage.output_tokens = tracing::field::Empty,
-        );
-        let judged = self.judged(question).instrument(span.clone()).await;
-        let usage = match &judged {
-            Ok(Judged { opinion, cached, usage }) => {
-                span.record("luthien.judge.cached", *cached);
-                span.record("luthien.judge.probability", opinion.probability());
-                *usage
+        let mut span = Parent::current().child(span::JUDGE, Kind::Internal);
+        span.set(attribute::JUDGE_NAME, self.judge.name.clone());
+        let judged = span.parent().clone().around(Box::pin(self.judged(question))).await;
+        match &judged {
+            Ok(Judged { opinion, cached, .. }) => {
+                span.set(attribute::JUDGE_CACHED, *cached);
+                span.set_some(attribute::JUDGE_PROBABILITY, opinion.probability());
             }
-            Err(error) => error.usage(),
-        };
-        span.record("gen_ai.usage.input_tokens", usage.input);
-        span.record("gen_ai.usage.output_tokens", usage.output);
+            Err(error) => span.failed("judge_fault", error.to_string()),
+        }
         judged
     }
 

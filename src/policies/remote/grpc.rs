@@ -18,9 +18,12 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::policies::{
-    breaker::{Breaker, Circuit},
-    site::ReadSecret,
+use crate::{
+    policies::{
+        breaker::{Breaker, Circuit},
+        site::ReadSecret,
+    },
+    telemetry::trace::Parent,
 };
 
 use super::{
@@ -213,6 +216,11 @@ impl Session {
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let hooks = hooks.ok_or_else(|| gone("the stream was given up".to_owned()))?;
         let mut request = Request::new(ReceiverStream::new(hooks));
+        for (name, value) in Parent::current().headers() {
+            if let Ok(value) = MetadataValue::try_from(value) {
+                request.metadata_mut().insert(name, value);
+            }
+        }
         if let Some(read) = &self.remote.target.token {
             let no_key = |why: String| Unanswered::NoKey { name: self.name(), why };
             let token = format!("Bearer {}", read().map_err(no_key)?);

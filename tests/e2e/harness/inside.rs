@@ -88,7 +88,7 @@ impl Inside {
             directory.path(),
             &Environment::default(),
             Arc::new(Live::new(rules)),
-            Links { journal: Arc::clone(&journal), recorder: None, draining, late },
+            Links { journal: Arc::clone(&journal), tracing: Arc::default(), recorder: None, draining, late },
         )
         .unwrap();
         let late = extproc::decide_late(left, journal);

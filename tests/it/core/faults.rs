@@ -8,6 +8,7 @@ use luthien::{
     model::{Block, BlockHead, CallHead, Dialect, Failure, FailureKind, Request, Start},
     pipeline::{Stopped, run_request, select},
     policy::{BlockText, Context, Edits, Ending, Factory, Fate, OnFault, Outcome, Policy, Release, Step, Watch, fault},
+    telemetry::trace::Parent,
 };
 use serde_json::json;
 
@@ -195,7 +196,7 @@ async fn a_request_hook_that_fails_stops_the_call_or_is_left_out() {
         for on_fault in [OnFault::Open, OnFault::Closed] {
             let rules = rules_with(vec![Arc::new(Faulty(Hook::Request, how))], Release::Block, on_fault);
             let runners = select(&rules, &call(Dialect::OpenaiChat));
-            let run = run_request(runners, Request::new("m".into(), true, Vec::new())).await;
+            let run = run_request(runners, Request::new("m".into(), true, Vec::new()), Parent::default()).await;
             let open = on_fault == OnFault::Open;
             assert!(matches!(run.facts[..], [Fact::Faulted { open: noted, .. }] if noted == open), "{:?}", run.facts);
             match run.outcome {

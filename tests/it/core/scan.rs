@@ -5,6 +5,7 @@ use luthien::{
     dialect::{patch_request, request},
     model::Dialect,
     pipeline::{Stopped, run_request, select},
+    telemetry::trace::Parent,
 };
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ async fn sent(config: &Value, dialect: Dialect, body: &Value) -> Result<Value, S
     let rules = rules(vec![built_in("blocked_content", config)]);
     let body = Bytes::from(body.to_string());
     let (_, asked) = request(dialect, &body).unwrap();
-    match run_request(select(&rules, &call(dialect)), asked).await.outcome {
+    match run_request(select(&rules, &call(dialect)), asked, Parent::default()).await.outcome {
         Ok(request) => Ok(serde_json::from_slice(&patch_request(&body, &request)).unwrap()),
         Err(Stopped::Refused(refusal)) => Err(refusal.message),
         Err(Stopped::Failed(failure)) => panic!("{failure:?}"),

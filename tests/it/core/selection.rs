@@ -8,6 +8,7 @@ use luthien::{
     model::{CallHead, Dialect, Failure, FailureKind, Request},
     pipeline::{Response, Setup, Stopped, run_request, select},
     policy::{OnFault, Release, Rules, When},
+    telemetry::trace::Parent,
 };
 use serde_json::json;
 
@@ -47,7 +48,7 @@ async fn an_expression_without_a_value_is_a_fault_of_the_policy() {
         let open = on_fault == OnFault::Open;
         let runners = select(&rules(when, on_fault), &asked_by("claude-x", &[]));
         assert_eq!(runners.len(), 1);
-        let run = run_request(runners, Request::new("claude-x".into(), true, Vec::new())).await;
+        let run = run_request(runners, Request::new("claude-x".into(), true, Vec::new()), Parent::default()).await;
         let [Fact::Faulted { policy, error, open: noted }] = &run.facts[..] else { panic!("{:?}", run.facts) };
         assert_eq!((&**policy, error.as_str()), ("p0", "`match.when` has no value: No such key: x-team"));
         assert_eq!(*noted, open);

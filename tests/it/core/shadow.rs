@@ -12,6 +12,7 @@ use luthien::{
     model::{Block, BlockHead, CallHead, Dialect, Place, Request, RequestText, Source},
     pipeline::{Response, run_request, select},
     policy::{Context, Factory, Fate, Mode, OnFault, Policy, Release, Rules, Step, Watch},
+    telemetry::trace::Parent,
 };
 use serde_json::json;
 
@@ -125,8 +126,12 @@ async fn a_slow_shadow_keeps_nobody_waiting_and_decides_behind_the_call() {
         Text::new("hello"),
         Place::String(luthien::json::Span { start: 0, end: 0 }),
     );
-    let asked =
-        run_request(select(&rules, &support::call(dialect)), Request::new("m".to_owned(), true, vec![text])).await;
+    let asked = run_request(
+        select(&rules, &support::call(dialect)),
+        Request::new("m".to_owned(), true, vec![text]),
+        Parent::default(),
+    )
+    .await;
     assert_eq!(asked.outcome.unwrap().texts()[0].edited(), None);
     let (setup, _) = support::setup(dialect, &rules, LIMITS);
     let mut run = Run::new(Response::stream(setup, asked.runners));
