@@ -61,9 +61,13 @@ impl About {
     }
 
     /// Where the trace of a call is. Nothing where it takes what is not known of the call.
-    pub(super) fn trace(&self, call: &str) -> Option<String> {
-        let template = self.trace_url.as_deref().filter(|template| !template.contains("{trace_id}"))?;
-        Some(template.replace("{call_id}", &part(call)))
+    pub(super) fn trace(&self, call: &str, trace: Option<&str>) -> Option<String> {
+        let template = self.trace_url.as_deref()?;
+        // Without a trace there is nothing to see, unless the address can do without its id.
+        if trace.is_none() && template.contains("{trace_id}") {
+            return None;
+        }
+        Some(template.replace("{call_id}", &part(call)).replace("{trace_id}", &part(trace.unwrap_or_default())))
     }
 
     /// Where clients connect. `host` is how the reader reached us: an address that stands for all of this machine is of no
@@ -99,9 +103,10 @@ mod tests {
     #[test]
     fn a_trace_is_linked_to_where_its_address_is_known() {
         let about = |url: &str| About { trace_url: Some(url.to_owned()), ..nothing() };
-        assert_eq!(nothing().trace("c"), None);
-        assert_eq!(about("https://g/?q={call_id}").trace("a b&c").as_deref(), Some("https://g/?q=a%20b%26c"));
-        assert_eq!(about("https://g/{trace_id}?q={call_id}").trace("c"), None);
+        assert_eq!(nothing().trace("c", Some("t")), None);
+        assert_eq!(about("https://g/?q={call_id}").trace("a b&c", None).as_deref(), Some("https://g/?q=a%20b%26c"));
+        assert_eq!(about("https://g/{trace_id}?q={call_id}").trace("c", None), None);
+        assert_eq!(about("https://g/{trace_id}?q={call_id}").trace("c", Some("t")).as_deref(), Some("https://g/t?q=c"));
     }
 
     #[test]

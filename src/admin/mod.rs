@@ -8,6 +8,7 @@ mod access;
 mod activity;
 mod assets;
 mod debug;
+mod log_level;
 mod pages;
 mod probes;
 mod reply;

@@ -25,7 +25,7 @@ use crate::{
 use super::{
     About,
     access::{Access, guard, login_routes, recognise},
-    activity, assets, debug, pages, probes, reply,
+    activity, assets, debug, log_level, pages, probes, reply,
 };
 
 /// What the answers are read from.
@@ -73,6 +73,7 @@ pub fn router(state: AdminState, access: Access) -> Router {
         .route("/debug/diff", get(debug::ask_diff))
         .route("/metrics", get(probes::metrics))
         .route("/version", get(probes::version))
+        .route("/log/level", get(log_level::show).put(log_level::change))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(access, guard))
@@ -91,7 +92,7 @@ pub fn probe_router(state: AdminState) -> Router {
 
 async fn unknown(headers: HeaderMap) -> Response {
     let message = "no such page; there are /, /debug/calls, /debug/sessions, /debug/diff, /activity/monitor, \
-                   /activity/stream, /policies, /openapi.json, /healthz, /readyz, /metrics and /version";
+                   /activity/stream, /policies, /openapi.json, /healthz, /readyz, /metrics, /log/level and /version";
     reply::error(&headers, StatusCode::NOT_FOUND, message)
 }
 

@@ -25,6 +25,7 @@ use super::{
     units::Size,
     yaml::child,
 };
+use crate::telemetry::log::read_level;
 
 /// Everything that is wrong with settings beyond their schema. Relative files are looked for in `base`.
 pub(super) fn check(document: &Document, base: &Path, environment: &Environment) -> Vec<Problem> {
@@ -306,9 +307,9 @@ impl Check<'_> {
 
     fn log(&mut self) {
         let Some(level) = self.document.read_as::<String>("/log/level") else { return };
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
+        if let Err(error) = read_level(&level) {
             let remedy = "write a level (error, warn, info, debug, trace) or directives as `luthien=debug,warn`";
-            self.add("/log/level", format!("this is not a log level: {error}"), remedy);
+            self.add("/log/level", format!("this is not a log level: {}", error.why), remedy);
         }
     }
 

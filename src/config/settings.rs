@@ -96,7 +96,7 @@ pub struct Admin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewer_token: Option<SecretSource>,
     /// Where the trace of a call is, for the page of the call: an address in which `{call_id}` and `{trace_id}` stand for
-    /// those of the call. As long as no trace ids are recorded, there is a link only where `{call_id}` does alone.
+    /// those of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_url: Option<String>,
 }

@@ -22,6 +22,7 @@ mod provider_error;
 mod runs;
 mod shape;
 mod texts;
+mod told;
 mod transcript;
 
 use std::{collections::HashSet, sync::Arc};
@@ -47,6 +48,7 @@ use runs::{Run, encode_runs, event_of, is_left};
 
 pub use parameters::{Parameters, parameters};
 pub use path::{Endpoint, endpoint, error_dialect, path};
+pub use told::{TellRequest, tell_answer, tell_request};
 pub use transcript::{Transcript, json};
 
 /// Reads the frames of one stream.

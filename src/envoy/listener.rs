@@ -12,6 +12,7 @@ use super::local_reply::local_reply;
 use super::routes::route_config;
 use super::timers::{Timers, seconds};
 use super::tls;
+use super::tracer::Tracer;
 use super::yaml::set;
 use crate::config::settings::Tls;
 
@@ -40,8 +41,8 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
 
 fn connection_manager(timers: Timers, placement: &Placement) -> Value {
     let mut filter = http(timers, placement);
-    if let (Some(tracer), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
-        set(config, "tracing", tracer.tracing());
+    if let (Some(_), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
+        set(config, "tracing", Tracer::tracing());
     }
     filter
 }

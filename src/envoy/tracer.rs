@@ -53,7 +53,7 @@ impl Tracer {
     }
 
     /// The HTTP connection manager's `tracing`.
-    pub(super) fn tracing(&self) -> Value {
+    pub(super) fn tracing() -> Value {
         json!({
             "provider": {
                 "name": "envoy.tracers.opentelemetry",

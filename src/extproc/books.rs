@@ -357,7 +357,8 @@ impl Books {
             cost: None,
         };
         let said = (original.is_some() || delivered.is_some()).then_some(Said { original, delivered });
-        self.written = self.recording.as_mut().and_then(|recording| recording.close(closing, said));
+        let untold = self.spans.untold();
+        self.written = self.recording.as_mut().and_then(|recording| recording.close(closing, said, untold));
     }
 
     /// Waits until the record of a call that is closed stands on the disk. `Err`: it does not, and has to.
@@ -385,6 +386,7 @@ impl Books {
             stream: self.stream,
             rules: self.rules.clone(),
             headers: std::mem::take(&mut self.headers),
+            trace: self.about.trace.map(|ids| ids.trace.to_string()),
             ..Head::default()
         });
     }

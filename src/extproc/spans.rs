@@ -9,10 +9,11 @@ use crate::{
     journal::Journal,
     model::{Dialect, Usage},
     pipeline::Answered,
+    record::Untold,
     telemetry::{
         names::{attribute, span},
         trace::{
-            Array, Kind, Parent, Span, StringValue, Tracing, Value, count,
+            Array, Finished, Kind, Parent, Span, StringValue, Tracing, Value, count,
             gen_ai::{self, Convention},
         },
     },
@@ -31,6 +32,11 @@ pub(super) struct Spans {
     response: Span,
     /// The status of the provider's answer.
     status: u16,
+    /// What the provider was sent, where messages stand in traces.
+    asked: Option<Bytes>,
+    /// The provider's work, as long as its messages are missing.
+    finished: Option<Finished>,
+    captures: bool,
     convention: Convention,
 }
 
@@ -52,7 +58,8 @@ impl Spans {
     pub(super) fn open(tracing: &Tracing, above: &Parent, began: SystemTime) -> Self {
         let call = tracing.root(span::CALL, above, began);
         let request = call.parent().child_since(span::REQUEST, Kind::Internal, began);
-        Self { call, request, convention: tracing.convention(), ..Self::default() }
+        let (convention, captures) = (tracing.convention(), tracing.has_content());
+        Self { call, request, captures, convention, ..Self::default() }
     }
 
     /// What the hooks of the request lie below.
@@ -85,6 +92,7 @@ impl Spans {
                 span.set(gen_ai::SERVER_ADDRESS, host.clone());
                 span.set(gen_ai::SERVER_PORT, i64::from(*port));
             }
+            self.asked = self.captures.then(|| body.clone());
             ask_for(&mut span, dialect::parameters(dialect, body), dialect, clean);
         }
         self.provider = span;
@@ -135,6 +143,12 @@ impl Spans {
         } else if let Some(error) = error {
             span.failed(error, String::new());
         }
+        self.finished = self.asked.is_some().then(|| span.finish());
+    }
+
+    /// The provider's work, whose messages are still to be told, with the request that it was sent.
+    pub(super) fn untold(&mut self) -> Option<Untold> {
+        Some(Untold { span: self.finished.take()?, request: self.asked.take()? })
     }
 
     /// Everything is over but the call's own span, which the journal writes the end of.

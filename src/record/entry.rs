@@ -60,6 +60,9 @@ pub struct Head {
     pub level: String,
     /// The request's headers, without credentials.
     pub headers: Vec<(String, String)>,
+    /// The trace that it is a part of.
+    #[serde(default)]
+    pub trace: Option<String>,
 }
 
 /// The request as the provider got it.

@@ -13,4 +13,4 @@ mod worker;
 pub use entry::{Answer, Closing, Entry, Head, Line, Raw, Sent};
 pub use prices::{Price, Prices, PricesError};
 pub use recording::{Afterwards, Full, Recorder, Recording, Room, Said, Unwritten, Written, micros};
-pub use worker::{Job, Lanes, Taken, Work, lanes, work};
+pub use worker::{Job, Lanes, Taken, Untold, Work, lanes, work};

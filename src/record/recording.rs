@@ -17,7 +17,7 @@ use tokio::sync::{
 use super::{
     Closing, Head, Sent,
     spool::Shared,
-    worker::{Draft, Job, LARGE, Lanes, Secrets},
+    worker::{Draft, Job, LARGE, Lanes, Secrets, Untold},
 };
 use crate::{
     dialect::Transcript,
@@ -205,14 +205,15 @@ impl Recording {
         self.write(Draft { sent: Some((sent, body)), ..Draft::default() });
     }
 
-    /// The call is over. What comes of it is told when the record stands on the disk.
-    pub fn close(&mut self, closing: Closing, answer: Option<Said>) -> Option<Written> {
+    /// The call is over. What comes of it is told when the record stands on the disk, and its messages in its trace.
+    pub fn close(&mut self, closing: Closing, answer: Option<Said>, untold: Option<Untold>) -> Option<Written> {
         let last = self.last.take()?;
         if self.level == RecordLevel::Off {
             return None;
         }
         let answer = answer.filter(|_| self.has_content());
-        let draft = self.draft(Draft { closing: Some(closing), answer, ..Draft::default() });
+        let untold = untold.filter(|_| self.has_content());
+        let draft = self.draft(Draft { closing: Some(closing), answer, untold, ..Draft::default() });
         let (told, written) = oneshot::channel();
         last.send(Job::Write(Box::new(draft), Some(told)));
         Some(Written { written, required: self.required })

@@ -19,10 +19,13 @@ use super::{
     spool::{self, Shared, Spool},
 };
 use crate::{
-    dialect::{Transcript, json},
+    dialect::{TellRequest, Transcript, json, tell_answer, tell_request},
     journal::activity::Event,
     redact::Redactor,
-    telemetry::metrics::Metrics,
+    telemetry::{
+        metrics::Metrics,
+        trace::{Finished, gen_ai},
+    },
 };
 
 /// So many drafts are written at once.
@@ -41,7 +44,17 @@ pub struct Draft {
     pub(super) answer: Option<Said>,
     pub(super) closing: Option<Closing>,
     pub(super) events: Vec<Event>,
+    pub(super) untold: Option<Untold>,
     pub(super) secrets: Secrets,
+}
+
+/// A span whose messages are still to be told, after credentials were taken out of them.
+#[derive(Debug)]
+pub struct Untold {
+    /// The provider's work.
+    pub span: Finished,
+    /// What the provider was sent.
+    pub request: Bytes,
 }
 
 /// The credentials of a call. Never shown.
@@ -211,13 +224,18 @@ impl Draft {
         let body = |body: Option<&Bytes>| body.map_or(0, Bytes::len);
         let side = |side: Option<&Transcript>| side.map_or(0, Transcript::size);
         let said = self.answer.as_ref().map_or(0, |said| side(said.original.as_ref()) + side(said.delivered.as_ref()));
-        body(self.request.as_ref()) + body(self.sent.as_ref().and_then(|(_, body)| body.as_ref())) + said
+        let untold = self.untold.as_ref().map_or(0, |untold| untold.request.len());
+        body(self.request.as_ref()) + body(self.sent.as_ref().and_then(|(_, body)| body.as_ref())) + said + untold
     }
 }
 
 fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
-    let Draft { call, seq, head, request, sent, answer, closing, events, secrets } = draft;
+    let Draft { call, seq, head, request, sent, answer, closing, events, untold, secrets } = draft;
     let clean = Clean { redactor, secrets: &secrets.0 };
+    let answer = answer.map(|said| clean.answer(said));
+    if let Some(untold) = untold {
+        clean.tell(untold, answer.as_ref());
+    }
     Entry {
         call: call.to_string(),
         seq,
@@ -228,7 +246,7 @@ fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
             body: body.map(|body| clean.json(json(&body)).0),
             ..sent
         }),
-        answer: answer.map(|said| clean.answer(said)),
+        answer,
         closing: closing.map(|closing| Closing {
             cost: prices.cost(&closing),
             error: closing.error.map(|error| clean.text(&error)),
@@ -285,6 +303,21 @@ impl Clean<'_> {
         let raw = (raw.is_some() || raw_delivered.is_some())
             .then(|| Raw { original: encode(raw), delivered: encode(raw_delivered) });
         Answer { original, delivered: delivered.filter(|_| changed), changed, raw }
+    }
+
+    /// Tells the messages of a call in its trace: what the provider was sent and what the client got.
+    fn tell(&self, untold: Untold, answer: Option<&Answer>) {
+        let Untold { mut span, request } = untold;
+        let TellRequest { system, messages, tools } = tell_request(&self.json(json(&request)).0);
+        let got = answer.and_then(|answer| tell_answer(answer.delivered.as_ref().or(answer.original.as_ref())?));
+        for (name, told) in [
+            (gen_ai::SYSTEM_INSTRUCTIONS, system),
+            (gen_ai::INPUT_MESSAGES, messages),
+            (gen_ai::TOOL_DEFINITIONS, tools),
+            (gen_ai::OUTPUT_MESSAGES, got),
+        ] {
+            span.set_some(name, told.map(|told| told.to_string()));
+        }
     }
 
     fn is_clean(&self, bytes: &[u8]) -> bool {

@@ -28,8 +28,14 @@ const CONNECTIONS: u32 = 8;
 /// Version, description and statements of each migration.
 type Migrations = [(i64, &'static str, &'static str)];
 
-const SQLITE: &Migrations = &[(1, "records", include_str!("../../migrations/sqlite/0001_records.sql"))];
-const POSTGRES: &Migrations = &[(1, "records", include_str!("../../migrations/postgres/0001_records.sql"))];
+const SQLITE: &Migrations = &[
+    (1, "records", include_str!("../../migrations/sqlite/0001_records.sql")),
+    (2, "traces", include_str!("../../migrations/sqlite/0002_traces.sql")),
+];
+const POSTGRES: &Migrations = &[
+    (1, "records", include_str!("../../migrations/postgres/0001_records.sql")),
+    (2, "traces", include_str!("../../migrations/postgres/0002_traces.sql")),
+];
 
 /// Where the records are.
 #[derive(Debug, Clone)]

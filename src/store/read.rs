@@ -22,7 +22,7 @@ use super::{
 /// How long a question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is asked of a call.
-const COLUMNS: &str = "id, started_at, ended_at, replica, level, dialect, path, model, client, session, probe, stream, \
+const COLUMNS: &str = "id, started_at, ended_at, replica, level, dialect, path, model, client, session, probe, trace_id, stream, \
                        rules, upstream, upstream_dialect, upstream_model, request_changed, response_changed, status, \
                        outcome, error, duration, first_byte, input_tokens, cached_tokens, cache_write_tokens, \
                        output_tokens, reasoning_tokens, cost";
@@ -77,6 +77,9 @@ pub struct Summary {
     /// What the client tries with it, where it is no part of the conversation: `quota`, `title`, `count_tokens`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
+    /// The trace that it is a part of, 32 hexadecimal digits. Missing: nobody traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// What policies changed.
@@ -411,6 +414,7 @@ fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
         client: row.try_get("client")?,
         session_id: row.try_get("session")?,
         probe: row.try_get("probe")?,
+        trace_id: row.try_get("trace_id")?,
         stream: is("stream")?,
         changed: Changed { request: is("request_changed")?, response: is("response_changed")? },
         usage: Tokens {

@@ -174,8 +174,8 @@ async fn write(db: &mut AnyConnection, spool: &str, entry: &Entry) -> Result<(),
 
 async fn begin(db: &mut AnyConnection, call: &str, spool: &str, head: &Head) -> Result<(), sqlx::Error> {
     let statement = "INSERT INTO calls (id, started_at, spool, replica, level, dialect, path, model, client, session, \
-                     probe, stream, rules, headers) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO NOTHING";
+                     probe, stream, rules, headers, trace_id) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING";
     let headers = serde_json::to_vec(&head.headers).unwrap_or_default();
     sqlx::query(statement)
         .bind(text(call))
@@ -192,6 +192,7 @@ async fn begin(db: &mut AnyConnection, call: &str, spool: &str, head: &Head) -> 
         .bind(i64::from(head.stream))
         .bind(text(&head.rules))
         .bind(pack(&headers))
+        .bind(head.trace.as_deref().map(text))
         .execute(&mut *db)
         .await?;
     if let Some(session) = head.session.as_deref().filter(|_| head.probe.is_none()) {

@@ -1,6 +1,9 @@
-//! The log: one line an event, for people or for machines, on standard error.
+//! The log: one line an event, for people or for machines, on standard error. Its level can be changed while the process runs.
 
-use std::io::IsTerminal;
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -13,13 +16,71 @@ pub enum Format {
     Json,
 }
 
+/// Text that is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a log level: {why}; write error, warn, info, debug or trace, or directives as `luthien=debug,warn`"
+)]
+pub struct NoLevel {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// The level in force, and how it is changed. There is one log in a process.
+struct Level {
+    text: Mutex<String>,
+    change: Change,
+}
+
+type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Reads a level or filter directives.
+pub fn read_level(text: &str) -> Result<EnvFilter, NoLevel> {
+    let wrong = |why: String| NoLevel { text: text.to_owned(), why };
+    if text.trim().is_empty() {
+        return Err(wrong("it is empty".to_owned()));
+    }
+    EnvFilter::try_new(text).map_err(|error| wrong(error.to_string()))
+}
+
 /// Begins to log. `level` is a level or filter directives; what cannot be read of it counts as `info`.
 pub fn begin(format: Format, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (level, filter) = read_level(level).map_or_else(|_| ("info", EnvFilter::new("info")), |filter| (level, filter));
+    let text = Mutex::new(level.to_owned());
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second call, as in tests, changes nothing.
-    let _ = match format {
-        Format::Pretty => builder.compact().with_target(false).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let (begun, change): (_, Change) = match format {
+        Format::Pretty => {
+            let builder = builder.compact().with_target(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())))
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())))
+        }
     };
+    if begun.is_ok() {
+        let _ = LEVEL.set(Level { text, change });
+    }
+}
+
+/// The level in force. `None`: nobody logs.
+pub fn level() -> Option<String> {
+    LEVEL.get().map(|level| level.text.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// Logs at another level from now on, until the process ends.
+pub fn set_level(text: &str) -> Result<(), NoLevel> {
+    let filter = read_level(text)?;
+    let Some(level) = LEVEL.get() else { return Ok(()) };
+    let mut now = level.text.lock().unwrap_or_else(PoisonError::into_inner);
+    (level.change)(filter).map_err(|why| NoLevel { text: text.to_owned(), why })?;
+    text.clone_into(&mut now);
+    Ok(())
 }

@@ -81,3 +81,50 @@ async fn a_token_is_asked_for_and_the_probe_listener_needs_none() {
     assert!(!gateway.output().contains("open-sesame") && !gateway.state().contains("open-sesame"));
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn the_log_level_is_changed_while_it_runs_by_admins_only() {
+    let provider = Provider::start().await;
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["Hello"])));
+    let gateway = Gateway::with(&provider)
+        .policy("policies: [{ name: upper, type: uppercase }]")
+        .settings("log: { format: json, level: warn }")
+        .env("ADMIN", "of-the-admin")
+        .env("VIEWER", "of-the-viewer")
+        .env("LUTHIEN_ADMIN_TOKEN", "{ env: ADMIN }")
+        .env("LUTHIEN_ADMIN_VIEWER_TOKEN", "{ env: VIEWER }")
+        .start()
+        .await;
+    let ask = |token: &str, level: Option<&str>| {
+        let request = match level {
+            Some(level) => Request { method: "PUT", ..Request::post("/log/level", level.to_owned()) },
+            None => Request::new("GET", "/log/level"),
+        };
+        request.header("authorization", &format!("Bearer {token}"))
+    };
+    let decisions = |gateway: &Gateway| gateway.output().matches("policy decided").count();
+    let call = || gateway.call(Version::Http1, Request::stream(Dialect::OpenaiChat));
+    call().await;
+    assert_eq!((decisions(&gateway), gateway.output().matches("\"message\":\"call\"").count()), (0, 0));
+
+    assert_eq!(gateway.admin(ask("of-the-admin", None)).await.json()["level"], "warn");
+    let debug = r#"{"level":"luthien=debug,warn"}"#;
+    assert_eq!(gateway.admin(ask("of-the-viewer", Some(debug))).await.status, 403);
+    for wrong in [r#"{"level":"luthien=loud"}"#, r#"{"level":""}"#, r#"{"levle":"info"}"#, "info"] {
+        let answer = gateway.admin(ask("of-the-admin", Some(wrong))).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.text());
+    }
+    assert_eq!(gateway.admin(ask("of-the-admin", None)).await.json()["level"], "warn");
+
+    let answer = gateway.admin(ask("of-the-admin", Some(debug))).await;
+    assert_eq!((answer.status, &answer.json()["level"]), (200, &"luthien=debug,warn".into()));
+    call().await;
+    within(SOON, "the line of the call", async {
+        while !gateway.output().contains("\"message\":\"call\"") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(decisions(&gateway), 1);
+    gateway.stop().await;
+}

@@ -252,3 +252,130 @@ async fn a_collector_that_is_down_costs_nothing_and_is_reported_once() {
     assert_eq!(gateway.output().matches("traces are sent again").count(), 1);
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn messages_stand_in_traces_only_where_they_were_asked_for_and_without_credentials() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::json(samples::whole(
+        Dialect::OpenaiChat,
+        "The key is sk-live-ABCDEF0123456789abcd.",
+        &[],
+    )));
+    let policy = "policies: [{ name: shout, type: string_replacement, config: { replacements: { The: THE } } }]\n";
+    let gateway = traced(Gateway::with(&provider).policy(policy), &collector)
+        .env("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+        .env("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental")
+        .env("OTEL_SERVICE_NAME", "gateway-7")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+        .start()
+        .await;
+    let body = json!({ "model": "m", "temperature": 0.5, "messages": [
+        { "role": "system", "content": "be kind" },
+        { "role": "user", "content": "my key is sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789" },
+    ]});
+    gateway.call(Version::Http1, Request::post("/v1/chat/completions", body.to_string())).await;
+    let spans = collector.trace(&["luthien.call", "chat m"]).await;
+    let chat = named(&spans, "chat m");
+    assert_eq!((&*chat.service, chat.get("gen_ai.request.temperature")), ("gateway-7", &json!(0.5)));
+    let read = |name: &str| chat.get(name).as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let input = read("gen_ai.input.messages").expect("the conversation");
+    assert_eq!((&input[0]["parts"][0]["content"], &input[1]["role"]), (&json!("be kind"), &json!("user")));
+    let output = read("gen_ai.output.messages").expect("the answer");
+    assert!(output[0]["parts"][0]["content"].as_str().is_some_and(|text| text.starts_with("THE ")), "{output}");
+    assert_eq!(output[0]["finish_reason"], "stop");
+    for secret in ["sk-ant-api03", "ABCDEF0123456789", "abcdef0123456789"] {
+        let holder = spans.iter().find(|span| format!("{span:?}").contains(secret));
+        assert!(holder.is_none(), "{secret}: {holder:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_costs_nothing_and_is_told_to_nobody() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["Hello"])));
+    let gateway = traced(Gateway::with(&provider), &collector).env("OTEL_TRACES_SAMPLER", "always_off").start().await;
+    // Envoy and Luthien both go by what the client decided, and otherwise by the sampler.
+    let unsampled = TRACEPARENT.replace("-01", "-00");
+    for traceparent in [Some(&*unsampled), None] {
+        let request = Request::stream(Dialect::OpenaiChat);
+        let request = traceparent.iter().fold(request, |request, value| request.header("traceparent", value));
+        assert_eq!(gateway.call(Version::Http1, request).await.status, 200);
+    }
+    for number in 0..2 {
+        let sent = provider.request(number).await;
+        assert!(header(&sent.headers, "traceparent").ends_with("-00"), "{:?}", sent.headers);
+    }
+    // The last spans are sent before the process ends.
+    gateway.stop().await;
+    assert!(collector.spans().is_empty(), "{}", forest(&collector.spans()));
+}
+
+#[tokio::test]
+async fn without_a_collector_the_clients_context_goes_through_as_it_is() {
+    let provider = Provider::start().await;
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["Hello"])));
+    let gateway = Gateway::with(&provider).settings("log: { format: json }").start().await;
+    let request = Request::stream(Dialect::OpenaiChat).header("traceparent", TRACEPARENT);
+    let answer = gateway.call(Version::Http1, request).await;
+    assert_eq!(header(&provider.request(0).await.headers, "traceparent"), TRACEPARENT);
+    within(SOON, "the line of the call", async {
+        while lines(&gateway, &call_id(&answer)).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(lines(&gateway, &call_id(&answer))[0]["trace_id"], TRACE);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn envoys_log_tells_the_call_and_envoys_metrics_have_a_listener() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::sse(samples::text(Dialect::Anthropic, &["Hello"])));
+    let policy = "policies: [{ name: shout, type: uppercase }]\n";
+    let stats = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("it is bound");
+    let gateway = traced(Gateway::with(&provider).policy(policy), &collector)
+        .env("LUTHIEN_TELEMETRY_METRICS_ENVOY_LISTEN", &stats.to_string())
+        .start()
+        .await;
+    let request = Request::stream(Dialect::Anthropic).header("traceparent", TRACEPARENT);
+    let answer = gateway.call(Version::Http1, request).await;
+    let logged = || {
+        let file = std::fs::read_to_string(gateway.state_folder().join("envoy-access.log")).unwrap_or_default();
+        file.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| line["call_id"].is_string())
+    };
+    let line = within(SOON, "the line of the access log", async {
+        loop {
+            if let Some(line) = logged() {
+                return line;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!((&line["call_id"], &line["trace_id"]), (&json!(call_id(&answer)), &json!(TRACE)));
+    for (name, expected) in [
+        ("call_id", json!(call_id(&answer))),
+        ("model", json!("test-model")),
+        ("outcome", json!("completed")),
+        ("policy", json!("shout")),
+    ] {
+        assert_eq!(line["luthien"][name], expected, "{name}: {line}");
+    }
+    for name in ["input_tokens", "output_tokens"] {
+        assert!(line["luthien"][name].is_number(), "{name}: {line}");
+    }
+    let ask =
+        |path: &'static str, method| crate::harness::client::send(Version::Http1, stats, Request::new(method, path));
+    let metrics = ask("/stats/prometheus", "GET").await.finish().await;
+    assert!(metrics.text().contains("envoy_http_downstream_rq_time_bucket"), "{}", metrics.status);
+    for (path, method) in
+        [("/", "GET"), ("/quitquitquit", "POST"), ("/config_dump", "GET"), ("/stats/prometheus", "POST")]
+    {
+        assert_eq!(ask(path, method).await.finish().await.status, 404, "{method} {path}");
+    }
+    gateway.stop().await;
+}

@@ -56,8 +56,8 @@ impl Collector {
         let service = TraceServiceServer::new(Service(spans.clone())).accept_compressed(CompressionEncoding::Gzip);
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let served = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-            served.await.expect("the collector serves");
+            let end = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+            end.await.expect("the collector serves");
         });
         Self { address, spans, _server: server }
     }
@@ -76,10 +76,8 @@ impl Collector {
     pub(crate) async fn until(&self, what: &str, fit: impl Fn(&[Collected]) -> bool) -> Vec<Collected> {
         let mut seen = self.spans.subscribe();
         let found = time::timeout(Duration::from_secs(30), seen.wait_for(|spans| fit(spans))).await;
-        match found {
-            Ok(spans) => spans.expect("the collector is alive").clone(),
-            Err(_) => panic!("the collector did not get {what}; it has:\n{}", forest(&self.spans())),
-        }
+        let found = found.map(|spans| spans.expect("the collector is alive").clone());
+        found.unwrap_or_else(|_| panic!("the collector did not get {what}; it has:\n{}", forest(&self.spans())))
     }
 
     /// The spans of one trace, as soon as all of these names are among them.

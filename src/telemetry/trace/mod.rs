@@ -7,7 +7,7 @@
 mod export;
 pub mod gen_ai;
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -161,6 +161,40 @@ impl Span {
         if let Some(recording) = &mut self.recording {
             recording.set_status(Status::error(why));
         }
+    }
+}
+
+/// A span whose work is over, of which there is still something to say.
+pub struct Finished {
+    span: Span,
+    at: SystemTime,
+}
+
+impl Span {
+    /// Its work is over.
+    pub fn finish(self) -> Finished {
+        Finished { span: self, at: SystemTime::now() }
+    }
+}
+
+impl Finished {
+    /// Says something about it, if there is something to say.
+    pub fn set_some(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
+        self.span.set_some(name, value);
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if let Some(recording) = &mut self.span.recording {
+            recording.end_with_timestamp(self.at);
+        }
+    }
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Finished")
     }
 }
 

@@ -88,7 +88,7 @@ pub(in crate::admin) fn one(state: &AdminState, caller: Caller, call: Call) -> R
         row: Row::of(&call.summary, ""),
         json: text::call_json(id),
         diff: format!("{}/diff", text::call(id)),
-        trace: state.about.trace(id),
+        trace: state.about.trace(id, call.summary.trace_id.as_deref()),
         may_delete: caller.role == Role::Admin,
         forget: Forget {
             title: "Delete this call?",
