@@ -44,7 +44,7 @@ impl Journal {
     }
 
     /// The metrics, for what is measured and no fact.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
@@ -65,7 +65,7 @@ impl Journal {
     pub fn mark(&self, about: &About, milestone: &Milestone) -> Option<Event> {
         let milestone = clean::milestone(milestone, &self.redactor);
         log::mark(about, &milestone);
-        counts::mark(&self.metrics, &milestone);
+        counts::mark(&self.metrics, about, &milestone);
         self.activity.mark(about, &milestone)
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     journal::{Change, Fact},
     model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Recorded, Refusal, Request, RequestText, seconds},
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
+    telemetry::metrics::{HookLabels, Metrics},
 };
 
 use super::unselected::Unselected;
@@ -32,6 +33,8 @@ pub struct Runner {
     /// How many bytes its edits may still add.
     budget: usize,
     facts: Vec<Fact>,
+    /// Where the time of its hooks is counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// The call does not go on.
@@ -80,6 +83,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
+            metrics: None,
         })
     };
     rules.entries.iter().enumerate().filter_map(begin).collect()
@@ -105,6 +109,25 @@ impl Runner {
     /// The policy's name.
     pub fn name(&self) -> Arc<str> {
         self.entry().map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.name))
+    }
+
+    /// The time of its hooks is counted there.
+    pub fn measured_by(&mut self, metrics: &Arc<Metrics>) {
+        self.metrics = Some(Arc::clone(metrics));
+    }
+
+    /// Counts how long a hook takes, from now until the result is called.
+    fn measure(&self, hook: &'static str) -> impl FnOnce() + Send + 'static {
+        let histogram = self
+            .metrics
+            .as_ref()
+            .map(|metrics| metrics.policy_duration.get_or_create_owned(&HookLabels { policy: self.name(), hook }));
+        let began = tokio::time::Instant::now();
+        move || {
+            if let Some(histogram) = histogram {
+                histogram.observe(began.elapsed().as_secs_f64());
+            }
+        }
     }
 
     /// Whether its decisions are told only.
@@ -170,7 +193,18 @@ impl Runner {
     }
 
     /// Runs a hook that answers at once.
-    pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
+    pub(super) fn hook<T>(
+        &mut self,
+        name: &'static str,
+        hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T,
+    ) -> Outcome<T> {
+        let measured = self.measure(name);
+        let outcome = self.run(hook);
+        measured();
+        outcome
+    }
+
+    fn run<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
         let limit = self.timeout();
         let mut cx = Context::new(&self.call, &self.emitter, self.about);
         let policy = self.policy.as_mut();
@@ -199,24 +233,29 @@ impl Runner {
     /// Runs a hook that may answer later, under the entry's time limit.
     pub(super) fn step<T: 'static>(
         &mut self,
+        name: &'static str,
         hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> Step<T>,
     ) -> Now<T> {
-        let limit = self.timeout();
-        match self.hook(hook) {
-            Err(halt) => Now::Ready(Err(halt)),
-            Ok(Step::Ready(outcome)) => Now::Ready(outcome),
-            Ok(Step::Later(future)) => Now::Later(
-                async move {
+        let (limit, measured) = (self.timeout(), self.measure(name));
+        let now = match self.run(hook) {
+            Err(halt) => Err(halt),
+            Ok(Step::Ready(outcome)) => outcome,
+            Ok(Step::Later(future)) => {
+                let within_limit = async move {
                     let guarded = AssertUnwindSafe(future).catch_unwind();
-                    match tokio::time::timeout(limit, guarded).await {
+                    let outcome = match tokio::time::timeout(limit, guarded).await {
                         Ok(Ok(outcome)) => outcome,
                         Ok(Err(panic)) => Err(panicked(&*panic)),
                         Err(_) => Err(too_slow(limit)),
-                    }
-                }
-                .boxed(),
-            ),
-        }
+                    };
+                    measured();
+                    outcome
+                };
+                return Now::Later(within_limit.boxed());
+            }
+        };
+        measured();
+        Now::Ready(now)
     }
 
     /// Notes a decision.
@@ -229,7 +268,7 @@ impl Runner {
     /// Runs the request hook; in shadow mode it keeps nobody waiting.
     pub(super) fn request(&mut self, request: Request) -> Now<Request> {
         let before = self.is_shadow().then(|| request.clone());
-        match (self.step(|policy, cx| policy.on_request(cx, request)), before) {
+        match (self.step("on_request", |policy, cx| policy.on_request(cx, request)), before) {
             (Now::Later(future), Some(before)) => {
                 self.late = Some((before.clone(), future));
                 Now::Ready(Ok(before))

@@ -166,8 +166,10 @@ impl Stage {
     fn watch(&mut self, event: &Event) -> Result<Waits, Stopped> {
         Ok(match event {
             Event::Start(start) => {
-                let outcome =
-                    self.runner.hook(|policy, cx| policy.on_response_start(cx, start)).and_then(|inner| inner);
+                let outcome = self
+                    .runner
+                    .hook("on_response_start", |policy, cx| policy.on_response_start(cx, start))
+                    .and_then(|inner| inner);
                 self.settle("response", outcome)?;
                 Waits::Turn
             }
@@ -181,7 +183,7 @@ impl Stage {
                 }
                 Some(Watched::Whole(block)) => {
                     if let Some(part) = block.push(text) {
-                        let told = self.runner.about(Some(*id)).hook(|policy, cx| policy.on_part(cx, part));
+                        let told = self.runner.about(Some(*id)).hook("on_part", |policy, cx| policy.on_part(cx, part));
                         let on = block.kind_name();
                         self.settle(on, told.and_then(|inner| inner))?;
                     }
@@ -217,13 +219,14 @@ impl Stage {
         if !self.runner.may_watch(head) {
             return Ok(Waits::Turn);
         }
-        let watch = match self.runner.about(Some(id)).hook(|policy, cx| policy.on_block_start(cx, head)) {
-            Ok(watch) => watch,
-            Err(halt) => {
-                self.settle(head.kind.name(), Err(halt))?;
-                Watch::Ignore
-            }
-        };
+        let watch =
+            match self.runner.about(Some(id)).hook("on_block_start", |policy, cx| policy.on_block_start(cx, head)) {
+                Ok(watch) => watch,
+                Err(halt) => {
+                    self.settle(head.kind.name(), Err(halt))?;
+                    Watch::Ignore
+                }
+            };
         Ok(match watch {
             Watch::Ignore => Waits::Turn,
             Watch::Deltas => {
@@ -267,7 +270,7 @@ impl Stage {
                     self.decide(id, Ok(Fate::Keep))?;
                     return Ok(Waits::Whole(id));
                 }
-                match self.runner.about(Some(id)).step(|policy, cx| policy.on_block(cx, block)) {
+                match self.runner.about(Some(id)).step("on_block", |policy, cx| policy.on_block(cx, block)) {
                     Now::Ready(outcome) => self.decide(id, outcome)?,
                     Now::Later(future) => {
                         self.pending.push(Box::pin(async move { Answer::Block(id, future.await) }));
@@ -306,7 +309,7 @@ impl Stage {
         }
         self.end = End::Deciding;
         let ending = Ending::new(self.reason.clone());
-        match self.runner.about(None).step(|policy, cx| policy.on_response_end(cx, ending)) {
+        match self.runner.about(None).step("on_response_end", |policy, cx| policy.on_response_end(cx, ending)) {
             Now::Ready(outcome) => self.decide_end(outcome),
             Now::Later(future) => {
                 self.pending.push(Box::pin(async move { Answer::End(future.await) }));
