@@ -79,3 +79,24 @@ impl Breaker {
 fn place(key: &str) -> String {
     format!("circuit:{key}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_not_asked_is_known_until_a_question_is_answered() {
+        let breaker = Breaker::new("judges", None);
+        for _ in 0..2 * LOOKED_AT {
+            assert!(!breaker.rests(), "nobody was turned away yet");
+            let failed = Unanswered::Gone { name: "judges".to_owned(), why: "it fell over".to_owned() };
+            if let Err(Unanswered::Resting(_)) = breaker.ask(async { Err::<(), _>(failed) }).await {
+                break;
+            }
+        }
+        assert!(breaker.rests());
+        let again = Breaker { rests: AtomicBool::new(true), ..Breaker::new("judges", None) };
+        again.ask(async { Ok(()) }).await.unwrap();
+        assert!(!again.rests());
+    }
+}
