@@ -142,7 +142,7 @@ fn links_lead_from_calls_to_traces_logs_and_luthiens_own_page() {
             }
         }
     }
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["call", "log", "trace"]);
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["call", "log", "span", "trace"]);
 }
 
 /// Where a link of this field leads. Its value stands in it.
@@ -157,9 +157,10 @@ fn leads_to(file: &str, field: &str, url: &str) -> &'static str {
     let (source, query) = (&pane["pane"]["datasource"], &pane["pane"]["queries"][0]);
     assert_eq!(*source, query["datasource"]["uid"], "{file}: {url}");
     if source == "tempo" {
-        assert!(field.to_lowercase().contains("trace"), "{file}: {field}");
-        assert_eq!(query["query"], "${__value.raw}", "{file}");
-        return "trace";
+        // A row of traces has the trace's id in a field that is not shown.
+        let id = if field == "spanID" { "${__data.fields.traceIdHidden}" } else { "${__value.raw}" };
+        assert_eq!((&query["query"], ["spanID", "trace_id"].contains(&field)), (&id.into(), true), "{file}: {field}");
+        return if field == "spanID" { "span" } else { "trace" };
     }
     assert_eq!((source.as_str(), field.ends_with("call_id")), (Some("loki"), true), "{file}: {field}");
     let (streams, fields) = super::expressions::logql(query["expr"].as_str().unwrap());

@@ -3,6 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     common::streams::Dialect,
@@ -103,5 +107,36 @@ async fn a_calls_work_and_waits_are_its_whole_duration() {
         "{metrics}"
     );
     assert!(value(&metrics, "luthien_chunk_overhead_seconds_count{direction=\"response\"}") >= 1.0, "{metrics}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_a_wait_for_the_client() {
+    let pause = Duration::from_millis(300);
+    let provider = Provider::start().await;
+    let gateway = Gateway::with(&provider).start().await;
+    let dialect = Dialect::Anthropic;
+    provider.expect(Script::sse(samples::text(dialect, &["Hello"])));
+    let body = call_body(dialect, "slow-client", true).to_string();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\nauthorization: Bearer sk-test-client\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        dialect.path(),
+        body.len()
+    );
+    let mut client = TcpStream::connect(gateway.listen()).await.unwrap();
+    client.write_all(format!("{head}{first}").as_bytes()).await.unwrap();
+    // Its first half is with the gateway before the pause begins.
+    while value(&gateway.admin(Request::new("GET", "/metrics")).await.text(), "luthien_held_bytes") < 1.0 {}
+    tokio::time::sleep(pause).await;
+    client.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let metrics = metrics_after(&gateway, 1).await;
+    let waited = value(&metrics, "luthien_call_wait_seconds_sum{on=\"client\"}");
+    assert!(waited >= pause.as_secs_f64(), "{metrics}");
+    assert!(value(&metrics, "luthien_chunk_overhead_seconds_count{direction=\"request\"}") >= 2.0, "{metrics}");
     gateway.stop().await;
 }
