@@ -114,8 +114,26 @@ postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || system_package postgresql initdb pg_config
 }
 
+# Debian's package for its programs alone: installed, it would start a server that listens for everybody.
+prometheus() {
+  local directory=.tools/prometheus
+  type -P prometheus >/dev/null && type -P promtool >/dev/null && return 0
+  [ -x "$directory/usr/bin/prometheus" ] && [ -x "$directory/usr/bin/promtool" ] && return 0
+  rm -rf "$directory" && mkdir -p "$directory/package" "$directory/unpacked" &&
+    (cd "$directory/package" && apt-get download -qq prometheus) &&
+    dpkg-deb -x "$directory"/package/prometheus_*.deb "$directory/unpacked" &&
+    mv "$directory/unpacked/usr" "$directory/usr" && rm -r "$directory/package" "$directory/unpacked" && return 0
+  echo "prometheus and promtool are not installed, and apt-get cannot fetch them; install them yourself"
+  return 1
+}
+
 browser() {
   system_package chromium chromium-browser google-chrome && node_packages tests/browser
+}
+
+# Grafana itself is not to be had as a package; its SDK knows every key of a dashboard.
+dashboards() {
+  node_packages tests/dashboards && node tests/dashboards/check.mjs deploy/observability/grafana/dashboards
 }
 
 shell_scripts() {
@@ -142,12 +160,14 @@ prepare "Python SDKs" sdk_python
 prepare "Node SDKs" node_packages tests/sdk/node
 prepare "Redis" system_package redis-server
 prepare "PostgreSQL" postgres
+prepare "Prometheus" prometheus
 prepare "Browser" browser
 
 check "format" cargo fmt --check
 check "clippy" cargo clippy --locked --all-targets -- -D warnings
 check "documentation" documentation
 check "shell scripts" shell_scripts
+check "dashboards" dashboards
 
 tests "unit and integration tests" cargo nextest run --locked -E 'not binary(e2e)'
 doctests "documentation tests" doctest_run

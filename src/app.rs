@@ -44,7 +44,7 @@ use crate::{
     policy::Rules,
     shared_state::SharedState,
     telemetry::{
-        metrics::{Metrics, ResultLabels},
+        metrics::{Metrics, Models, ResultLabels},
         trace::{Collector, Tracing, TracingError},
     },
 };
@@ -136,7 +136,8 @@ impl App {
         let Loaded { settings, base, rules: source, state, .. } = loaded;
         let document = source.read().map_err(AppError::Rules)?;
         let context = Context::of(&settings, &base, environment);
-        let shared = context.reach.shared.clone();
+        let reach = Arc::clone(&context.reach);
+        let shared = reach.shared.clone();
         let rules = compile(&document, &context, policies::all()).map_err(AppError::Rules)?;
         let (status, reloads) = watch::channel(ReloadStatus::first(&rules));
         let rules_hash = rules.hash.clone();
@@ -151,7 +152,9 @@ impl App {
             }),
             RulesSource::Embedded => None,
         };
-        let metrics = Arc::new(Metrics::default());
+        let told_apart = &settings.telemetry.metrics;
+        let models = Models::new(&told_apart.models, told_apart.most_models as usize);
+        let metrics = Arc::new(Metrics::new(models, Box::new(move || reach.circuits())));
         let activity = match &shared {
             Some(_) => Activity::default().of_replica(&rustix::system::uname().nodename().to_string_lossy()),
             None => Activity::default(),
@@ -340,6 +343,7 @@ async fn tell_reloads(mut reloads: watch::Receiver<ReloadStatus>, state: &AdminS
             state.metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
             *before = now;
         }
+        state.metrics.rules_rejected.set(i64::from(status.last_error.is_some()));
         let rules = status.hash;
         state.activity.push(Event::now(match status.last_error {
             Some(error) => What::RulesRejected { rules, error },

@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -52,9 +52,15 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
     (status(&state), Json(body)).into_response()
 }
 
-pub(super) async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media_type)], state.metrics.encode())
+/// OpenMetrics for who asks for it, as Prometheus does; for others the format that everybody reads.
+pub(super) async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> impl IntoResponse {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let (media_type, text) = if accepted.any(|accept| accept.contains("application/openmetrics-text")) {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", state.metrics.encode())
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", state.metrics.encode_older())
+    };
+    ([(header::CONTENT_TYPE, media_type)], text)
 }
 
 pub(super) async fn version(State(state): State<AdminState>) -> Json<Value> {

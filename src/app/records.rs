@@ -60,6 +60,7 @@ impl Records {
         let folder = state.join("spool");
         let (spool, reader) = Spool::open(&folder).map_err(|error| AppError::State { path: folder, error })?;
         let required = recording.audit == Audit::Required;
+        metrics.spool_limit.set(i64::try_from(recording.spool.get()).unwrap_or(i64::MAX));
         let room = Room { spool: spool.shared(), most: recording.spool.get() as u64, required };
         let (lanes, taken) = lanes(PER_CALL * settings.limits.calls as usize);
         let replica = rustix::system::uname();

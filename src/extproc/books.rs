@@ -1,6 +1,9 @@
 //! What is known of a call, its record, and its one closing line: on every path, also when the stream is dropped.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -16,7 +19,9 @@ use crate::{
     pipeline::{Answered, Runner, Shadow, Stopped},
     record::{Closing, Head, Recorder, Recording, Said, Sent, Unwritten, Written, micros},
     telemetry::{
+        metrics::{DirectionLabels, Histogram, ModelLabels, UpstreamLabels},
         names::attribute,
+        stopwatch::Times,
         trace::{Parent, Tracing, count},
     },
 };
@@ -61,7 +66,9 @@ pub(super) struct Books {
     /// The policies that changed or refused something.
     policies: Vec<String>,
     /// The provider's first byte, and how long it took.
-    first_byte: Option<std::time::Duration>,
+    first_byte: Option<Duration>,
+    /// The provider's last chunk, and where the time between two of them is counted.
+    last_chunk: Option<(Instant, Histogram)>,
     outcome: Option<&'static str>,
     /// Its record. `None`: there is no room, or nothing is recorded.
     recording: Option<Recording>,
@@ -108,6 +115,7 @@ impl Books {
             changed: false,
             policies: Vec::new(),
             first_byte: None,
+            last_chunk: None,
             outcome: None,
             recording,
             is_unrecordable,
@@ -134,8 +142,35 @@ impl Books {
         if self.first_byte.is_none() {
             let took = now.duration_since(sent);
             self.first_byte = Some(took);
-            self.journal.metrics().first_byte.observe(took.as_secs_f64());
+            let labels = ModelLabels { upstream: self.upstream.clone(), model: self.metrics_model() };
+            self.journal.metrics().first_byte.get_or_create(&labels).observe(took.as_secs_f64());
         }
+    }
+
+    /// A chunk of the provider's stream came.
+    pub(super) fn chunk(&mut self, now: Instant) {
+        if let Some((last, gaps)) = &mut self.last_chunk {
+            gaps.observe(now.duration_since(*last).as_secs_f64());
+            *last = now;
+            return;
+        }
+        let labels = UpstreamLabels { upstream: self.upstream.clone() };
+        self.last_chunk = Some((now, self.journal.metrics().chunk_gap.get_or_create_owned(&labels)));
+    }
+
+    /// So much work was done for a message that carries a chunk.
+    pub(super) fn chunk_work(&self, direction: &'static str, work: Duration) {
+        let labels = DirectionLabels { direction };
+        self.journal.metrics().chunk_overhead.get_or_create(&labels).observe(work.as_secs_f64());
+    }
+
+    /// The call is over, and this is where its time went.
+    pub(super) fn timed(&self, times: &Times) {
+        self.journal.metrics().timed(&self.upstream, self.metrics_model(), times);
+    }
+
+    fn metrics_model(&self) -> Arc<str> {
+        self.journal.metrics().models.label(&self.about.model)
     }
 
     /// A credential that the client sent. It stands nowhere in the record.
@@ -339,7 +374,7 @@ impl Books {
         self.mark(&Milestone::Closed(Box::new(closed)));
         self.spans.end();
         self.write_head();
-        let micros_of = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let micros_of = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         let closing = Closing {
             at: micros(SystemTime::now()),
             outcome: outcome.to_owned(),

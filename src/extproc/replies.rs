@@ -130,6 +130,16 @@ pub(super) enum Direction {
     Response,
 }
 
+impl Direction {
+    /// How metrics call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
 impl Headers {
     /// Sets a header, in place of whatever the client or the provider sent.
     pub(super) fn set(&mut self, name: &str, value: &str) {

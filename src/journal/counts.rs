@@ -1,5 +1,7 @@
 //! What the metrics count.
 
+use std::sync::Arc;
+
 use crate::{
     model::{Dialect, Judgement},
     telemetry::metrics::{
@@ -8,7 +10,7 @@ use crate::{
     },
 };
 
-use super::{Closed, Fact, Milestone};
+use super::{About, Closed, Fact, Milestone};
 
 /// What happened within a call.
 pub(super) fn note(metrics: &Metrics, fact: &Fact) {
@@ -16,14 +18,14 @@ pub(super) fn note(metrics: &Metrics, fact: &Fact) {
         Fact::WouldChange { .. } | Fact::Emitted { .. } => {}
         Fact::Decided { policy, on, decision, shadow, .. } => {
             let mode = if *shadow { "shadow" } else { "enforce" };
-            metrics.decisions.get_or_create(&DecisionLabels { policy: policy.to_string(), on, decision, mode }).inc();
+            metrics.decisions.get_or_create(&DecisionLabels { policy: Arc::clone(policy), on, decision, mode }).inc();
         }
         Fact::ShadowLost { policy, .. } => {
-            metrics.shadows_lost.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
+            metrics.shadows_lost.get_or_create(&PolicyLabels { policy: Arc::clone(policy) }).inc();
         }
         Fact::Judged { judgement, .. } => judged(metrics, judgement),
         Fact::Faulted { policy, .. } => {
-            metrics.faults.get_or_create(&PolicyLabels { policy: policy.to_string() }).inc();
+            metrics.faults.get_or_create(&PolicyLabels { policy: Arc::clone(policy) }).inc();
         }
         Fact::Dropped { .. } => repaired(metrics, "answer_part_dropped"),
         Fact::Repaired { what } => repaired(metrics, what),
@@ -31,15 +33,20 @@ pub(super) fn note(metrics: &Metrics, fact: &Fact) {
 }
 
 /// How far a call has come.
-pub(super) fn mark(metrics: &Metrics, milestone: &Milestone) {
+pub(super) fn mark(metrics: &Metrics, about: &About, milestone: &Milestone) {
     match milestone {
         Milestone::Opened { .. }
         | Milestone::Received { .. }
         | Milestone::Began { .. }
         | Milestone::Sent { .. }
-        | Milestone::Answering { .. }
         | Milestone::Answered { .. }
         | Milestone::Refused { .. } => {}
+        // What a provider answers for exists; clients may ask for anything.
+        Milestone::Answering { status } => {
+            if (200..300).contains(status) {
+                metrics.models.admit(&about.model);
+            }
+        }
         Milestone::FieldsDropped { .. } => repaired(metrics, "request_field_dropped"),
         Milestone::KeptUnchanged => repaired(metrics, "stored_unchanged"),
         Milestone::Failed { limit, .. } => {
@@ -47,7 +54,7 @@ pub(super) fn mark(metrics: &Metrics, milestone: &Milestone) {
                 metrics.limit_reached(limit);
             }
         }
-        Milestone::Closed(closed) => over(metrics, closed),
+        Milestone::Closed(closed) => over(metrics, about, closed),
     }
 }
 
@@ -72,14 +79,15 @@ fn judged(metrics: &Metrics, judgement: &Judgement) {
     }
 }
 
-fn over(metrics: &Metrics, closed: &Closed) {
-    let Closed { dialect, upstream, outcome, duration, usage, .. } = closed;
-    let dialect = dialect.map_or("none", Dialect::name);
-    metrics.duration.observe(duration.as_secs_f64());
-    metrics.calls.get_or_create(&CallLabels { dialect, upstream: upstream.clone(), outcome }).inc();
+fn over(metrics: &Metrics, about: &About, closed: &Closed) {
+    let Closed { dialect, upstream, outcome, usage, .. } = closed;
+    let (dialect, model) = (dialect.map_or("none", Dialect::name), metrics.models.label(&about.model));
+    let labels = CallLabels { dialect, upstream: upstream.clone(), model: Arc::clone(&model), outcome };
+    metrics.calls.get_or_create(&labels).inc();
     for (direction, tokens) in [("input", usage.input), ("cached", usage.cached), ("output", usage.output)] {
         if let Some(tokens) = tokens {
-            metrics.tokens.get_or_create(&TokenLabels { upstream: upstream.clone(), direction }).inc_by(tokens);
+            let labels = TokenLabels { upstream: upstream.clone(), model: Arc::clone(&model), direction };
+            metrics.tokens.get_or_create(&labels).inc_by(tokens);
         }
     }
 }

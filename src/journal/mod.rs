@@ -54,7 +54,7 @@ impl Journal {
     }
 
     /// The metrics, for what is measured and no fact.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
@@ -77,7 +77,7 @@ impl Journal {
         let milestone = clean::milestone(milestone, &self.redactor);
         log::mark(about, &milestone);
         spans::mark(span, about, &milestone);
-        counts::mark(&self.metrics, &milestone);
+        counts::mark(&self.metrics, about, &milestone);
         self.activity.mark(about, &milestone)
     }
 }

@@ -13,7 +13,10 @@ use crate::{
     journal::{Change, Fact},
     model::{BlockHead, BlockId, CallHead, Failure, FailureKind, Recorded, Refusal, Request, RequestText, seconds},
     policy::{CallFacts, Context, Emitted, Emitter, Entry, Halt, Mode, OnFault, Outcome, Policy, Rules, Step, fault},
-    telemetry::trace::Parent,
+    telemetry::{
+        metrics::{Histogram, HookLabels, Metrics},
+        trace::Parent,
+    },
 };
 
 use super::{hook::Hook, unselected::Unselected};
@@ -37,6 +40,10 @@ pub struct Runner {
     /// How many bytes its edits may still add.
     budget: usize,
     facts: Vec<Fact>,
+    /// Where the time of its hooks is counted.
+    metrics: Option<Arc<Metrics>>,
+    /// Those that its hooks have used.
+    histograms: Vec<(&'static str, Histogram)>,
 }
 
 /// The call does not go on.
@@ -90,6 +97,8 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
             late: None,
             budget: usize::MAX,
             facts: Vec::new(),
+            metrics: None,
+            histograms: Vec::new(),
         })
     };
     rules.entries.iter().enumerate().filter_map(begin).collect()
@@ -115,6 +124,29 @@ impl Runner {
     /// The policy's name.
     pub fn name(&self) -> Arc<str> {
         self.entry().map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.name))
+    }
+
+    /// The time of its hooks is counted there.
+    pub fn measured_by(&mut self, metrics: &Arc<Metrics>) {
+        self.metrics = Some(Arc::clone(metrics));
+    }
+
+    /// Counts how long a hook takes, from now until the result is called.
+    fn measure(&mut self, hook: &'static str) -> impl FnOnce() + Send + 'static + use<> {
+        // Deltas are many: each histogram is looked up once.
+        let known = self.histograms.iter().find(|(name, _)| *name == hook).map(|(_, histogram)| histogram.clone());
+        let histogram = known.or_else(|| {
+            let labels = HookLabels { policy: self.name(), hook };
+            let histogram = self.metrics.as_ref()?.policy_duration.get_or_create_owned(&labels);
+            self.histograms.push((hook, histogram.clone()));
+            Some(histogram)
+        });
+        let began = tokio::time::Instant::now();
+        move || {
+            if let Some(histogram) = histogram {
+                histogram.observe(began.elapsed().as_secs_f64());
+            }
+        }
     }
 
     /// Whether its decisions are told only.
@@ -192,9 +224,16 @@ impl Runner {
     }
 
     /// Runs a hook that answers at once.
-    pub(super) fn hook<T>(&mut self, hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T) -> Outcome<T> {
+    pub(super) fn hook<T>(
+        &mut self,
+        name: &'static str,
+        hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> T,
+    ) -> Outcome<T> {
         self.running = None;
-        self.run(hook).0
+        let measured = self.measure(name);
+        let outcome = self.run(hook).0;
+        measured();
+        outcome
     }
 
     /// Runs a hook, and says how long it took.
@@ -231,7 +270,7 @@ impl Runner {
         name: &'static str,
         hook: impl FnOnce(&mut dyn Policy, &mut Context<'_>) -> Step<T>,
     ) -> Now<T> {
-        let limit = self.timeout();
+        let (limit, measured) = (self.timeout(), self.measure(name));
         let mut running = Hook::begin(name, self.about, self.name(), self.is_shadow(), &self.below);
         let (step, took) = self.run(hook);
         running.took(took);
@@ -245,6 +284,7 @@ impl Runner {
                         Ok(Err(panic)) => Err(panicked(&*panic)),
                         Err(_) => Err(too_slow(limit)),
                     };
+                    measured();
                     (running, outcome)
                 };
                 return Now::Later(answered.boxed());
@@ -252,6 +292,7 @@ impl Runner {
             Ok(Step::Ready(outcome)) => outcome,
             Err(halt) => Err(halt),
         };
+        measured();
         self.running = Some(running);
         Now::Ready(outcome)
     }

@@ -172,6 +172,11 @@ impl Client {
         &self.target.name
     }
 
+    /// Whether nobody is asked for a while, because too many questions failed.
+    pub fn rests(&self) -> bool {
+        self.breaker.rests()
+    }
+
     /// The key that the other side is shown, as it is now.
     pub fn key(&self) -> Result<Option<String>, Unanswered> {
         let Some(read) = &self.target.key else { return Ok(None) };

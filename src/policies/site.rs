@@ -143,6 +143,22 @@ impl Reach {
         self.remotes.iter().find(|remote| remote.name == name)
     }
 
+    /// Who was asked so far, and whether nobody is for a while, because too many questions failed.
+    pub fn circuits(&self) -> Vec<(String, bool)> {
+        let provider = |provider: &Provider| {
+            let client = provider.client.get()?.as_ref().ok()?;
+            Some((format!("upstream:{}", provider.name), client.rests()))
+        };
+        let remote = |remote: &Remote| {
+            let rests = match remote.kind.get()?.as_ref().ok()? {
+                RemoteKind::Grpc(grpc) => grpc.rests(),
+                RemoteKind::Webhook(webhook) => webhook.client.rests(),
+            };
+            Some((format!("remote:{}", remote.name), rests))
+        };
+        self.providers.iter().filter_map(provider).chain(self.remotes.iter().filter_map(remote)).collect()
+    }
+
     /// The provider of that name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name == name)

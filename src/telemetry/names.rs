@@ -3,20 +3,32 @@
 /// Prefix of every metric.
 pub const PREFIX: &str = "luthien";
 
-/// Calls that ended, by dialect, upstream and outcome.
+/// The program, by version.
+pub const BUILD_INFO: &str = "build_info";
+/// Calls that ended, by dialect, upstream, model and outcome.
 pub const CALLS: &str = "calls";
 /// Calls in flight.
 pub const CALLS_IN_FLIGHT: &str = "calls_in_flight";
-/// From the request to the first byte of the provider's answer, in seconds.
+/// From the request to the first byte of the provider's answer, in seconds, by upstream and model.
 pub const TIME_TO_FIRST_BYTE: &str = "time_to_first_byte";
-/// The whole call, in seconds.
+/// The whole call, in seconds, by upstream and model.
 pub const CALL_DURATION: &str = "call_duration";
+/// Work of the gateway's own for a call, in seconds.
+pub const OVERHEAD: &str = "overhead";
+/// What a call waited for, in seconds, by whom.
+pub const CALL_WAIT: &str = "call_wait";
+/// Work of the gateway's own for a message that carries a chunk, in seconds, by direction.
+pub const CHUNK_OVERHEAD: &str = "chunk_overhead";
+/// From one chunk of a provider's stream to the next, in seconds, by upstream.
+pub const CHUNK_GAP: &str = "chunk_gap";
 /// Bytes held back, of all calls.
 pub const HELD_BYTES: &str = "held";
 /// Decisions of policies, by policy, what was decided on, and decision.
 pub const DECISIONS: &str = "policy_decisions";
 /// Faults of policies, by policy.
 pub const FAULTS: &str = "policy_faults";
+/// How long hooks of policies took, in seconds, by policy and hook.
+pub const POLICY_DURATION: &str = "policy_duration";
 /// What judges said, by judge, verdict and whether it was known from before.
 pub const JUDGEMENTS: &str = "judgements";
 /// How long judges took, in seconds, by judge.
@@ -25,18 +37,24 @@ pub const JUDGE_DURATION: &str = "judge_duration";
 pub const JUDGE_TOKENS: &str = "judge_tokens";
 /// What judges cost by the prices in the rules, in US dollars, by judge.
 pub const JUDGE_COST: &str = "judge_cost";
+/// Whether questions are turned away because too many failed, by target.
+pub const CIRCUIT_OPEN: &str = "circuit_open";
 /// What was changed so that an answer stays legal, by what.
 pub const REPAIRS: &str = "repairs";
 /// Policies in shadow mode that were let go.
 pub const SHADOWS_LOST: &str = "shadows_lost";
-/// Tokens, by upstream and direction.
+/// Tokens, by upstream, model and direction.
 pub const TOKENS: &str = "tokens";
 /// Loads of the rules, by result.
 pub const RULES_RELOADS: &str = "rules_reloads";
+/// Whether the rules document was refused, so that older rules are in force.
+pub const RULES_REJECTED: &str = "rules_rejected";
 /// Calls that were turned away or ended by a limit, by limit.
 pub const LIMITED: &str = "limited";
 /// Bytes of records that wait for the store.
 pub const SPOOL: &str = "spool";
+/// The most of them that there may be.
+pub const SPOOL_LIMIT: &str = "spool_limit";
 /// Calls that are not recorded, because there was no room for them.
 pub const UNRECORDED: &str = "unrecorded_calls";
 /// Records that are lost or incomplete, by why.
@@ -45,6 +63,21 @@ pub const LOST_RECORDS: &str = "lost_records";
 pub const STORED: &str = "stored_records";
 /// Times that the store could not be written to.
 pub const STORE_FAILURES: &str = "store_failures";
+
+/// CPU time of the process, in seconds. The names of what every exporter tells of its process have no prefix.
+pub const PROCESS_CPU: &str = "process_cpu";
+/// Its memory, in bytes.
+pub const PROCESS_RESIDENT_MEMORY: &str = "process_resident_memory";
+/// Its address space, in bytes.
+pub const PROCESS_VIRTUAL_MEMORY: &str = "process_virtual_memory";
+/// Its threads.
+pub const PROCESS_THREADS: &str = "process_threads";
+/// When it began, in seconds since 1970.
+pub const PROCESS_START_TIME: &str = "process_start_time";
+/// Its open files and sockets.
+pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
+/// The most that it may open.
+pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 
 /// Names of spans.
 pub mod span {

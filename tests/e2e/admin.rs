@@ -36,7 +36,7 @@ async fn health_readiness_version_and_metrics() {
     // A call is closed a moment after its client has the end of its answer.
     let closed = async {
         loop {
-            let metrics = gateway.admin(get("/metrics")).await;
+            let metrics = gateway.admin(get("/metrics").header("accept", "application/openmetrics-text")).await;
             if metrics.text().contains("luthien_calls_in_flight 0") {
                 return metrics;
             }
@@ -46,16 +46,21 @@ async fn health_readiness_version_and_metrics() {
     assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
     let text = metrics.text();
     for line in [
-        "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",outcome=\"completed\"} 1",
-        "luthien_calls_total{dialect=\"openai_responses\",upstream=\"fake\",outcome=\"completed\"} 1",
-        "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",outcome=\"completed\"} 1",
+        "luthien_calls_total{dialect=\"openai_chat\",upstream=\"fake\",model=\"test-model\",outcome=\"completed\"} 1",
+        "luthien_calls_total{dialect=\"openai_responses\",upstream=\"fake\",model=\"test-model\",outcome=\"completed\"} 1",
+        "luthien_calls_total{dialect=\"anthropic_messages\",upstream=\"fake\",model=\"test-model\",outcome=\"completed\"} 1",
         "luthien_policy_decisions_total{policy=\"upper\",on=\"text\",decision=\"edit\",mode=\"enforce\"} ",
         "luthien_held_bytes 0",
-        "luthien_time_to_first_byte_seconds_count 3",
+        "luthien_time_to_first_byte_seconds_count{upstream=\"fake\",model=\"test-model\"} 3",
+        "luthien_policy_duration_seconds_count{policy=\"upper\",hook=\"on_delta\"} ",
+        "process_resident_memory_bytes ",
         "# EOF",
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");
     }
+    let older = gateway.admin(get("/metrics")).await;
+    assert_eq!(older.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(older.text().contains("# TYPE luthien_calls_total counter\n") && !older.text().contains("# EOF"));
     gateway.stop().await;
 }
 

@@ -21,6 +21,7 @@ mod hooks;
 mod judges;
 mod lifecycle;
 mod live;
+mod metrics;
 mod pages;
 mod passthrough;
 mod policies;

@@ -9,9 +9,10 @@ use crate::{
         script::{Gate, Script},
     },
     harness::{
+        SOON,
         client::{Request, Version},
         gateway::Gateway,
-        samples,
+        samples, within,
     },
 };
 
@@ -53,6 +54,7 @@ async fn changed_rules_hold_for_new_calls_and_bad_ones_never() {
     provider.expect(Script::sse(samples::text(dialect, &["hello"])));
     assert!(gateway.call(Version::Http1, Request::stream(dialect)).await.text().contains("moin"));
     assert!(gateway.output().contains("upercase"), "the log does not say why");
+    metrics_say(&gateway, "luthien_rules_rejected 1\n").await;
 
     // A new file in its place, as editors do.
     let new = gateway.rules().with_extension("new");
@@ -60,7 +62,13 @@ async fn changed_rules_hold_for_new_calls_and_bad_ones_never() {
     fs::rename(&new, gateway.rules()).unwrap();
     let state = gateway.readyz("the first rules again", |state| state["rules"]["hash"] == first).await;
     assert!(state["rules"]["last_error"].is_null(), "{state}");
-    let metrics = gateway.admin(Request::new("GET", "/metrics")).await.text();
-    assert!(metrics.contains("luthien_rules_reloads_total{result=\"rejected\"} 1"), "{metrics}");
+    metrics_say(&gateway, "luthien_rules_rejected 0\n").await;
+    metrics_say(&gateway, "luthien_rules_reloads_total{result=\"rejected\"} 1\n").await;
     gateway.stop().await;
+}
+
+/// Waits until the metrics have this line.
+async fn metrics_say(gateway: &Gateway, line: &str) {
+    let told = async { while !gateway.admin(Request::new("GET", "/metrics")).await.text().contains(line) {} };
+    within(SOON, line, told).await;
 }

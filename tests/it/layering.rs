@@ -30,7 +30,7 @@ const RANKS: [(&str, u32); 23] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 31] = [
+const CONFINED: [(&str, &[&str]); 32] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
@@ -47,6 +47,7 @@ const CONFINED: [(&str, &[&str]); 31] = [
     ("similar", &["admin", "cli"]),
     ("saphyr", &["config", "envoy", "policies"]),
     ("prometheus_client", &["telemetry"]),
+    ("procfs", &["telemetry"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_otlp", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

@@ -129,7 +129,7 @@ mod tests {
         let metrics = Metrics::default();
         for (outcome, count) in [("completed", 3), ("refused", 2), ("stalled", 1), ("client_gone", 5)] {
             for (dialect, upstream) in [("openai_chat", "a"), ("none", "")] {
-                let labels = CallLabels { dialect, upstream: upstream.to_owned(), outcome };
+                let labels = CallLabels { dialect, upstream: upstream.to_owned(), model: "m".into(), outcome };
                 metrics.calls.get_or_create(&labels).inc_by(count);
             }
         }

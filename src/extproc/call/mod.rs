@@ -26,7 +26,10 @@ use crate::{
         clock::{Clocks, Deadline, Due, Limits},
     },
     policy::{Release, Rules},
-    telemetry::trace::Parent,
+    telemetry::{
+        stopwatch::{On, Stopwatch},
+        trace::Parent,
+    },
 };
 
 use super::{
@@ -53,6 +56,9 @@ pub(super) struct Call {
     /// What somebody else does that this call is a part of, as Envoy says.
     above: Parent,
     books: Books,
+    time: Stopwatch,
+    /// The message that is worked on carries a chunk.
+    carries: Option<Direction>,
     rules: Arc<Rules>,
     /// The dialect in which errors are told, and what the client asked for.
     dialect: Dialect,
@@ -168,6 +174,8 @@ impl Call {
             clocks: Clocks::default(),
             above,
             books,
+            time: Stopwatch::start(),
+            carries: None,
             rules,
             dialect: Dialect::OpenaiChat,
             view: RequestView::default(),
@@ -182,9 +190,17 @@ impl Call {
 
     /// The next message to Envoy. `None`: both directions are complete, or answered in place of the provider.
     pub(super) async fn next(&mut self) -> Option<Result<ProcessingResponse, Status>> {
+        self.time.work();
+        let reply = self.run().await;
+        // It is only asked for more when this was taken.
+        self.time.wait(On::Client);
+        reply
+    }
+
+    async fn run(&mut self) -> Option<Result<ProcessingResponse, Status>> {
         loop {
             // The end of an answer leaves when its record stands on the disk.
-            if self.books.written().await.is_err() {
+            if self.time.watch(On::Record, self.books.written()).await.is_err() {
                 return Some(self.unrecorded());
             }
             if let Some(reply) = self.outbox.pop() {
@@ -222,12 +238,26 @@ impl Call {
             {
                 return Some(Err(status));
             }
+            if let Some(direction) = self.carries.take() {
+                self.books.chunk_work(direction.name(), self.time.take_work());
+            }
+        }
+    }
+
+    /// Whom it waits for when there is nothing to do.
+    fn waits_for(&self) -> On {
+        match &self.phase {
+            Phase::New | Phase::Uploading(_) | Phase::Over => On::Client,
+            Phase::Deciding(_) => On::Policies,
+            Phase::Answering(answering) if answering.response.is_deciding() => On::Policies,
+            Phase::Unread if self.request != Half::Done => On::Client,
+            Phase::Asked(_) | Phase::Answering(_) | Phase::Unread => On::Provider,
         }
     }
 
     async fn wake(&mut self) -> Wake {
-        let (fixed, silence) = (self.clocks.next_fixed(), self.clocks.next_silence());
-        let Self { inbound, phase, gateway, clocks, .. } = self;
+        let (fixed, silence, on) = (self.clocks.next_fixed(), self.clocks.next_silence(), self.waits_for());
+        let Self { inbound, phase, gateway, clocks, time, .. } = self;
         let decided = async {
             match phase {
                 Phase::Deciding(deciding) => Wake::RequestDecided(Box::new((&mut deciding.run).await)),
@@ -247,16 +277,19 @@ impl Call {
                 pending::<()>().await;
             }
         };
-        tokio::select! {
-            // A provider that always has more to say keeps nothing else waiting; but a chunk that is here already proves that
-            // it is not silent.
-            biased;
-            wake = decided => wake,
-            () = at(fixed) => Wake::Due,
-            message = inbound.message() => Wake::Message(Box::new(message)),
-            () = at(silence) => Wake::Silence,
-            () = drain => Wake::Draining,
-        }
+        let woken = async {
+            tokio::select! {
+                // A provider that always has more to say keeps nothing else waiting; but a chunk that is here already proves
+                // that it is not silent.
+                biased;
+                wake = decided => wake,
+                () = at(fixed) => Wake::Due,
+                message = inbound.message() => Wake::Message(Box::new(message)),
+                () = at(silence) => Wake::Silence,
+                () = drain => Wake::Draining,
+            }
+        };
+        time.watch(on, woken).await
     }
 
     /// Takes a message of Envoy's. `Err`: it broke the protocol.
@@ -272,6 +305,7 @@ impl Call {
         if before == Half::Done {
             return Ok(Ok(()));
         }
+        self.carries = matches!(kind, Message::Body { .. }).then_some(direction);
         Ok(match incoming {
             Incoming::RequestHeaders(headers) => self.request_headers(&headers),
             Incoming::RequestBody(body) => self.request_body(body),
@@ -416,6 +450,7 @@ impl Drop for Call {
             self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
             self.books.close(original, delivered);
         }
+        self.books.timed(&self.time.times());
         self.gateway.account(self.held, 0);
     }
 }

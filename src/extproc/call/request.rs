@@ -213,7 +213,10 @@ impl Call {
         let route = gateway.route(upload.endpoint.dialect, &self.view.model).map_err(Stopped::Failed)?;
         self.check_client(&upload.client, route.upstream)?;
         let head = Arc::new(self.head(&upload, route.upstream));
-        let runners = select(&self.rules, &head);
+        let mut runners = select(&self.rules, &head);
+        for runner in &mut runners {
+            runner.measured_by(gateway.journal.metrics());
+        }
         let recorded = recorded(&runners, || self.rules.record.unwrap_or_else(|| gateway.settings.recorded()));
         self.books.probe = probe(upload.endpoint, &self.view, &head.headers, &request);
         self.books.received(&head, &body, recorded, &runners);

@@ -141,6 +141,9 @@ impl Call {
                     self.clocks.first_byte = None;
                     self.clocks.stall.get_or_insert_with(|| TimeoutMonitor::new(limit, sent, now)).keepalive(now);
                     self.books.first_byte(sent, now);
+                    if answering.is_stream {
+                        self.books.chunk(now);
+                    }
                     answering.response.push(&chunk)?;
                 }
                 if end { self.response_end(false) } else { Ok(()) }

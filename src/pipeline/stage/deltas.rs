@@ -184,7 +184,7 @@ impl Deltas {
             decided: self.decided - self.base,
             complete: self.complete,
         };
-        let decided = runner.hook(|policy, cx| policy.on_delta(cx, &view, &mut edits))??;
+        let decided = runner.hook("on_delta", |policy, cx| policy.on_delta(cx, &view, &mut edits))??;
         runner.spend(edits.grown())?;
         let mut edits = edits.into_inner();
         self.check(&edits, decided)?;

@@ -181,8 +181,10 @@ impl Stage {
     fn watch(&mut self, event: &Event) -> Result<Waits, Stopped> {
         Ok(match event {
             Event::Start(start) => {
-                let outcome =
-                    self.runner.hook(|policy, cx| policy.on_response_start(cx, start)).and_then(|inner| inner);
+                let outcome = self
+                    .runner
+                    .hook("on_response_start", |policy, cx| policy.on_response_start(cx, start))
+                    .and_then(|inner| inner);
                 self.settle("response", outcome)?;
                 Waits::Turn
             }
@@ -196,7 +198,7 @@ impl Stage {
                 }
                 Some(Watched::Whole(block)) => {
                     if let Some(part) = block.push(text) {
-                        let told = self.runner.about(Some(*id)).hook(|policy, cx| policy.on_part(cx, part));
+                        let told = self.runner.about(Some(*id)).hook("on_part", |policy, cx| policy.on_part(cx, part));
                         let on = block.kind_name();
                         self.settle(on, told.and_then(|inner| inner))?;
                     }
@@ -232,13 +234,14 @@ impl Stage {
         if !self.runner.may_watch(head) {
             return Ok(Waits::Turn);
         }
-        let watch = match self.runner.about(Some(id)).hook(|policy, cx| policy.on_block_start(cx, head)) {
-            Ok(watch) => watch,
-            Err(halt) => {
-                self.settle(head.kind.name(), Err(halt))?;
-                Watch::Ignore
-            }
-        };
+        let watch =
+            match self.runner.about(Some(id)).hook("on_block_start", |policy, cx| policy.on_block_start(cx, head)) {
+                Ok(watch) => watch,
+                Err(halt) => {
+                    self.settle(head.kind.name(), Err(halt))?;
+                    Watch::Ignore
+                }
+            };
         Ok(match watch {
             Watch::Ignore => Waits::Turn,
             Watch::Deltas => {

@@ -81,6 +81,11 @@ impl Grpc {
         Self { target, channel: OnceCell::new(), breaker }
     }
 
+    /// Whether nobody is asked for a while, because too many questions failed.
+    pub(in crate::policies) fn rests(&self) -> bool {
+        self.breaker.rests()
+    }
+
     async fn client(&self) -> Result<PolicyServiceClient<Channel>, Unanswered> {
         let channel = self.channel.get_or_try_init(|| async { self.endpoint().map(|at| at.connect_lazy()) }).await?;
         Ok(PolicyServiceClient::new(channel.clone())

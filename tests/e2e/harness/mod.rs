@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 pub(crate) mod inside;
 mod process;
+pub(crate) mod prometheus;
 pub(crate) mod redis;
 pub(crate) mod samples;
 pub(crate) mod sdk;
