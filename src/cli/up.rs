@@ -12,7 +12,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use super::{Failed, Surroundings, envoy_config, load_settings};
+use super::{Failed, Surroundings, address, envoy_config, load_settings};
 use crate::{
     app::{App, AppError},
     config::{load::Loaded, load::RulesSource, settings::Settings},
@@ -110,10 +110,6 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
         Some(reason) => Err(Failed::Sentence(reason)),
         None => Ok(outcome?),
     }
-}
-
-fn address(listen: &str) -> Result<SocketAddr, Failed> {
-    listen.parse().map_err(|_| Failed::Sentence(format!("`{listen}` is not an address; write it as 127.0.0.1:8080")))
 }
 
 fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {
