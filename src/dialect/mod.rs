@@ -44,7 +44,7 @@ pub use errors::{ErrorAnswer, WireError};
 pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
-pub use path::{Endpoint, endpoint, error_dialect, path};
+pub use path::{Endpoint, endpoint, error_dialect, path, without_version};
 pub use transcript::{Transcript, json};
 
 /// Reads the frames of one stream.

@@ -54,6 +54,8 @@ pub struct Gateway {
 pub(super) struct Upstream {
     pub(super) name: String,
     pub(super) prefix: String,
+    /// Whether its paths begin with `/v1` behind the prefix.
+    pub(super) v1: bool,
     pub(super) credential: Credential,
     pub(super) timeouts: Timeouts,
 }
@@ -102,6 +104,7 @@ impl Gateway {
                 Ok(Upstream {
                     name: upstream.name.clone(),
                     prefix,
+                    v1: upstream.v1,
                     credential: Credential::new(&upstream.credentials, base, environment)?,
                     timeouts: timeouts(&settings.timeouts, &upstream.timeouts),
                 })

@@ -15,6 +15,7 @@ use super::{
     breaker::{Breaker, PAUSE},
     site::Target,
 };
+use crate::dialect::without_version;
 
 /// So many times an answer is asked for.
 const MOST_REPEATS: usize = 5;
@@ -214,6 +215,7 @@ impl Client {
             }
             Unanswered::Unreachable { name: name(), why: why.to_string() }
         };
+        let path = if self.target.v1 { path } else { without_version(path) };
         let url = format!("{}{path}", self.target.base);
         let mut answer = self.http.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
         let status = answer.status();

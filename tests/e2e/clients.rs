@@ -101,8 +101,15 @@ fn log_in(agent: Agent, user: &User) -> String {
 #[tokio::test]
 async fn subscriptions_reach_the_provider_unchanged() {
     let provider = Provider::start().await;
-    let gateway = Gateway::with(&provider).start().await;
-    let keyed = Gateway::with(&provider)
+    // As ChatGPT's own backend has it.
+    let upstreams = format!(
+        "- {{ name: claude, url: \"{url}\", dialects: [anthropic_messages] }}\n\
+         - {{ name: chatgpt, url: \"{url}/backend-api/codex\", v1: false, dialects: [openai_responses] }}\n",
+        url = provider.url()
+    );
+    let with = || Gateway::with(&provider).upstreams(&upstreams);
+    let gateway = with().start().await;
+    let keyed = with()
         .settings("clients: { auth: keys, keys: [{ name: me, env: FAKE_CLIENT_KEY }] }")
         .env("FAKE_CLIENT_KEY", "key-of-the-gateway")
         .start()
@@ -123,10 +130,16 @@ async fn subscriptions_reach_the_provider_unchanged() {
             let calls = provider.requests().split_off(before);
             let call = calls.iter().rfind(|call| call.method == "POST").expect("the provider was asked");
             assert_eq!(call.header("authorization"), Some(&*login), "{agent:?}");
-            let belongs = match agent {
-                Agent::ClaudeCode => call.header("anthropic-beta").is_some_and(|betas| betas.contains("oauth-")),
-                Agent::Codex => call.header("chatgpt-account-id") == Some("account-1"),
+            let (path, belongs) = match agent {
+                Agent::ClaudeCode => {
+                    let betas = call.header("anthropic-beta").unwrap_or_default();
+                    ("/v1/messages?beta=true", betas.contains("oauth-"))
+                }
+                Agent::Codex => {
+                    ("/backend-api/codex/responses", call.header("chatgpt-account-id") == Some("account-1"))
+                }
             };
+            assert_eq!(call.path, path, "{agent:?}");
             assert!(belongs, "{agent:?}: what the login needs is gone");
             assert!(call.headers.iter().all(|(_, value)| !value.contains("key-of-the-gateway")), "{agent:?}");
         }
