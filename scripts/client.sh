@@ -28,6 +28,8 @@ command -v "$program" >/dev/null 2>&1 || {
   exit 1
 }
 
+# Where it goes, and whose key it has.
+printf '%s\n' "$environment" | sed -n '1,2s/^# //p' >&2
 eval "$environment"
 # Codex is a function by now.
 "$program" "$@"
