@@ -39,7 +39,9 @@ pub struct Settings {
     #[serde(default = "default_rules")]
     pub rules: PathBuf,
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
-    #[schemars(length(min = 1))]
+    /// The word `quickstart` stands for `openai` and `anthropic`, with the key in `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`,
+    /// and for the demo provider where that is not set.
+    #[schemars(with = "Upstreams")]
     pub upstreams: Vec<Upstream>,
     /// Policies in other processes, which rules name.
     #[serde(default)]
@@ -80,6 +82,26 @@ pub struct Settings {
     /// Traces and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
+}
+
+/// What may stand in a document for the upstreams; `quickstart` becomes a list before it is read.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Upstreams {
+    /// A list of them.
+    Listed(#[schemars(length(min = 1))] Vec<Upstream>),
+    /// The word.
+    Word(Quickstart),
+}
+
+/// The word `quickstart`.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Quickstart {
+    /// The providers whose key the environment holds, the demo provider for the others.
+    Quickstart,
 }
 
 /// The admin listener.
