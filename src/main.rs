@@ -14,6 +14,7 @@ use luthien::{
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
+        healthcheck::{self, HealthcheckArgs},
         serve::{ServeArgs, serve},
         test_policy::{TestPolicyArgs, test_policy},
         up::{UpArgs, up},
@@ -43,6 +44,7 @@ enum Command {
     TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
     DemoProvider(DemoProviderArgs),
+    Healthcheck(HealthcheckArgs),
     #[command(hide = true)]
     ExecEnvoy(ExecEnvoyArgs),
 }
@@ -82,6 +84,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             runtime()?.block_on(serve(&args, surroundings)).map(|()| 0)
         }
         Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
+        Command::Healthcheck(args) => Ok(runtime()?.block_on(healthcheck::run(args)).map(|()| 0)?),
         // Becomes Envoy: no runtime has started, so there is no other thread.
         Command::ExecEnvoy(args) => match exec_envoy::run(args) {
             Ok(never) => match never {},
