@@ -32,7 +32,8 @@ pub enum DemoProviderError {
     Serve(#[from] io::Error),
 }
 
-/// Serves until the process is asked to stop: as the first process of a container it would otherwise not hear of it. Prints where it listens and which words of a prompt it obeys.
+/// Serves until the process is asked to stop, of which it would not hear as the first process of a container unless it
+/// listened. Prints where it listens and which words of a prompt it obeys.
 pub async fn run(args: &DemoProviderArgs, out: &mut dyn Write) -> Result<(), DemoProviderError> {
     let mut stop = Stop::listen()?;
     let address = args.listen;

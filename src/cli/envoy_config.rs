@@ -45,7 +45,10 @@ pub enum EnvoyConfigError {
     #[error("cannot write Envoy's configuration: {0}")]
     Write(#[from] io::Error),
     /// The file of `--output`.
-    #[error("cannot write Envoy's configuration to {}: {error}; name a file in a folder that this user may write to", path.display())]
+    #[error(
+        "cannot write Envoy's configuration to {}: {error}; name a file in a folder that this user may write to",
+        path.display()
+    )]
     Output {
         /// The file.
         path: PathBuf,
@@ -54,8 +57,8 @@ pub enum EnvoyConfigError {
     },
 }
 
-/// Prints or writes the configuration for `settings`, which were loaded from `args.config` and keep their state in `state` unless
-/// the arguments say otherwise.
+/// Prints or writes the configuration for `settings`, which were loaded from `args.config` and keep their state in
+/// `state` unless the arguments say otherwise.
 pub fn run(
     args: &EnvoyConfigArgs,
     settings: &Settings,

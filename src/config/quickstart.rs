@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     load::{Draft, Loaded},
     overlay::Override,
     report::{Place, Report},
+    settings::Upstream,
 };
 
 /// The settings as a document, so that the environment goes over them as over any other.
@@ -24,6 +26,26 @@ const PROVIDERS: [(&str, &str, &str); 2] = [
     ("OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com"),
     ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
 ];
+
+/// What may stand in a document for the upstreams; `quickstart` becomes a list before it is read.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum Upstreams {
+    /// A list of them.
+    Listed(#[schemars(length(min = 1))] Vec<Upstream>),
+    /// The word.
+    Word(Quickstart),
+}
+
+/// The word `quickstart`.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum Quickstart {
+    /// The providers whose key the environment holds, the demo provider for the others.
+    Quickstart,
+}
 
 /// Settings for a laptop, for the working directory `folder`: the upstreams of [`expand`], and as rules
 /// `config/policy.yaml` when it exists.

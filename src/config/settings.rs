@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    quickstart::Upstreams,
     recording::Recording,
     telemetry::Telemetry,
     units::{Duration, Size},
@@ -82,26 +83,6 @@ pub struct Settings {
     /// Traces and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
-}
-
-/// What may stand in a document for the upstreams; `quickstart` becomes a list before it is read.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Upstreams {
-    /// A list of them.
-    Listed(#[schemars(length(min = 1))] Vec<Upstream>),
-    /// The word.
-    Word(Quickstart),
-}
-
-/// The word `quickstart`.
-#[derive(JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Quickstart {
-    /// The providers whose key the environment holds, the demo provider for the others.
-    Quickstart,
 }
 
 /// The admin listener.

@@ -49,7 +49,7 @@ fn substituted(value: Value) -> Value {
         }
         Value::Array(items) => items.into_iter().map(substituted).collect(),
         Value::Object(fields) => fields.into_iter().map(|(key, field)| (key, substituted(field))).collect(),
-        other => other,
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
@@ -67,7 +67,10 @@ fn value(node: &Yaml<'_>) -> Value {
                 match (key.as_str().expect("a key is text"), value(field)) {
                     ("<<", Value::Object(from)) => merged.extend(from),
                     ("<<", Value::Array(from)) => {
-                        merged.extend(from.into_iter().flat_map(|from| from.as_object().expect("a mapping").clone()));
+                        // What stands first counts.
+                        merged.extend(
+                            from.into_iter().rev().flat_map(|from| from.as_object().expect("a mapping").clone()),
+                        );
                     }
                     (key, field) => drop(own.insert(key.to_owned(), field)),
                 }
@@ -75,6 +78,10 @@ fn value(node: &Yaml<'_>) -> Value {
             merged.extend(own);
             Value::Object(merged)
         }
-        other => panic!("no such value is expected: {other:?}"),
+        Yaml::Value(Scalar::FloatingPoint(_))
+        | Yaml::Representation(..)
+        | Yaml::Tagged(..)
+        | Yaml::Alias(_)
+        | Yaml::BadValue => panic!("no such value is expected: {node:?}"),
     }
 }
