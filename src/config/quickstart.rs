@@ -47,8 +47,8 @@ pub(super) enum Quickstart {
     Quickstart,
 }
 
-/// Settings for a laptop, for the working directory `folder`: the upstreams of [`expand`], and as rules
-/// `config/policy.yaml` when it exists.
+/// Settings for a laptop, for the working directory `folder`: the providers whose key is set, the demo provider for the
+/// others, and as rules `config/policy.yaml` when it exists.
 pub fn quickstart(folder: &Path, overrides: &[Override], environment: &Environment) -> Result<Loaded, Report> {
     quickstart_draft(folder, overrides, environment)?.finish(environment)
 }
