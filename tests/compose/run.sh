@@ -18,6 +18,7 @@ mapfile -t names < <(grep -oE '\$\{[A-Z_]+' compose.yaml | cut -c 3- | sort -u)
 for name in "${names[@]}"; do
   case $name in BUILD_PROFILE | IMAGE_*) ;; *) unset "$name" ;; esac
 done
+unset COMPOSE_FILE COMPOSE_PROFILES
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 LUTHIEN_PORT=$(free_port)
 export BUILD_PROFILE=${BUILD_PROFILE:-local} IMAGE_LUTHIEN=luthien:compose-test LUTHIEN_PORT LUTHIEN_ADMIN_PORT=0
