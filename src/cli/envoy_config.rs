@@ -1,5 +1,6 @@
 //! `luthien envoy-config`: prints Envoy's complete configuration, for an Envoy that Luthien does not start itself.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,12 @@ pub struct EnvoyConfigArgs {
     /// Where the demo provider listens, for upstreams with `url: demo`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub demo: Option<Address>,
+    /// Write it to a file, which is there whole or not at all, in place of printing it.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// The directory of sockets and logs of an Envoy on this machine [default: `.luthien` beside the settings file].
-    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR", conflicts_with = "sidecar")]
+    /// Without meaning for `--sidecar`.
+    #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
@@ -39,10 +44,21 @@ pub enum EnvoyConfigError {
     /// The output is closed.
     #[error("cannot write Envoy's configuration: {0}")]
     Write(#[from] io::Error),
+    /// The file of `--output`.
+    #[error(
+        "cannot write Envoy's configuration to {}: {error}; name a file in a folder that this user may write to",
+        path.display()
+    )]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
-/// Prints the configuration for `settings`, which were loaded from `args.config` and keep their state in `state` unless
-/// the arguments say otherwise.
+/// Prints or writes the configuration for `settings`, which were loaded from `args.config` and keep their state in
+/// `state` unless the arguments say otherwise.
 pub fn run(
     args: &EnvoyConfigArgs,
     settings: &Settings,
@@ -61,7 +77,19 @@ pub fn run(
     placement.demo.clone_from(&args.demo);
     placement.tracer = Tracer::of(settings, environment)?;
     let text = document(settings, &placement, args.sidecar)?;
-    Ok(out.write_all(text.as_bytes())?)
+    match &args.output {
+        Some(path) => replace(path, &text).map_err(|error| EnvoyConfigError::Output { path: path.clone(), error }),
+        None => Ok(out.write_all(text.as_bytes())?),
+    }
+}
+
+/// Puts a file in the place of another: who reads at the same time reads the old one or the new one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
 }
 
 /// The YAML document, with a header that says where it came from.
@@ -79,12 +107,15 @@ mod tests {
     use super::*;
 
     fn print(sidecar: bool, demo: Option<&str>) -> Result<String, EnvoyConfigError> {
+        let demo = demo.map(|text| text.parse().unwrap());
+        run_with(&EnvoyConfigArgs { config: None, sidecar, demo, output: None, state_dir: None })
+    }
+
+    fn run_with(args: &EnvoyConfigArgs) -> Result<String, EnvoyConfigError> {
         let settings = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
-        let args =
-            EnvoyConfigArgs { config: None, sidecar, demo: demo.map(|text| text.parse().unwrap()), state_dir: None };
         let mut out = Vec::new();
         let settings = serde_json::from_str(settings).unwrap();
-        run(&args, &settings, Path::new("/state"), &Environment::default(), &mut out)?;
+        run(args, &settings, Path::new("/state"), &Environment::default(), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -92,6 +123,22 @@ mod tests {
     fn each_place_has_its_sockets() {
         assert!(print(false, Some("127.0.0.1:9")).unwrap().contains("path: /state/extproc.sock"));
         assert!(print(true, Some("127.0.0.1:9")).unwrap().contains("path: /run/luthien/extproc.sock"));
+    }
+
+    #[test]
+    fn a_file_gets_what_would_be_printed_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("envoy.yaml");
+        fs::write(&file, "before").unwrap();
+        let demo = Some("demo:8090".parse().unwrap());
+        let args = EnvoyConfigArgs { config: None, sidecar: true, demo, output: Some(file.clone()), state_dir: None };
+        assert_eq!(run_with(&args).unwrap(), "");
+        assert_eq!(fs::read_to_string(&file).unwrap(), print(true, Some("demo:8090")).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let nowhere = EnvoyConfigArgs { output: Some(folder.path().join("no/envoy.yaml")), ..args };
+        let error = run_with(&nowhere).unwrap_err().to_string();
+        assert!(error.contains("no/envoy.yaml") && error.contains("folder"), "{error}");
     }
 
     #[test]

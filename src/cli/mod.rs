@@ -7,6 +7,7 @@ pub mod demo_provider;
 pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;
+pub mod healthcheck;
 pub mod serve;
 pub mod test_policy;
 pub mod up;
@@ -75,6 +76,9 @@ pub enum Failed {
     /// The demo provider ended.
     #[error(transparent)]
     Demo(#[from] demo_provider::DemoProviderError),
+    /// What was asked for its health is not healthy.
+    #[error(transparent)]
+    Unhealthy(#[from] healthcheck::HealthcheckError),
     /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -9,6 +9,7 @@ use super::{
     document::{Document, Part},
     environment::Environment,
     overlay::{self, Override},
+    quickstart,
     report::Report,
     schema::settings_schema,
     semantics,
@@ -77,6 +78,7 @@ impl Draft {
     pub(super) fn new(mut document: Document, base: &Path, overrides: &[Override], environment: &Environment) -> Self {
         let schema = settings_schema();
         let (mut warnings, mut report) = overlay::apply(&mut document, &schema, overrides, environment);
+        quickstart::expand(&mut document, environment);
         warnings.extend(semantics::warnings(&document));
         let mut problems = check::validate(&schema, &document, "");
         problems.extend(semantics::check(&document, base, environment));

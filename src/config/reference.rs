@@ -1,4 +1,4 @@
-//! `.env.example`: every environment variable, derived from the schema.
+//! `.env.example`: every environment variable, derived from the schema, and those of compose.yaml.
 
 use std::fmt::Write as _;
 
@@ -37,6 +37,48 @@ const HEAD: &str = "\
 #LUTHIEN_ADMIN_PORT=8081
 ";
 
+/// What stands below them: the variables that only compose.yaml reads, as it has them.
+const COMPOSE: &str = "
+# ---- compose ----
+# Of compose.yaml only, which reads `.env` by itself. Of the variables above it takes the provider keys, LUTHIEN_PORT,
+# LUTHIEN_ADMIN_PORT, LUTHIEN_LOG_LEVEL, LUTHIEN_ADMIN_TRACE_URL and LUTHIEN_TELEMETRY_TRACES_*; everything else is in
+# deploy/compose/luthien.yaml. `make observability` and `make ollama` set what their profiles need.
+
+# The token of the admin listener, and the passwords. Those of PostgreSQL hold for the volume that they were made with.
+#ADMIN_TOKEN=luthien-local
+#POSTGRES_PASSWORD=luthien-local
+#REDIS_PASSWORD=luthien-local
+#GRAFANA_PASSWORD=luthien-local
+
+# The port of Grafana, on 127.0.0.1 like the others.
+#GRAFANA_PORT=3000
+
+# What the profile `ollama` fetches. OPENAI_BASE_URL=http://ollama:11434 has it used.
+#OLLAMA_MODEL=qwen3:0.6b
+
+# The cargo profile that the image is built with: release, or local, which is quicker to build.
+#BUILD_PROFILE=release
+
+# The socket of the Docker engine, from which logs are collected.
+#DOCKER_SOCKET=/var/run/docker.sock
+
+# The name of the project, which names of containers and volumes begin with.
+#COMPOSE_PROJECT_NAME=luthien
+
+# Images.
+#IMAGE_LUTHIEN=luthien:0.1.0
+#IMAGE_ENVOY=envoyproxy/envoy:v1.40.0
+#IMAGE_POSTGRES=postgres:17.10
+#IMAGE_REDIS=redis:8.6
+#IMAGE_GRAFANA=grafana/grafana:12.4.5
+#IMAGE_TEMPO=grafana/tempo:3.0.3
+#IMAGE_LOKI=grafana/loki:3.7.6
+#IMAGE_PROMETHEUS=prom/prometheus:v3.13.3
+#IMAGE_ALLOY=grafana/alloy:v1.19.2
+#IMAGE_ENGINE=ghcr.io/tecnativa/docker-socket-proxy:v0.5.0
+#IMAGE_OLLAMA=ollama/ollama:0.24.0
+";
+
 /// The text of `.env.example`.
 pub fn env_example() -> String {
     let schema = settings_schema();
@@ -59,6 +101,7 @@ pub fn env_example() -> String {
         }
         one(&mut text, variable);
     }
+    text.push_str(COMPOSE);
     text
 }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    quickstart::Upstreams,
     recording::Recording,
     telemetry::Telemetry,
     units::{Duration, Size},
@@ -39,7 +40,9 @@ pub struct Settings {
     #[serde(default = "default_rules")]
     pub rules: PathBuf,
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
-    #[schemars(length(min = 1))]
+    /// The word `quickstart` stands for `openai` and `anthropic`, with the key in `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`,
+    /// and for the demo provider where that is not set.
+    #[schemars(with = "Upstreams")]
     pub upstreams: Vec<Upstream>,
     /// Policies in other processes, which rules name.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! The few questions that Luthien asks Envoy's admin interface.
 //!
-//! One request for each connection, which ends with the answer, so that no HTTP client is needed over a Unix socket.
+//! One request for each connection, which ends with the answer, so that no HTTP client is needed over a Unix socket. The
+//! health check of a container asks in the same way.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::address::Address;
 
-/// Envoy answers from its main thread, at once unless it hangs.
+/// Envoy answers from its main thread, and Luthien what its health is, at once unless it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What is asked for here is short.
 const LONGEST_ANSWER: u64 = 64 << 10;
@@ -71,23 +72,24 @@ impl AdminClient {
 
     async fn ask(&self, what: &'static str) -> Result<String, AdminError> {
         let silent = |error| AdminError::Silent { address: self.address.clone(), error };
-        let (status, body) = match tokio::time::timeout(ANSWER_WITHIN, self.exchange(what)).await {
-            Ok(result) => result.map_err(silent)?,
-            Err(_) => return Err(silent(io::ErrorKind::TimedOut.into())),
-        };
+        let (status, body) = ask(&self.address, what).await.map_err(silent)?;
         if status == 200 { Ok(body) } else { Err(AdminError::Status { address: self.address.clone(), what, status }) }
-    }
-
-    async fn exchange(&self, what: &str) -> io::Result<(u16, String)> {
-        match &self.address {
-            Address::Pipe(path) => ask(UnixStream::connect(path).await?, what).await,
-            Address::Socket { host, port } => ask(TcpStream::connect((host.as_str(), *port)).await?, what).await,
-        }
     }
 }
 
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<(u16, String)> {
-    let request = format!("{what} HTTP/1.1\r\nhost: envoy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+/// Asks for `what` (method and path) over plain HTTP, and returns status and body.
+pub async fn ask(address: &Address, what: &str) -> io::Result<(u16, String)> {
+    let exchanged = async {
+        match address {
+            Address::Pipe(path) => exchange(UnixStream::connect(path).await?, what).await,
+            Address::Socket { host, port } => exchange(TcpStream::connect((host.as_str(), *port)).await?, what).await,
+        }
+    };
+    tokio::time::timeout(ANSWER_WITHIN, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<(u16, String)> {
+    let request = format!("{what} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;

@@ -29,7 +29,7 @@ mod tracer;
 mod yaml;
 
 pub use address::{Address, AddressError};
-pub use admin::{AdminClient, AdminError};
+pub use admin::{AdminClient, AdminError, ask};
 pub use bootstrap::{AccessLog, BootstrapError, Mode, Placement, bootstrap, system_ca};
 pub use exec::{ExecError, ExecPlan, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};

@@ -263,6 +263,24 @@ fn without_a_file_the_keys_decide() {
 }
 
 #[test]
+fn in_a_file_the_word_quickstart_stands_for_the_same_upstreams() {
+    let variables = [("OPENAI_BASE_URL", "http://10.0.0.1"), ("ANTHROPIC_API_KEY", "k")];
+    let of_file = check("upstreams: quickstart\n", &variables).expect("settings").settings.upstreams;
+    let folder = tempfile::tempdir().expect("a folder");
+    let built_in = quickstart(folder.path(), &[], &environment(&variables)).expect("settings").settings.upstreams;
+    assert_eq!(serde_json::to_value(&of_file).unwrap(), serde_json::to_value(&built_in).unwrap());
+    assert_eq!(of_file[0].url, "http://10.0.0.1");
+    // A variable is stronger than the word, and may say it.
+    let listed = "[{ name: own, url: 'http://10.0.0.2', dialects: [openai_chat] }]";
+    let own = check("upstreams: quickstart\n", &[("LUTHIEN_UPSTREAMS", listed)]).expect("settings").settings.upstreams;
+    assert_eq!((own.len(), own[0].name.as_str()), (1, "own"));
+    let said = check(&format!("upstreams: {listed}\n"), &[("LUTHIEN_UPSTREAMS", "quickstart")]).expect("settings");
+    assert_eq!(said.settings.upstreams[0].url, "demo");
+    let report = report("upstreams: quickstrat\n", &[]);
+    assert!(report.contains("did you mean `quickstart`?"), "{report}");
+}
+
+#[test]
 fn missing_rules_say_what_to_do() {
     let report = RulesSource::File("/nowhere/policy.yaml".into()).read().expect_err("a problem").to_string();
     assert!(report.contains("the rules document is missing") && report.contains("policies: []"), "{report}");

@@ -1,0 +1,48 @@
+# Luthien's image: the one program, without a shell, for a user without rights. `docker build -t luthien .`
+#
+# The runtime is distroless and not slim Debian: it holds glibc, libgcc, the certificate authorities and time zones, which
+# is all that the program needs, and nothing that an intruder could start. What a shell would do, the program does
+# itself: `luthien healthcheck` and `luthien envoy-config --output`.
+
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+# release, or local: quicker to build, slower to run.
+ARG PROFILE=release
+
+# The dependencies, in a layer that lasts until Cargo.lock changes: they are compiled for a program that does nothing.
+# The registry is a cache of the builder; what was compiled is in the layer, so that it travels with it.
+COPY Cargo.toml Cargo.lock ./
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    mkdir src \
+    && echo '//! Nothing yet.' > src/lib.rs \
+    && printf '//! Nothing yet.\nfn main() {}\n' > src/main.rs \
+    && cargo build --locked --profile "$PROFILE" --lib --bins \
+    && rm -r src
+
+COPY askama.toml ./
+COPY config/prices.yaml config/
+COPY migrations migrations
+COPY src src
+# Newer than what was built from the placeholders, whatever time the files bring along.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    touch src/lib.rs src/main.rs \
+    && cargo build --locked --profile "$PROFILE" --lib --bins \
+    && install -D "target/$PROFILE/luthien" /out/luthien \
+    && mkdir -p /out/run /out/state
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Luthien" \
+      org.opencontainers.image.description="Programmable policy between any AI client and any LLM provider, as an Envoy external processor" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /out/luthien /usr/local/bin/luthien
+# A volume takes the owner of the folder that it is mounted over.
+COPY --from=build --chown=65532:65532 /out/run /run/luthien
+COPY --from=build --chown=65532:65532 /out/state /var/lib/luthien
+ENV LUTHIEN_STATE_DIR=/var/lib/luthien
+WORKDIR /var/lib/luthien
+USER 65532:65532
+ENTRYPOINT ["luthien"]
