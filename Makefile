@@ -1,7 +1,7 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak test-live compose observability ollama compose-down \
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak overhead test-live compose observability ollama compose-down \
   compose-test graph envoy-config clean
 
 LUTHIEN := target/local/luthien
@@ -51,6 +51,9 @@ test: tools ## Run all tests that need no account anywhere
 
 soak: tools ## Run the tests of records under load for a minute each (after `make test`)
 	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost)' --no-capture
+
+overhead: tools ## Measure what traces cost (after `make test`)
+	@cargo test --quiet --locked --profile local --test e2e overhead:: -- --ignored --nocapture
 
 test-live: tools ## Call the real providers that a key or a local Ollama is there for (costs a few cents; after `make test`)
 	@cargo test --quiet --locked --test e2e live:: -- --ignored --nocapture

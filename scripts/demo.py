@@ -1,7 +1,9 @@
-"""`make demo`: starts a gateway with rules of its own, plays three scenes against it, and prints what to look at.
+"""`make demo`: plays three scenes against a gateway, and prints what to look at.
 
-The gateway runs beside any other, at free ports and in a temporary folder, with the settings in config/demo/. It goes on
-after the scenes, so that its pages can be looked at, until Ctrl-C; with `--once` it ends with them.
+The gateway is the one that runs here (`make run`, `make compose`), where it has the demo provider and the rules for the scenes, as
+the shipped rules do. Otherwise it is one of the demo's own, beside any other, at free ports and in a temporary folder, with the
+settings in config/demo/. That one goes on after the scenes, so that its pages can be looked at, until Ctrl-C; with `--once` it
+ends with them.
 """
 
 import http.client
@@ -21,6 +23,11 @@ RECORDED_WITHIN = 30
 STOPPED_WITHIN = 30
 # What of the user's environment reaches the gateway's settings: where Envoy is, and where traces go.
 KEPT = ("LUTHIEN_ENVOY", "LUTHIEN_ADMIN_TRACE_URL", "LUTHIEN_TELEMETRY_")
+# The policies of the scenes, which run only on calls with this header.
+POLICIES = {"demo-code-names", "demo-no-deleting"}
+HEADER = {"x-luthien-demo": "1"}
+# What compose.yaml sets where nothing else is said.
+LOCAL_TOKEN = "luthien-local"
 
 
 class Failed(Exception):
@@ -28,10 +35,59 @@ class Failed(Exception):
 
 
 class Gateway:
+    """A gateway on this machine."""
+
+    def __init__(self, clients, admin, token=None):
+        self.clients, self.admin = clients, admin
+        self.headers = {"authorization": f"Bearer {token}"} if token else {}
+
+    def look(self, path):
+        """What the admin listener says, as JSON; nothing where it does not."""
+        try:
+            status, _, body = ask(self.admin, "GET", f"{path}?format=json", headers=self.headers)
+            return json.loads(body) if status == 200 else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+
+    def page(self, path):
+        return f"http://127.0.0.1:{self.admin}{path}"
+
+    def record(self, call):
+        """What the debug API says of a call, once it is all there."""
+        found = {}
+
+        def is_there():
+            found.update(self.look(f"/debug/calls/{call}") or {})
+            return found.get("ended_at") is not None
+
+        wait_for(is_there, RECORDED_WITHIN, lambda: f"the call {call} was not recorded")
+        return found
+
+
+def running():
+    """The gateway that runs here, if the scenes can be played against it; otherwise nothing, and why."""
+    clients, admin = (int(os.environ.get(name) or port) for name, port in
+                      (("LUTHIEN_PORT", 8080), ("LUTHIEN_ADMIN_PORT", 8081)))
+    gateway = Gateway(clients, admin, os.environ.get("ADMIN_TOKEN") or LOCAL_TOKEN)
+    rules = gateway.look("/policies")
+    if rules is None:
+        return None, "No gateway runs here that lets us look"
+    if not POLICIES <= {policy.get("name") for policy in rules.get("policies", [])}:
+        return None, "The gateway that runs here has no rules for the scenes (see config/policy.yaml)"
+    try:
+        models = ask(clients, "GET", "/v1/models")[2]
+    except (OSError, http.client.HTTPException):
+        models = ""
+    if '"gpt-demo"' not in models:
+        return None, "The gateway that runs here has no demo provider"
+    return gateway, None
+
+
+class Own(Gateway):
     """A `luthien up` of our own."""
 
     def __init__(self, program, folder):
-        self.clients, self.admin = free_ports()
+        super().__init__(*free_ports())
         self.log = Path(folder) / "gateway.log"
         environment = {name: value for name, value in os.environ.items() if is_kept(name)}
         environment["LUTHIEN_LISTEN"] = f"127.0.0.1:{self.clients}"
@@ -63,22 +119,6 @@ class Gateway:
             self.process.kill()
             self.process.wait()
 
-    def page(self, path):
-        return f"http://127.0.0.1:{self.admin}{path}"
-
-    def record(self, call):
-        """What the debug API says of a call, once it is all there."""
-        found = {}
-
-        def is_there():
-            status, _, body = ask(self.admin, "GET", f"/debug/calls/{call}?format=json")
-            if status == 200:
-                found.update(json.loads(body))
-            return found.get("ended_at") is not None
-
-        wait_for(is_there, RECORDED_WITHIN, lambda: f"the call {call} was not recorded")
-        return found
-
 
 def is_kept(name):
     return not name.startswith("LUTHIEN_") or name.startswith(KEPT)
@@ -100,11 +140,11 @@ def wait_for(condition, seconds, otherwise):
         time.sleep(0.1)
 
 
-def ask(port, method, path, body=None):
+def ask(port, method, path, body=None, headers=None):
     """One exchange: status, headers, body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **(headers or {})}
         connection.request(method, path, body and json.dumps(body), headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read().decode()
@@ -114,7 +154,7 @@ def ask(port, method, path, body=None):
 
 def call(gateway, path, body):
     """A streamed call of a client: its id, and the data of the events that came."""
-    status, headers, text = ask(gateway.clients, "POST", path, {**body, "stream": True})
+    status, headers, text = ask(gateway.clients, "POST", path, {**body, "stream": True}, HEADER)
     if status != 200:
         raise Failed(f"{path} was answered with {status}: {text}")
     data = [line[len("data: "):] for line in text.splitlines() if line.startswith("data: ")]
@@ -122,7 +162,7 @@ def call(gateway, path, body):
 
 
 def replaced_word(gateway):
-    title("1. A word is replaced", "Anthropic Messages", "code-names")
+    title("1. A word is replaced", "Anthropic Messages", "demo-code-names")
     message = {"role": "user", "content": "Say hello to Project Falcon"}
     body = {"model": "claude-demo", "max_tokens": 100, "messages": [message]}
     id, _ = call(gateway, "/v1/messages", body)
@@ -133,7 +173,7 @@ def replaced_word(gateway):
 
 
 def blocked_tool_call(gateway):
-    title("2. A tool call is blocked", "OpenAI Responses", "no-deleting")
+    title("2. A tool call is blocked", "OpenAI Responses", "demo-no-deleting")
     parameters = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
     tool = {"type": "function", "name": "delete_file", "parameters": parameters}
     id, _ = call(gateway, "/v1/responses", {"model": "gpt-demo", "input": "Use the tool", "tools": [tool]})
@@ -151,7 +191,7 @@ def item_of(item):
 
 
 def stall(gateway):
-    title("3. The provider falls silent", "OpenAI Chat Completions", "timeouts.stall: 2s")
+    title("3. The provider falls silent", "OpenAI Chat Completions", "timeouts.stall")
     message = {"role": "user", "content": "Stall, please"}
     begin = time.monotonic()
     id, events = call(gateway, "/v1/chat/completions", {"model": "gpt-demo", "messages": [message]})
@@ -183,22 +223,31 @@ def links(gateway, record, changed):
         line("its trace", trace)
 
 
+def play(gateway):
+    for scene in (replaced_word, blocked_tool_call, stall):
+        scene(gateway)
+        sys.stdout.flush()
+    print("\nAll of it")
+    line("live activity", gateway.page("/activity/monitor"))
+    line("calls", gateway.page("/debug/calls"))
+    line("for clients", f"http://127.0.0.1:{gateway.clients}")
+
+
 def main(once):
+    gateway, why_not = running()
+    if gateway:
+        print(f"Playing against the gateway at http://127.0.0.1:{gateway.clients}.", flush=True)
+        play(gateway)
+        return
     program = os.environ.get("LUTHIEN", ROOT / "target/local/luthien")
     # A plain `kill` ends the gateway as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="luthien-demo-") as folder:
-        gateway = Gateway(program, folder)
+        gateway = Own(program, folder)
         try:
-            print("Starting a gateway of its own, with the rules in config/demo/policy.yaml.", flush=True)
+            print(f"{why_not}: starting one of our own, with the rules in config/demo/policy.yaml.", flush=True)
             gateway.wait_ready()
-            for scene in (replaced_word, blocked_tool_call, stall):
-                scene(gateway)
-                sys.stdout.flush()
-            print("\nAll of it")
-            line("live activity", gateway.page("/activity/monitor"))
-            line("calls", gateway.page("/debug/calls"))
-            line("for clients", f"http://127.0.0.1:{gateway.clients}")
+            play(gateway)
             if not once:
                 print("\nCtrl-C ends this gateway and forgets its calls.", flush=True)
                 gateway.process.wait()

@@ -37,6 +37,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         headers: Vec::new(),
         stream: true,
         deadline: None,
+        trace: None,
     });
     let limits = ResponseLimits { event: 1 << 20, body: 1 << 20, held: 1 << 20, synthetic: 1 << 20 };
     let setup = Setup::native(dialect, call.id.clone(), Release::Block, limits);

@@ -150,6 +150,7 @@ fn plan<'s>(
         headers: args.call.header.clone(),
         stream: view.stream,
         deadline: None,
+        trace: None,
     };
     let request = request.map(|(_, body, request)| (body, request));
     Ok(Plan { settings, routes, rules: Arc::new(rules), recording, call: Arc::new(call), view, request })

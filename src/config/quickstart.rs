@@ -83,6 +83,12 @@ pub(super) fn expand(document: &mut Document, environment: &Environment) {
         if has_key {
             put("credentials", json!({ "env": key }), key);
         }
+        if let (false, None, Some(Value::Object(demo))) =
+            (has_key, url, document.value.pointer_mut(&format!("/upstreams/{index}")))
+        {
+            // Its word `stall` is to show what a stall is, and not how long three minutes are.
+            demo.insert("timeouts".to_owned(), json!({ "stall": "5s" }));
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn drive(call: Call) -> impl Stream<Item = Result<ProcessingResponse, Status>> {
             Ok(Some(Err(status))) => Some((Err(status), None)),
             Ok(None) => None,
             Err(_) => {
-                error!("a call panicked; the client's connection is aborted");
+                error!(call_id = call.id(), "a call panicked; the client's connection is aborted");
                 Some((Err(Status::internal("a call panicked")), None))
             }
         }

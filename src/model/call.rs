@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use crate::telemetry::trace::Ids;
+
 /// One of the protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -36,6 +38,8 @@ pub struct CallHead {
     pub stream: bool,
     /// When the whole call has to be over, as far as that is limited.
     pub deadline: Option<Instant>,
+    /// The ids of its span, for log lines. `None`: nobody traces.
+    pub trace: Option<Ids>,
 }
 
 impl Dialect {

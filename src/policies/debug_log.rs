@@ -60,17 +60,20 @@ impl Default for Settings {
     }
 }
 
-/// Logs at a level that is known at run time only.
+/// Logs about a call, at a level that is known at run time only.
 macro_rules! log {
-    ($level:expr, $($fields:tt)*) => {
+    ($level:expr, $call:expr, $($fields:tt)*) => {{
+        let CallHead { id, trace, .. } = &**$call;
+        let trace_id = trace.map(|ids| tracing::field::display(ids.trace));
+        let span_id = trace.map(|ids| tracing::field::display(ids.span));
         match $level {
-            Level::Trace => tracing::trace!($($fields)*),
-            Level::Debug => tracing::debug!($($fields)*),
-            Level::Info => tracing::info!($($fields)*),
-            Level::Warn => tracing::warn!($($fields)*),
-            Level::Error => tracing::error!($($fields)*),
+            Level::Trace => tracing::trace!(call_id = %id, trace_id, span_id, $($fields)*),
+            Level::Debug => tracing::debug!(call_id = %id, trace_id, span_id, $($fields)*),
+            Level::Info => tracing::info!(call_id = %id, trace_id, span_id, $($fields)*),
+            Level::Warn => tracing::warn!(call_id = %id, trace_id, span_id, $($fields)*),
+            Level::Error => tracing::error!(call_id = %id, trace_id, span_id, $($fields)*),
         }
-    };
+    }};
 }
 
 /// What stands in the name of a header that may hold a secret.
@@ -96,25 +99,25 @@ impl Policy for DebugLog {
     fn on_request(&mut self, cx: &mut Context<'_>, request: Request) -> Step<Request> {
         let call = cx.call();
         log!(
-            self.settings.level, call_id = %call.id, session_id = call.session, dialect = call.dialect.name(),
+            self.settings.level, call, session_id = call.session, dialect = call.dialect.name(),
             model = request.model(), upstream = call.upstream, stream = request.is_stream(),
             texts = request.texts().len(), headers = ?shown(&call.headers), "request"
         );
         for text in request.texts() {
             let said = self.short(&text.get());
-            log!(self.settings.level, call_id = %call.id, source = text.source().name(), tool = text.tool(), text = %said, "request text");
+            log!(self.settings.level, call, source = text.source().name(), tool = text.tool(), text = %said, "request text");
         }
         Step::ready(request)
     }
 
     fn on_response_start(&mut self, cx: &mut Context<'_>, start: &Start) -> Outcome<()> {
-        log!(self.settings.level, call_id = %cx.call().id, id = start.id, model = start.model, "response started");
+        log!(self.settings.level, cx.call(), id = start.id, model = start.model, "response started");
         Ok(())
     }
 
     fn on_block_start(&mut self, cx: &mut Context<'_>, block: &BlockHead) -> Watch {
         let (kind, tool) = (block.kind.name(), block.kind.tool_name());
-        log!(self.settings.level, call_id = %cx.call().id, kind, tool, choice = block.choice, "block started");
+        log!(self.settings.level, cx.call(), kind, tool, choice = block.choice, "block started");
         Watch::Deltas
     }
 
@@ -123,17 +126,17 @@ impl Policy for DebugLog {
         let level = self.settings.level;
         if block.complete {
             let text = self.short(block.text);
-            log!(level, call_id = %cx.call().id, kind, tool, bytes = block.text.len(), text = %text, "block complete");
+            log!(level, cx.call(), kind, tool, bytes = block.text.len(), text = %text, "block complete");
         } else {
             // A credential that comes in pieces could not be seen in any of them.
             let bytes = block.text.len().saturating_sub(block.decided);
-            log!(level, call_id = %cx.call().id, kind, tool, bytes, "delta");
+            log!(level, cx.call(), kind, tool, bytes, "delta");
         }
         Ok(block.text.len())
     }
 
     fn on_response_end(&mut self, cx: &mut Context<'_>, ending: Ending) -> Step<Ending> {
-        log!(self.settings.level, call_id = %cx.call().id, reason = ?ending.reason(), "response complete");
+        log!(self.settings.level, cx.call(), reason = ?ending.reason(), "response complete");
         Step::ready(ending)
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
 use crate::harness::{
     SOON,
     client::{self, Request, Version},
+    gateway::Builder,
     within,
 };
 
@@ -83,4 +84,35 @@ async fn the_demo_shows_what_it_promises() {
     demo.signal(Signal::INT);
     assert!(within(SOON, "the demo's end", demo.0.wait()).await.unwrap().success());
     assert!(TcpStream::connect(client).await.is_err(), "the demo's gateway goes on");
+}
+
+#[tokio::test]
+async fn the_demo_plays_against_the_gateway_that_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = std::fs::read_to_string(root.join("config/policy.yaml")).expect("the shipped rules");
+    let upstreams = "- { name: openai, url: demo, dialects: [openai_chat, openai_responses], timeouts: { stall: 1s } }\n\
+                     - { name: anthropic, url: demo, dialects: [anthropic_messages] }\n";
+    let gateway = Builder::at("http://127.0.0.1:1")
+        .upstreams(upstreams)
+        .policy(&rules)
+        .env("LUTHIEN_ADMIN_TOKEN", "{ env: TOKEN }")
+        .env("TOKEN", "open-sesame")
+        .start()
+        .await;
+    let port = |url: String| url.rsplit(':').next().expect("a port").to_owned();
+    let play = Command::new("python3")
+        .arg(root.join("scripts/demo.py"))
+        .env("LUTHIEN_PORT", port(gateway.url()))
+        .env("LUTHIEN_ADMIN_PORT", port(gateway.admin_url()))
+        .env("ADMIN_TOKEN", "open-sesame")
+        .stdin(Stdio::null())
+        .output();
+    let played = within(2 * SOON, "the scenes", play).await.expect("python3 runs");
+    let said = String::from_utf8_lossy(&played.stdout).into_owned();
+    assert!(played.status.success(), "{said}{}", String::from_utf8_lossy(&played.stderr));
+    for expected in ["hello to the project", "[deleting files is not allowed here]", "error: the provider"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(said.matches(&format!("{}/debug/calls/", gateway.admin_url())).count(), 5, "{said}");
+    gateway.stop().await;
 }

@@ -58,7 +58,7 @@ async fn a_plain_stream_is_a_tree_below_envoys_span() {
     let (provider, collector) = (Provider::start().await, Collector::start().await);
     let stream = samples::text(Dialect::Anthropic, &["Hel", "lo"]);
     provider.otherwise(Script::sse_in_pieces(stream.as_bytes(), 100));
-    let policy = "policies: [{ name: shout, type: uppercase }]\n";
+    let policy = "policies: [{ name: shout, type: uppercase }, { name: log, type: debug_log }]\n";
     let gateway = traced(Gateway::with(&provider).policy(policy), &collector).start().await;
     let request = Request::stream(Dialect::Anthropic)
         .header("traceparent", TRACEPARENT)
@@ -127,7 +127,9 @@ async fn a_plain_stream_is_a_tree_below_envoys_span() {
     assert_eq!(header(&sent.headers, "traceparent"), format!("00-{TRACE}-{}-01", named(&spans, ENVOYS[2]).id));
     assert_eq!(header(&sent.headers, "tracestate"), "vendor=1");
     let lines = lines(&gateway, &call_id(&answer));
-    assert!(lines.iter().any(|line| line["message"] == "call"), "{lines:?}");
+    for message in ["call", "policy decided", "response started"] {
+        assert!(lines.iter().any(|line| line["message"] == message), "{message}: {lines:?}");
+    }
     for line in lines {
         assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(TRACE), &json!(call.id)), "{line}");
     }

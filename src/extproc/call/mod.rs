@@ -188,6 +188,11 @@ impl Call {
         }
     }
 
+    /// Luthien's id of it.
+    pub(super) fn id(&self) -> &str {
+        &self.books.about.call
+    }
+
     /// The next message to Envoy. `None`: both directions are complete, or answered in place of the provider.
     pub(super) async fn next(&mut self) -> Option<Result<ProcessingResponse, Status>> {
         self.time.work();

@@ -241,6 +241,7 @@ impl Call {
             headers: upload.headers.public(),
             stream: self.view.stream,
             deadline: Some(self.books.started().into_std() + total),
+            trace: self.books.about.trace,
         }
     }
 

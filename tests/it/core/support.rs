@@ -102,6 +102,7 @@ pub fn call(dialect: Dialect) -> Arc<CallHead> {
         headers: Vec::new(),
         stream: true,
         deadline: None,
+        trace: None,
     })
 }
 
