@@ -1,10 +1,10 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev tools build fmt lint doc test soak test-live graph envoy-config clean
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak test-live graph envoy-config clean
 
 LUTHIEN := target/local/luthien
-# Arguments for `luthien up`, as in: make run ARGS="--config my.yaml"
+# Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
 ARGS ?=
 
 help: ## Print this list
@@ -17,6 +17,15 @@ run: ## Install Envoy, build, and start Luthien with Envoy and a demo provider
 
 dev: tools ## The same, rebuilt and restarted whenever a source file changes
 	@scripts/dev.sh $(ARGS)
+
+claude: ## Start Claude Code through the gateway that runs (`make run`)
+	@scripts/client.sh claude-code $(ARGS)
+
+codex: ## Start Codex through the gateway that runs (`make run`)
+	@scripts/client.sh codex $(ARGS)
+
+demo: tools build ## Play a replaced word, a blocked tool call and a stall on a gateway of its own
+	@LUTHIEN=$(LUTHIEN) python3 scripts/demo.py $(ARGS)
 
 tools: ## Install Envoy below .tools (about 110 MB, half a minute; needs python3 with venv)
 	@scripts/install-envoy.sh

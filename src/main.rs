@@ -10,6 +10,7 @@ use luthien::{
     cli::{
         self, Failed, Surroundings,
         check::{CheckArgs, check},
+        client_env::{ClientEnvArgs, client_env},
         demo_provider::{self, DemoProviderArgs},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
@@ -42,6 +43,7 @@ enum Command {
     /// Run rules over a recorded answer, and show what the client gets
     TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
+    ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     #[command(hide = true)]
     ExecEnvoy(ExecEnvoyArgs),
@@ -73,6 +75,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             envoy_config::run(&args, &loaded.settings, &loaded.state, environment, out)?;
             Ok(0)
         }
+        Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);
             runtime()?.block_on(up(&args, surroundings, out)).map(|()| 0)

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod check;
+pub mod client_env;
 pub mod demo_provider;
 pub mod envoy_config;
 pub mod exec_envoy;
@@ -12,6 +13,7 @@ pub mod up;
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -91,6 +93,11 @@ impl From<AppError> for Failed {
     fn from(error: AppError) -> Self {
         if let AppError::Rules(report) = error { Self::Report(report) } else { Self::App(error) }
     }
+}
+
+/// A listener's address, as the settings have it.
+fn address(listen: &str) -> Result<SocketAddr, Failed> {
+    listen.parse().map_err(|_| Failed::Sentence(format!("`{listen}` is not an address; write it as 127.0.0.1:8080")))
 }
 
 /// The settings of a process that runs, with warnings logged.

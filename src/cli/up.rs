@@ -12,7 +12,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use super::{Failed, Surroundings, envoy_config, envoy_config::EnvoyConfigError, load_settings};
+use super::{Failed, Surroundings, address, envoy_config, envoy_config::EnvoyConfigError, load_settings};
 use crate::{
     app::{App, AppError},
     config::{load::Loaded, load::RulesSource, settings::Settings},
@@ -115,10 +115,6 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
         Some(reason) => Err(Failed::Sentence(reason)),
         None => Ok(outcome?),
     }
-}
-
-fn address(listen: &str) -> Result<SocketAddr, Failed> {
-    listen.parse().map_err(|_| Failed::Sentence(format!("`{listen}` is not an address; write it as 127.0.0.1:8080")))
 }
 
 fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {

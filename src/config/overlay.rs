@@ -20,7 +20,9 @@ const PORTS: [(&str, &str, &str); 2] =
     [("LUTHIEN_PORT", "/listen", DEFAULT_LISTEN), ("LUTHIEN_ADMIN_PORT", "/admin/listen", DEFAULT_ADMIN_LISTEN)];
 
 /// Variables that other parts of the project read; a name that ends in `*` stands for all that begin so.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
+    // For clients; `client-env` has them send it.
+    "LUTHIEN_CLIENT_KEY",
     "LUTHIEN_CLIENTS_DIR",
     "LUTHIEN_CONFIG",
     "LUTHIEN_ENVOY",

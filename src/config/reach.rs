@@ -89,7 +89,8 @@ fn remote(
         RemoteProtocol::Webhook => {
             let base = remote.url.clone();
             let longest_answer = LONGEST_DECISION;
-            let target = site::Target { name: name.clone(), base, key: None, ca, connect, longest_answer, circuit };
+            let (name, v1) = (name.clone(), true);
+            let target = site::Target { name, base, v1, key: None, ca, connect, longest_answer, circuit };
             let unsigned =
                 || -> ReadSecret { Box::new(|| Err("the settings name no `secret` to sign with".to_owned())) };
             RemoteTarget::Webhook(target, secret.unwrap_or_else(unsigned))
@@ -109,6 +110,7 @@ fn provider(
         Ok(Target::Http(_)) => Some(site::Target {
             name: upstream.name.clone(),
             base: base_url(&upstream.url),
+            v1: upstream.v1,
             key: key(&upstream.credentials, base, environment),
             ca: upstream.ca.as_ref().map(|ca| base.join(ca)),
             connect: upstream.timeouts.connect.unwrap_or(timeouts.connect).get(),

@@ -150,6 +150,10 @@ pub struct Upstream {
     /// Scheme, host, port and optional path prefix, as `https://api.anthropic.com`. A trailing `/v1` of the prefix is
     /// dropped, because the client's path already has it. `demo` is the built-in demo provider.
     pub url: String,
+    /// Whether its paths begin with `/v1`, behind the prefix, as those of most providers do. `false` drops it from the
+    /// client's path: `/v1/responses` is asked at `/responses`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub v1: bool,
     /// The protocols that it speaks. Calls in another one are converted to the first.
     #[schemars(length(min = 1))]
     pub dialects: Vec<Dialect>,
@@ -511,6 +515,15 @@ fn default_listen() -> String {
 
 fn default_rules() -> PathBuf {
     PathBuf::from("policy.yaml")
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn all_models() -> Vec<String> {

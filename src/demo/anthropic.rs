@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::play::{Http, Parts};
-use super::reply::{by_chars, by_word, text_of, tokens};
+use super::reply::{Tool, by_chars, by_word, text_of, tokens};
 use super::{Ask, MODELS, Reply};
 
 const HTTP: Http = Http { error, response };
@@ -92,7 +92,7 @@ fn read(body: &[u8], to_answer: bool) -> Result<Ask, String> {
     let content = last.and_then(|message| message.get("content")).unwrap_or(&Value::Null);
     let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
     let result = parts.iter().rfind(|part| part.get("type").and_then(Value::as_str) == Some("tool_result"));
-    let tool = |tool: &Value| Some((tool.get("name")?.as_str()?.to_owned(), tool.get("input_schema")?.clone()));
+    let tool = |tool: &Value| Tool::of_schema(tool, tool.get("input_schema")?);
     let thinking = request.pointer("/thinking/type").and_then(Value::as_str);
     Ok(Ask {
         model: model.to_owned(),
@@ -130,7 +130,7 @@ fn message(ask: &Ask, reply: &Reply) -> Value {
     let calls = reply
         .calls
         .iter()
-        .map(|(name, arguments)| json!({ "type": "tool_use", "id": id("toolu"), "name": name, "input": arguments }));
+        .map(|call| json!({ "type": "tool_use", "id": id("toolu"), "name": call.name, "input": call.input }));
     json!({
         "id": id("msg"),
         "type": "message",
@@ -159,10 +159,10 @@ fn events(ask: &Ask, reply: &Reply) -> Vec<Bytes> {
     }
     let deltas = reply.text.iter().map(|text| json!({ "type": "text_delta", "text": text }));
     events.block(&json!({ "type": "text", "text": "" }), deltas);
-    for (name, arguments) in &reply.calls {
-        let head = json!({ "type": "tool_use", "id": id("toolu"), "name": name, "input": {} });
+    for call in &reply.calls {
+        let head = json!({ "type": "tool_use", "id": id("toolu"), "name": call.name, "input": {} });
         // The API begins the arguments with an empty fragment.
-        let fragments = std::iter::once(String::new()).chain(by_chars(&arguments.to_string()));
+        let fragments = std::iter::once(String::new()).chain(by_chars(&call.input.to_string()));
         events.block(&head, fragments.map(|json| json!({ "type": "input_json_delta", "partial_json": json })));
     }
     events.push(&json!({

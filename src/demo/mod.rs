@@ -7,7 +7,7 @@
 //! | word | what happens |
 //! |---|---|
 //! | `think` | thinking before the answer (not in Chat Completions; also when an Anthropic request enables it) |
-//! | `tool`, `tools` | a call of the first tool of the request |
+//! | `tool`, `tools` | a call of the tool of the request that runs shell commands, or of its first |
 //! | `parallel` | a call of every tool, or two of the only one |
 //! | `secret` | the text holds `sk-live-ABCDEF0123`, cut over several deltas |
 //! | `long` | some hundred lines |

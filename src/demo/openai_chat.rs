@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::openai::{self, HTTP, content, data, error, error_body, id, is_of, now};
 use super::play::Parts;
-use super::reply::{by_chars, tokens};
+use super::reply::{Tool, by_chars, tokens};
 use super::{Ask, Reply};
 
 /// The API's limit for `n`.
@@ -49,8 +49,7 @@ fn read(body: &[u8]) -> Result<Wish, String> {
     let tool = messages.last().filter(|message| is_of(message, "tool"));
     let function = |tool: &Value| {
         let function = tool.get("function")?;
-        let schema = function.get("parameters").cloned().unwrap_or_default();
-        Some((function.get("name")?.as_str()?.to_owned(), schema))
+        Tool::of_schema(function, function.get("parameters").unwrap_or(&Value::Null))
     };
     let ask = Ask {
         model,
@@ -91,8 +90,8 @@ fn completion(wish: &Wish, reply: &Reply) -> Value {
         let calls: Vec<Value> = reply
             .calls
             .iter()
-            .map(|(name, arguments)| {
-                let function = json!({ "name": name, "arguments": arguments.to_string() });
+            .map(|call| {
+                let function = json!({ "name": call.name, "arguments": call.input.to_string() });
                 json!({ "id": id("call_"), "type": "function", "function": function })
             })
             .collect();
@@ -155,10 +154,10 @@ fn deltas(reply: &Reply) -> Vec<Value> {
         return std::iter::once(first).chain(reply.text.iter().map(|text| json!({ "content": text }))).collect();
     }
     let mut deltas = vec![json!({ "role": "assistant", "content": null })];
-    for (index, (name, arguments)) in reply.calls.iter().enumerate() {
-        let function = json!({ "name": name, "arguments": "" });
+    for (index, call) in reply.calls.iter().enumerate() {
+        let function = json!({ "name": call.name, "arguments": "" });
         let head = json!({ "index": index, "id": id("call_"), "type": "function", "function": function });
-        let fragments = by_chars(&arguments.to_string()).into_iter();
+        let fragments = by_chars(&call.input.to_string()).into_iter();
         let fragments = fragments.map(|text| json!({ "index": index, "function": { "arguments": text } }));
         deltas.extend(std::iter::once(head).chain(fragments).map(|call| json!({ "tool_calls": [call] })));
     }

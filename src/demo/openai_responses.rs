@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::openai::{self, HTTP, content, error, id, is_of, now};
 use super::play::{self, Parts};
-use super::reply::{by_chars, by_word, text_of, tokens};
+use super::reply::{Input, Tool, by_chars, by_word, text_of, tokens};
 use super::{Ask, Reply};
 
 /// A request, and what of it the answer repeats.
@@ -53,13 +53,9 @@ fn read(body: &[u8]) -> Result<Wish, String> {
     let items = input.as_array().map(Vec::as_slice).unwrap_or_default();
     let prompt = input.as_str().map(str::to_owned);
     let prompt = prompt.or_else(|| items.iter().rfind(|item| is_of(item, "user")).map(content)).unwrap_or_default();
-    let is_output = |item: &&Value| item.get("type").and_then(Value::as_str) == Some("function_call_output");
+    let is_output = |item: &&Value| matches!(kind(item), Some("function_call_output" | "custom_tool_call_output"));
     let output = |item: &Value| item.get("output").and_then(text_of).unwrap_or_default().to_owned();
-    let function = |tool: &Value| {
-        let is_function = tool.get("type").and_then(Value::as_str) == Some("function");
-        let schema = tool.get("parameters").cloned().unwrap_or_default();
-        is_function.then_some((tool.get("name")?.as_str()?.to_owned(), schema))
-    };
+    let additional = items.iter().filter(|item| kind(item) == Some("additional_tools"));
     let tools = request.get("tools").cloned().unwrap_or_else(|| json!([]));
     let repeated = json!({
         "instructions": request.get("instructions"),
@@ -82,11 +78,31 @@ fn read(body: &[u8]) -> Result<Wish, String> {
         stream: request.get("stream").and_then(Value::as_bool).unwrap_or(false),
         prompt,
         tool_result: items.last().filter(is_output).map(output),
-        tools: tools.as_array().into_iter().flatten().filter_map(function).collect(),
+        tools: [&request].into_iter().chain(additional).flat_map(offered).collect(),
         thinking: false,
         tokens: tokens(body.len()),
     };
     Ok(Wish { ask, id: id("resp_"), created: now(), repeated })
+}
+
+/// The tools in the `tools` of a request, of an item that adds some, or of a namespace.
+fn offered(of: &Value) -> Vec<Tool> {
+    let tools = of.get("tools").and_then(Value::as_array).into_iter().flatten();
+    let read = |tool: &Value| match kind(tool) {
+        Some("function") => Tool::of_schema(tool, tool.get("parameters").unwrap_or(&Value::Null)).into_iter().collect(),
+        Some("custom") => {
+            let name = tool.get("name").and_then(Value::as_str);
+            name.map(|name| Tool { name: name.to_owned(), input: Input::Text }).into_iter().collect()
+        }
+        // The tools of any other namespace are called with its name beside theirs.
+        Some("namespace") if tool.get("name").and_then(Value::as_str) == Some("functions") => offered(tool),
+        _ => Vec::new(),
+    };
+    tools.flat_map(read).collect()
+}
+
+fn kind(value: &Value) -> Option<&str> {
+    value.get("type").and_then(Value::as_str)
 }
 
 /// The response object at one moment.
@@ -130,8 +146,11 @@ fn events(wish: &Wish, reply: &Reply) -> Vec<Value> {
         reasoning(&mut events, thinking);
     }
     message(&mut events, &reply.text);
-    for (name, arguments) in &reply.calls {
-        call(&mut events, name, &arguments.to_string());
+    for call in &reply.calls {
+        match call.input.as_str() {
+            Some(text) => custom_call(&mut events, &call.name, text),
+            None => function_call(&mut events, &call.name, &call.input.to_string()),
+        }
     }
     let whole = object(wish, "completed", &events.output, &usage(wish, reply));
     events.push(&json!({ "type": "response.completed", "response": whole }));
@@ -168,7 +187,7 @@ fn message(events: &mut Events, deltas: &[String]) {
     events.close(item("completed", json!([part(&text)])));
 }
 
-fn call(events: &mut Events, name: &str, arguments: &str) {
+fn function_call(events: &mut Events, name: &str, arguments: &str) {
     let (id, call_id, index) = (id("fc_"), id("call_"), events.output.len());
     let at = json!({ "item_id": id, "output_index": index });
     let item = |status: &str, arguments: &str| {
@@ -183,6 +202,22 @@ fn call(events: &mut Events, name: &str, arguments: &str) {
     }
     events.at("response.function_call_arguments.done", &at, &json!({ "arguments": arguments, "name": name }));
     events.close(item("completed", arguments));
+}
+
+fn custom_call(events: &mut Events, name: &str, input: &str) {
+    let (id, call_id, index) = (id("ctc_"), id("call_"), events.output.len());
+    let at = json!({ "item_id": id, "output_index": index });
+    let item = |status: &str, input: &str| {
+        json!({
+            "id": id, "type": "custom_tool_call", "status": status, "input": input, "call_id": call_id, "name": name,
+        })
+    };
+    events.open(&item("in_progress", ""));
+    for delta in by_chars(input) {
+        events.at("response.custom_tool_call_input.delta", &at, &json!({ "delta": delta }));
+    }
+    events.at("response.custom_tool_call_input.done", &at, &json!({ "input": input }));
+    events.close(item("completed", input));
 }
 
 /// Events under way, and the items that are complete.

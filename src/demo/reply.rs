@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::schema::arguments;
+use super::schema::{arguments, free_text, runs_commands};
 use super::script::{Script, Text, Tools};
 
 /// How much of a prompt is repeated.
@@ -22,12 +22,47 @@ pub(super) struct Ask {
     pub(super) prompt: String,
     /// What a tool answered, if that is what came last.
     pub(super) tool_result: Option<String>,
-    /// The tools, by name and JSON Schema.
-    pub(super) tools: Vec<(String, Value)>,
+    /// The tools that may be called.
+    pub(super) tools: Vec<Tool>,
     /// Whether the request enables thinking.
     pub(super) thinking: bool,
     /// About how many tokens came in.
     pub(super) tokens: usize,
+}
+
+/// A tool of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tool {
+    /// Its name.
+    pub(super) name: String,
+    /// What its arguments are.
+    pub(super) input: Input,
+}
+
+/// What a tool takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Input {
+    /// An object that fits a JSON Schema.
+    Object(Value),
+    /// Any text.
+    Text,
+}
+
+impl Tool {
+    /// A tool that takes an object, unless the model has to look for it first (`defer_loading`).
+    pub(super) fn of_schema(tool: &Value, schema: &Value) -> Option<Self> {
+        let deferred = tool.get("defer_loading").and_then(Value::as_bool).unwrap_or(false);
+        let name = tool.get("name")?.as_str()?.to_owned();
+        (!deferred).then(|| Self { name, input: Input::Object(schema.clone()) })
+    }
+
+    fn call(&self) -> Call {
+        let input = match &self.input {
+            Input::Object(schema) => arguments(schema),
+            Input::Text => Value::String(free_text().to_owned()),
+        };
+        Call { name: self.name.clone(), input }
+    }
 }
 
 impl Ask {
@@ -44,8 +79,17 @@ pub(super) struct Reply {
     pub(super) thinking: Option<String>,
     /// The text, as the deltas that it is sent in.
     pub(super) text: Vec<String>,
-    /// Tool calls: name and arguments.
-    pub(super) calls: Vec<(String, Value)>,
+    /// Tool calls.
+    pub(super) calls: Vec<Call>,
+}
+
+/// A tool call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    /// The tool.
+    pub(super) name: String,
+    /// An object, or a string for a tool that takes any text.
+    pub(super) input: Value,
 }
 
 impl Reply {
@@ -78,18 +122,21 @@ impl Reply {
 
     /// About how many tokens it is.
     pub(super) fn tokens(&self) -> usize {
-        let calls: usize = self.calls.iter().map(|(name, arguments)| name.len() + arguments.to_string().len()).sum();
+        let calls: usize = self.calls.iter().map(|call| call.name.len() + call.input.to_string().len()).sum();
         tokens(self.whole_text().len() + self.thinking.as_ref().map_or(0, String::len) + calls)
     }
 }
 
-fn calls(ask: &Ask, wish: Tools) -> Vec<(String, Value)> {
-    let call = |(name, schema): &(String, Value)| (name.clone(), arguments(schema));
+fn calls(ask: &Ask, wish: Tools) -> Vec<Call> {
+    let tools = &ask.tools;
     match wish {
         Tools::None => Vec::new(),
-        Tools::One => ask.tools.iter().take(1).map(call).collect(),
-        Tools::Parallel if ask.tools.len() == 1 => ask.tools.iter().cycle().take(2).map(call).collect(),
-        Tools::Parallel => ask.tools.iter().map(call).collect(),
+        Tools::One => {
+            let shell = tools.iter().find(|tool| matches!(&tool.input, Input::Object(schema) if runs_commands(schema)));
+            shell.or_else(|| tools.first()).map(Tool::call).into_iter().collect()
+        }
+        Tools::Parallel if tools.len() == 1 => tools.iter().cycle().take(2).map(Tool::call).collect(),
+        Tools::Parallel => tools.iter().map(Tool::call).collect(),
     }
 }
 
@@ -132,6 +179,10 @@ mod tests {
 
     use super::*;
 
+    fn tool(name: &str, schema: Value) -> Tool {
+        Tool { name: name.to_owned(), input: Input::Object(schema) }
+    }
+
     #[test]
     fn no_delta_holds_the_whole_secret() {
         let reply = Reply::new(&Ask::default(), Script::read("secret"));
@@ -141,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_tools_answer_ends_the_loop() {
-        let tools = vec![("bash".to_owned(), json!({}))];
+        let tools = vec![tool("bash", json!({}))];
         let ask = Ask { prompt: "tool".to_owned(), tools, ..Ask::default() };
         assert_eq!(Reply::new(&ask, ask.script()).calls.len(), 1);
         let ask = Ask { tool_result: Some("42".to_owned()), ..ask };
@@ -150,8 +201,24 @@ mod tests {
     }
 
     #[test]
+    fn the_tool_is_one_that_shows_something() {
+        let called = |tools: Vec<Tool>| {
+            let ask = Ask { prompt: "tool".to_owned(), tools, ..Ask::default() };
+            Reply::new(&ask, ask.script()).calls.into_iter().map(|call| call.name).collect::<Vec<_>>()
+        };
+        let shell = || tool("Bash", json!({ "properties": { "command": { "type": "string" } } }));
+        assert_eq!(called(vec![tool("Agent", json!({})), shell()]), ["Bash"]);
+        let script = Tool { name: "exec".to_owned(), input: Input::Text };
+        assert_eq!(called(vec![script, tool("wait", json!({}))]), ["exec"]);
+        assert_eq!(called(vec![tool("Agent", json!({})), tool("Wait", json!({}))]), ["Agent"]);
+        // The model would have to search for it before it may call it.
+        let deferred = json!({ "name": "Cron", "defer_loading": true });
+        assert_eq!(Tool::of_schema(&deferred, &json!({})), None);
+    }
+
+    #[test]
     fn parallel_means_at_least_two() {
-        let one = Ask { tools: vec![("a".to_owned(), json!({}))], ..Ask::default() };
+        let one = Ask { tools: vec![tool("a", json!({}))], ..Ask::default() };
         assert_eq!(Reply::new(&one, Script::read("parallel")).calls.len(), 2);
         assert_eq!(Reply::new(&Ask::default(), Script::read("parallel")).calls.len(), 0);
     }

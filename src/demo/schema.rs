@@ -5,9 +5,22 @@ use serde_json::{Map, Value, json};
 /// Deep enough for any real tool; a schema that refers to itself ends here.
 const DEEPEST: usize = 6;
 
+/// What agents call a shell command among a tool's properties.
+const COMMANDS: [&str; 2] = ["command", "cmd"];
+
 /// Arguments with every required property of `schema` (all properties, if none is required).
 pub(super) fn arguments(schema: &Value) -> Value {
     object(schema, 0)
+}
+
+/// Whether a tool with this schema runs shell commands, as those of coding agents do.
+pub(super) fn runs_commands(schema: &Value) -> bool {
+    COMMANDS.iter().any(|name| schema.pointer("/properties").is_some_and(|properties| properties.get(name).is_some()))
+}
+
+/// What a tool gets that takes any text. It is a program where the text is one (Codex has a tool that runs JavaScript).
+pub(super) const fn free_text() -> &'static str {
+    "text(\"hello from the demo provider\")"
 }
 
 fn object(schema: &Value, depth: usize) -> Value {
@@ -53,7 +66,7 @@ fn value(name: &str, schema: &Value, depth: usize) -> Value {
 /// A text that suits a property of this name: tools of coding agents are the usual ones.
 fn text(name: &str) -> String {
     match name {
-        "command" | "cmd" => "echo hello from the demo provider".to_owned(),
+        command if COMMANDS.contains(&command) => "echo hello from the demo provider".to_owned(),
         "path" | "file_path" | "file" => "/tmp/luthien-demo.txt".to_owned(),
         "url" => "https://example.com/".to_owned(),
         other => format!("demo {other}"),

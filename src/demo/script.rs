@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 /// Every word and what it does, for people. The module header has the same table.
 pub(super) const WORDS: [(&str, &str); 11] = [
     ("think", "thinking before the answer (not in Chat Completions)"),
-    ("tool", "a call of the first tool of the request"),
+    ("tool", "a call of the request's shell tool, or of its first tool"),
     ("parallel", "a call of every tool, or two of the only one"),
     ("secret", "a text with sk-live-ABCDEF0123, cut over several deltas"),
     ("long", "some hundred lines"),
@@ -52,7 +52,7 @@ pub(super) enum Tools {
     /// None.
     #[default]
     None,
-    /// The first.
+    /// The one that runs shell commands, or the first.
     One,
     /// All, at least two calls.
     Parallel,

@@ -123,6 +123,31 @@ async fn a_chat_stream_has_its_grammar_for_each_choice() {
     .await;
 }
 
+/// Codex puts its tools into the input, in a namespace, and its shell into a tool that takes a program.
+#[tokio::test]
+async fn a_tool_that_takes_any_text_is_called_with_one() {
+    against(|base| async move {
+        let tools = json!([{ "type": "custom", "name": "exec" }, { "type": "function", "name": "wait" }]);
+        let other = json!({ "type": "namespace", "name": "clock", "tools": [{ "type": "function", "name": "sleep" }] });
+        let namespace = json!({ "type": "namespace", "name": "functions", "tools": tools });
+        let added = json!({ "type": "additional_tools", "role": "developer", "tools": [other, namespace] });
+        let prompt = json!({ "role": "user", "content": "use a tool" });
+        let mut body = json!({ "model": "demo", "stream": true, "input": [added, prompt] });
+        let url = format!("{base}/v1/responses");
+        let events = events(&post(&url, &body).await.1);
+        let call = &events.last().unwrap()["response"]["output"][1];
+        assert_eq!((&call["type"], &call["name"]), (&json!("custom_tool_call"), &json!("exec")));
+        assert_eq!(call["input"], "text(\"hello from the demo provider\")");
+        let deltas = events.iter().filter(|event| event["type"] == "response.custom_tool_call_input.delta");
+        let whole: String = deltas.filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(whole, call["input"]);
+        let result = json!({ "type": "custom_tool_call_output", "call_id": "c", "output": "hello" });
+        body["input"].as_array_mut().unwrap().push(result);
+        assert!(post(&url, &body).await.1.contains("The tool answered: hello"));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_responses_stream_has_its_grammar() {
     against(|base| async move {

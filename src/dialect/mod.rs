@@ -47,7 +47,7 @@ pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
 pub use parameters::{Parameters, parameters};
-pub use path::{Endpoint, endpoint, error_dialect, path};
+pub use path::{Endpoint, endpoint, error_dialect, path, without_version};
 pub use told::{TellRequest, tell_answer, tell_request};
 pub use transcript::{Transcript, json};
 

@@ -35,6 +35,11 @@ pub fn path(dialect: Dialect) -> &'static str {
     }
 }
 
+/// `path` as a provider has it whose paths have no `/v1` at their beginning.
+pub fn without_version(path: &str) -> &str {
+    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
 /// The dialect in which errors on `path` are told, also where no dialect covers it.
 pub fn error_dialect(path: &str) -> Dialect {
     let path = without_query(path);
@@ -82,5 +87,13 @@ mod tests {
         assert_eq!(of("POST", "/v1/chat/completions/x"), None);
         assert_eq!(error_dialect("/v1/messages/batches?x"), Dialect::AnthropicMessages);
         assert_eq!(error_dialect("/v1/files"), Dialect::OpenaiChat);
+    }
+
+    #[test]
+    fn a_version_is_a_whole_segment() {
+        assert_eq!(without_version("/v1/responses?stream=true"), "/responses?stream=true");
+        for path in ["/v1beta/models", "/v1", "/models"] {
+            assert_eq!(without_version(path), path);
+        }
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Upstream {
     pub(super) prefix: String,
     /// Host and port. `None`: it is built in.
     pub(super) server: Option<(String, u16)>,
+    /// Whether its paths begin with `/v1` behind the prefix.
+    pub(super) v1: bool,
     pub(super) credential: Credential,
     pub(super) timeouts: Timeouts,
 }
@@ -109,6 +111,7 @@ impl Gateway {
                     name: upstream.name.clone(),
                     prefix,
                     server,
+                    v1: upstream.v1,
                     credential: Credential::new(&upstream.credentials, base, environment)?,
                     timeouts: timeouts(&settings.timeouts, &upstream.timeouts),
                 })

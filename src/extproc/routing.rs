@@ -7,6 +7,7 @@ use crate::{
         secret::Secret,
         settings::{self, Otherwise},
     },
+    dialect::without_version,
     model::{Dialect, Failure, FailureKind},
 };
 
@@ -135,7 +136,8 @@ pub(super) fn request_headers(route: Route<'_>, client: &Client, path: &str, sen
         convert_headers(dialect, sent, client, passes, &mut headers);
     }
     headers.set("x-luthien-upstream", &upstream.name);
-    if !upstream.prefix.is_empty() || sent.is_some() {
+    let path = if upstream.v1 { path } else { without_version(path) };
+    if !upstream.prefix.is_empty() || !upstream.v1 || sent.is_some() {
         headers.set(":path", &format!("{}{path}", upstream.prefix));
     }
     // A compressed answer could not be read.

@@ -15,7 +15,7 @@ use super::{
     breaker::{Breaker, PAUSE},
     site::Target,
 };
-use crate::telemetry::trace::Parent;
+use crate::{dialect::without_version, telemetry::trace::Parent};
 
 /// So many times an answer is asked for.
 const MOST_REPEATS: usize = 5;
@@ -220,6 +220,7 @@ impl Client {
             }
             Unanswered::Unreachable { name: name(), why: why.to_string() }
         };
+        let path = if self.target.v1 { path } else { without_version(path) };
         let url = format!("{}{path}", self.target.base);
         let mut headers = headers;
         for (name, value) in Parent::current().headers() {

@@ -83,6 +83,8 @@ pub struct Target {
     pub name: String,
     /// Scheme, host, port and prefix.
     pub base: String,
+    /// Whether its paths begin with `/v1`.
+    pub v1: bool,
     /// The key that it is shown, read when it is needed, as it may be replaced.
     pub key: Option<ReadSecret>,
     /// A PEM file of certificate authorities to trust in place of the system's.

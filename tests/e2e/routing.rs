@@ -66,20 +66,42 @@ async fn the_dialect_picks_the_upstream() {
 #[tokio::test]
 async fn an_upstreams_path_goes_before_the_clients() {
     let provider = Provider::start().await;
-    for (suffix, path) in [
-        ("/api/llm", "/api/llm/v1/messages?beta=true"),
-        ("/api/v1", "/api/v1/messages?beta=true"),
-        ("/v1/", "/v1/messages?beta=true"),
+    for (suffix, v1, path) in [
+        ("/api/llm", true, "/api/llm/v1/messages?beta=true"),
+        ("/api/v1", true, "/api/v1/messages?beta=true"),
+        ("/v1/", true, "/v1/messages?beta=true"),
+        ("/api/llm", false, "/api/llm/messages?beta=true"),
+        ("", false, "/messages?beta=true"),
     ] {
-        let upstream = format!("- {{ name: fake, url: \"{}{suffix}\", {DIALECTS} }}\n", provider.url());
+        let upstream = format!("- {{ name: fake, url: \"{}{suffix}\", v1: {v1}, {DIALECTS} }}\n", provider.url());
         let gateway = Gateway::with(&provider).upstreams(&upstream).start().await;
         let number = provider.requests().len();
         provider.expect(Script::json(samples::whole(Dialect::Anthropic, "Hello", &[])));
         let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hello"}]}"#;
         assert_eq!(gateway.call(Version::Http1, Request::post("/v1/messages?beta=true", body)).await.status, 200);
-        assert_eq!(provider.request(number).await.path, path, "{suffix}");
+        assert_eq!(provider.request(number).await.path, path, "{suffix}, {v1}");
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_judge_is_asked_where_its_upstream_has_its_paths() {
+    let (provider, judge) = (Provider::start().await, Provider::start().await);
+    let chat = Dialect::OpenaiChat;
+    judge.otherwise(Script::json(samples::whole(chat, r#"{"probability":0,"explanation":"harmless"}"#, &[])));
+    let upstreams = format!(
+        "- {{ name: fake, url: \"{}\", dialects: [openai_chat] }}\n\
+         - {{ name: judges, url: \"{}/api\", v1: false, dialects: [openai_chat], models: [no-client-asks-for-it] }}\n",
+        provider.url(),
+        judge.url()
+    );
+    let policy = "policies: [{ name: guard, type: tool_judge, config: { judge: { upstream: judges, model: j-1 } } }]\n";
+    let gateway = Gateway::with(&provider).upstreams(&upstreams).policy(policy).start().await;
+    provider.expect(Script::sse(samples::tools(chat, "Working.", &samples::CALLS)));
+    gateway.call(Version::Http1, Request::stream(chat)).await;
+    assert_eq!(judge.request(0).await.path, "/api/chat/completions");
+    assert_eq!(provider.request(0).await.path, "/v1/chat/completions");
+    gateway.stop().await;
 }
 
 #[tokio::test]

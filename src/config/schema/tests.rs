@@ -108,6 +108,7 @@ fn context() -> Context {
     let target = Target {
         name: "anthropic".to_owned(),
         base: url.clone(),
+        v1: true,
         key: None,
         ca: None,
         connect,

@@ -118,6 +118,11 @@ impl Gateway {
         self.directory.path().join("policy.yaml")
     }
 
+    /// The settings document that it was started with.
+    pub(crate) fn settings(&self) -> std::path::PathBuf {
+        self.directory.path().join("luthien.yaml")
+    }
+
     /// Everything that it wrote into its state folder.
     pub(crate) fn state(&self) -> String {
         let files = fs::read_dir(self.directory.path().join("state")).into_iter().flatten().flatten();
