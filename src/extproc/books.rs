@@ -165,7 +165,8 @@ impl Books {
     }
 
     /// The call is over, and this is where its time went.
-    pub(super) fn timed(&self, times: &Times) {
+    pub(super) fn timed(&mut self, times: &Times) {
+        self.spans.call.set(attribute::OVERHEAD, times.own.as_secs_f64());
         self.journal.metrics().timed(&self.upstream, self.metrics_model(), times);
     }
 

@@ -96,6 +96,8 @@ async fn a_plain_stream_is_a_tree_below_envoys_span() {
     for name in ["luthien.chunks.in", "luthien.chunks.out"] {
         assert!(call.get(name).as_u64().is_some_and(|chunks| chunks > 0), "{name}: {}", call.get(name));
     }
+    let overhead = call.get("luthien.overhead");
+    assert!(overhead.as_f64().is_some_and(|seconds| seconds > 0.0), "{overhead}");
     let (event, told) = call.events.first().expect("the policy's decision");
     assert_eq!((&**event, &told["luthien.policy.name"]), ("luthien.policy.decision", &json!("shout")));
     assert_eq!(told["luthien.policy.decision"], "edit");

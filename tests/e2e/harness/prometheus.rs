@@ -1,4 +1,4 @@
-//! A real Prometheus of a test's own, its `promtool`, and what stands for Envoy's listener of metrics.
+//! A real Prometheus of a test's own, and its `promtool`.
 
 use std::{
     fs,
@@ -12,11 +12,7 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time,
-};
+use tokio::time;
 
 use super::{
     SOON,
@@ -140,21 +136,4 @@ pub(crate) fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Output
 fn program(name: &str) -> PathBuf {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/prometheus/usr/bin").join(name);
     if unpacked.exists() { unpacked } else { PathBuf::from(name) }
-}
-
-/// Serves Envoy's metrics over TCP, for as long as the future lives.
-pub(crate) async fn relay(admin: PathBuf, listener: tokio::net::TcpListener) {
-    loop {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut head = [0; 4096];
-        // The question is short, and always the same.
-        let _ = client.read(&mut head).await;
-        let mut envoy = UnixStream::connect(&admin).await.unwrap();
-        let question = "GET /stats/prometheus HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n";
-        envoy.write_all(question.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        envoy.read_to_end(&mut answer).await.unwrap();
-        // Who asked may have left.
-        let _ = client.write_all(&answer).await;
-    }
 }

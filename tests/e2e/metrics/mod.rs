@@ -60,24 +60,18 @@ async fn every_expression_that_ships_works_on_a_real_prometheus_fed_by_a_real_ru
     let mut run = Run::start().await;
     let rules = folder().join("prometheus/alerts.yaml");
     let [luthien, envoy] = [("luthien", run.admin(), "/metrics"), ("envoy", run.envoy(), "/stats/prometheus")];
-    let (serving, calls) = (run.relay(), async {
-        let prometheus = Prometheus::start(&[luthien, envoy], &rules).await;
-        // Twice, because what appears with its first count has not grown.
-        run.calls().await;
-        let ended = run.ended();
-        prometheus.until(&format!("sum(luthien_calls_total) >= {ended}")).await;
-        prometheus.until("envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"clients\"} > 0").await;
-        run.calls().await;
-        prometheus.until("sum(increase(luthien_calls_total[1m])) > 0").await;
-        let grown =
-            "sum(increase(envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"clients\"}[1m])) > 0";
-        prometheus.until(grown).await;
-        check(&run, &prometheus).await;
-    });
-    tokio::select! {
-        () = serving => {}
-        () = calls => {}
-    }
+    let prometheus = Prometheus::start(&[luthien, envoy], &rules).await;
+    // Twice, because what appears with its first count has not grown.
+    run.calls().await;
+    let ended = run.ended();
+    prometheus.until(&format!("sum(luthien_calls_total) >= {ended}")).await;
+    prometheus.until("envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"clients\"} > 0").await;
+    run.calls().await;
+    prometheus.until("sum(increase(luthien_calls_total[1m])) > 0").await;
+    let grown =
+        "sum(increase(envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"clients\"}[1m])) > 0";
+    prometheus.until(grown).await;
+    check(&run, &prometheus).await;
     run.stop().await;
 }
 

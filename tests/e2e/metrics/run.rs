@@ -1,9 +1,12 @@
 //! A run in which about everything happens that is counted.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::{
     common::streams::Dialect,
@@ -12,7 +15,6 @@ use crate::{
         SOON,
         client::{Request, Version},
         gateway::Gateway,
-        prometheus,
         samples::{self, CALLS, Text},
         within,
     },
@@ -32,8 +34,7 @@ pub(super) struct Run {
     pub(super) gateway: Gateway,
     provider: Provider,
     _judge: Provider,
-    listener: Option<TcpListener>,
-    relay: SocketAddr,
+    envoy: SocketAddr,
     calls: usize,
 }
 
@@ -51,16 +52,16 @@ impl Run {
             provider.url(),
             judge.url()
         );
+        let envoy = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let gateway = Gateway::with(&provider)
             .upstreams(&upstreams)
             .policy(RULES)
             .settings("timeouts: { stall: 1s }\nlog: { format: json }")
+            .settings(&format!("telemetry: {{ metrics: {{ envoy_listen: \"{envoy}\" }} }}"))
             .env("JUDGE_KEY", "sk-judge")
             .start()
             .await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let relay = listener.local_addr().unwrap();
-        Self { gateway, provider, _judge: judge, listener: Some(listener), relay, calls: 0 }
+        Self { gateway, provider, _judge: judge, envoy, calls: 0 }
     }
 
     /// Where the gateway tells its metrics.
@@ -70,13 +71,7 @@ impl Run {
 
     /// Where Envoy tells its own.
     pub(super) fn envoy(&self) -> SocketAddr {
-        self.relay
-    }
-
-    /// Serves them, once.
-    pub(super) fn relay(&mut self) -> impl Future<Output = ()> + use<> {
-        let admin: PathBuf = self.gateway.state_folder().join("envoy-admin.sock");
-        prometheus::relay(admin, self.listener.take().unwrap())
+        self.envoy
     }
 
     /// How many calls have ended.
