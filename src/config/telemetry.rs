@@ -9,6 +9,9 @@ use crate::telemetry::trace::{Collector, gen_ai::Convention};
 /// Variables of the OpenTelemetry specification that name the collector, the strongest first.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
+/// So many spans are sent at once where messages stand in them.
+const WITH_CONTENT: usize = 32;
+
 /// What the process tells about itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -69,7 +72,10 @@ impl Traces {
     pub fn collector(&self, environment: &Environment) -> Option<Collector> {
         let get = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
         let endpoint = self.endpoint(environment)?;
-        let captures = environment.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT");
+        let captures = environment.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").is_some_and(|value| {
+            ["true", "span_only", "span_and_event"].iter().any(|word| value.eq_ignore_ascii_case(word))
+        });
+        let content = self.content || captures;
         let key = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"]);
         let own = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]);
         Some(Collector {
@@ -78,10 +84,9 @@ impl Traces {
             identity: own.zip(key),
             service: environment.get("OTEL_SERVICE_NAME").map(str::to_owned),
             resource: Vec::new(),
-            content: self.content
-                || captures.is_some_and(|value| {
-                    ["true", "span_only", "span_and_event"].iter().any(|word| value.eq_ignore_ascii_case(word))
-                }),
+            content,
+            // Collectors take 4 MiB at once unless they are told otherwise, and messages are long.
+            batch: (content && environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_none()).then_some(WITH_CONTENT),
             convention: Convention::of_opt_in(environment.get("OTEL_SEMCONV_STABILITY_OPT_IN")),
         })
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// The longest text that is told whole, in bytes.
 const LONGEST_TEXT: usize = 8 << 10;
 /// The longest list that is told, in bytes: of a longer one, what came last.
-const LONGEST_LIST: usize = 64 << 10;
+const LONGEST_LIST: usize = 32 << 10;
 
 /// The messages of a request.
 #[derive(Debug, Clone, Default, PartialEq)]

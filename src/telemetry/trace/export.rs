@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     propagation::TraceContextPropagator,
     resource::{EnvResourceDetector, TelemetryResourceDetector},
-    trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter as Exporter},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as Exporter},
 };
 use tracing::{info, warn};
 
@@ -47,6 +47,8 @@ pub struct Collector {
     pub resource: Vec<(&'static str, String)>,
     /// Whether messages stand in traces as well.
     pub content: bool,
+    /// So many spans are sent at once. `None`: as `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says.
+    pub batch: Option<usize>,
     /// The names of attributes about models.
     pub convention: Convention,
 }
@@ -78,7 +80,7 @@ pub enum TracingError {
 impl Tracing {
     /// Sends traces to a collector, which need not be there yet.
     pub fn to(collector: Collector) -> Result<Self, TracingError> {
-        let Collector { endpoint, ca, identity, service, resource, content, convention } = collector;
+        let Collector { endpoint, ca, identity, service, resource, content, batch, convention } = collector;
         let mut builder = SpanExporter::builder().with_tonic().with_endpoint(&endpoint);
         if endpoint.starts_with("https://") {
             let read = |path: &str| fs::read(path).map_err(|error| TracingError::File { path: path.to_owned(), error });
@@ -103,7 +105,13 @@ impl Tracing {
             described = described.with_service_name(service);
         }
         let resource = described.build();
-        let provider = SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build();
+        let batches = BatchConfigBuilder::default();
+        let batches = match batch {
+            Some(spans) => batches.with_max_export_batch_size(spans),
+            None => batches,
+        };
+        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build()).build();
+        let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build();
         let tracer = provider.tracer(SERVICE);
         Ok(Self { own: Some((provider, tracer)), content, convention })
     }
