@@ -53,7 +53,8 @@ soak: tools ## Run the tests of records under load for a minute each (after `mak
 	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost)' --no-capture
 
 overhead: tools ## Measure what traces cost (after `make test`)
-	@cargo test --quiet --locked --profile local --test e2e overhead:: -- --ignored --nocapture
+	cargo build --quiet --locked --release
+	@MEASURED_PROGRAM=$(CURDIR)/target/release/luthien cargo test --quiet --locked --test e2e overhead:: -- --ignored --nocapture
 
 test-live: tools ## Call the real providers that a key or a local Ollama is there for (costs a few cents; after `make test`)
 	@cargo test --quiet --locked --test e2e live:: -- --ignored --nocapture

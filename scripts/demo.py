@@ -262,7 +262,7 @@ if __name__ == "__main__":
         sys.exit("usage: demo.py [--once]")
     try:
         main(once=bool(arguments))
-    except Failed as error:
+    except (Failed, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         pass

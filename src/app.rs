@@ -31,6 +31,7 @@ use crate::{
         report::Report,
         secret::SecretError,
         settings::{SecretSource, Settings},
+        telemetry::NoCollector,
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
@@ -91,6 +92,9 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
+    /// There is no collector at what is said to be one.
+    #[error("{0}")]
+    Collector(NoCollector),
     /// Traces cannot be sent.
     #[error("traces: {0}; correct `telemetry.traces.endpoint` or the OTEL_EXPORTER_OTLP_* variables")]
     Traces(#[from] TracingError),
@@ -320,7 +324,8 @@ impl App {
 
 /// Where traces go.
 fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppError> {
-    let Some(collector) = settings.telemetry.traces.collector(environment) else { return Ok(Tracing::default()) };
+    let collector = settings.telemetry.traces.collector(environment).map_err(AppError::Collector)?;
+    let Some(collector) = collector else { return Ok(Tracing::default()) };
     let asked = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
     if let Some(protocol) = asked.iter().find_map(|name| environment.get(name)).filter(|protocol| *protocol != "grpc") {
         tracing::warn!(protocol, "traces are sent over OTLP gRPC only; name the collector's port for gRPC, as 4317");
@@ -328,7 +333,7 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     policies::http::choose_cryptography();
     let replica = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
-    tracing::info!(endpoint = collector.endpoint, content = collector.content, "traces are sent");
+    tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Redactor`] knows the forms of common credentials and those that the settings add. Knows nothing of calls.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex, RegexSet};
@@ -75,6 +75,31 @@ pub struct Redactor {
     expressions: Vec<Regex>,
     is_one: Vec<fn(&str) -> bool>,
     any: RegexSet,
+}
+
+/// The credentials of one call, whatever their form. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(Arc<Vec<String>>);
+
+impl Secrets {
+    /// One more of them.
+    pub fn add(&mut self, secret: &str) {
+        Arc::make_mut(&mut self.0).push(secret.to_owned());
+    }
+}
+
+impl Deref for Secrets {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secrets]")
+    }
 }
 
 impl Redactor {

@@ -22,6 +22,7 @@ use super::{
     secret,
     settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, RemoteProtocol, SecretSource},
     target::Target,
+    telemetry::Traces,
     units::Size,
     yaml::child,
 };
@@ -39,6 +40,7 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
     check.limits();
     check.files();
     check.log();
+    check.traces();
     check.problems
 }
 
@@ -310,6 +312,17 @@ impl Check<'_> {
         if let Err(error) = read_level(&level) {
             let remedy = "write a level (error, warn, info, debug, trace) or directives as `luthien=debug,warn`";
             self.add("/log/level", format!("this is not a log level: {}", error.why), remedy);
+        }
+    }
+
+    fn traces(&mut self) {
+        let traces: Traces = self.document.read_as("/telemetry/traces").unwrap_or_default();
+        if let Err(wrong) = traces.collector(self.environment) {
+            self.add(
+                "/telemetry/traces/endpoint",
+                wrong.to_string(),
+                "correct the setting, or the variable of that name",
+            );
         }
     }
 

@@ -12,6 +12,13 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 /// So many spans are sent at once where messages stand in them.
 const WITH_CONTENT: usize = 32;
 
+/// The collector's address is none. Says where it stands, and not what: there may be a password in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} is no address of a collector; write http://HOST:4317, or https:// for TLS, without user, password and path"
+)]
+pub struct NoCollector(pub &'static str);
+
 /// What the process tells about itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -57,28 +64,31 @@ impl Default for MetricsSettings {
 }
 
 impl Traces {
-    /// Where traces are sent. `None`: there are none.
-    pub fn endpoint(&self, environment: &Environment) -> Option<String> {
+    /// Where traces are sent, and where that is said. `None`: there are none.
+    fn endpoint(&self, environment: &Environment) -> Option<(String, &'static str)> {
         let is_true = |name| environment.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let is_none = environment.get("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
         if is_true("OTEL_SDK_DISABLED") || is_none {
             return None;
         }
-        let standard = || ENDPOINTS.iter().find_map(|name| environment.get(name)).map(str::to_owned);
-        self.endpoint.clone().or_else(standard)
+        let standard = || ENDPOINTS.iter().find_map(|name| Some((environment.get(name)?.to_owned(), *name)));
+        self.endpoint.clone().map(|endpoint| (endpoint, "telemetry.traces.endpoint")).or_else(standard)
     }
 
     /// The collector, as the settings and the standard variables describe it. `None`: there are no traces.
-    pub fn collector(&self, environment: &Environment) -> Option<Collector> {
+    pub fn collector(&self, environment: &Environment) -> Result<Option<Collector>, NoCollector> {
         let get = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
-        let endpoint = self.endpoint(environment)?;
+        let Some((endpoint, said)) = self.endpoint(environment) else { return Ok(None) };
+        if !is_endpoint(&endpoint) {
+            return Err(NoCollector(said));
+        }
         let captures = environment.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").is_some_and(|value| {
             ["true", "span_only", "span_and_event"].iter().any(|word| value.eq_ignore_ascii_case(word))
         });
         let content = self.content || captures;
         let key = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"]);
         let own = get(["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]);
-        Some(Collector {
+        Ok(Some(Collector {
             endpoint,
             ca: get(["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"]),
             identity: own.zip(key),
@@ -88,52 +98,65 @@ impl Traces {
             // Collectors take 4 MiB at once unless they are told otherwise, and messages are long.
             batch: (content && environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_none()).then_some(WITH_CONTENT),
             convention: Convention::of_opt_in(environment.get("OTEL_SEMCONV_STABILITY_OPT_IN")),
-        })
+        }))
     }
 }
 
-/// The share of calls that are traced where nobody above has decided, as `OTEL_TRACES_SAMPLER` says: from 0 to 1.
-pub fn sampled(environment: &Environment) -> f64 {
-    let ratio = || environment.get("OTEL_TRACES_SAMPLER_ARG").and_then(|ratio| ratio.parse().ok()).unwrap_or(1.0);
-    match environment.get("OTEL_TRACES_SAMPLER") {
-        Some("always_off" | "parentbased_always_off") => 0.0,
-        Some("traceidratio" | "parentbased_traceidratio") => f64::clamp(ratio(), 0.0, 1.0),
-        Some(_) | None => 1.0,
-    }
+/// Whether this is scheme, host and port, and nothing that could be a secret.
+fn is_endpoint(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let Some(authority) = uri.authority() else { return false };
+    let has_port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    matches!(uri.scheme_str(), Some("http" | "https"))
+        && !authority.host().is_empty()
+        && !authority.as_str().contains('@')
+        && (!has_port || authority.port_u16().is_some())
+        && matches!(uri.path(), "" | "/")
+        && uri.query().is_none()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn collector(own: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<String>, NoCollector> {
+        let traces = Traces { endpoint: own.map(str::to_owned), content: false };
+        let collector = traces.collector(&variables.iter().copied().collect())?;
+        Ok(collector.map(|collector| collector.endpoint))
+    }
+
     #[test]
     fn the_settings_are_stronger_than_the_standard_variables_and_either_can_be_switched_off() {
-        let endpoint = |own: Option<&str>, variables: &[(&str, &str)]| {
-            let traces = Traces { endpoint: own.map(str::to_owned), content: false };
-            traces.endpoint(&variables.iter().copied().collect())
-        };
+        let endpoint = |own, variables: &[(&str, &str)]| collector(own, variables).unwrap();
         let (general, own) = (("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1"), Some("http://c:3"));
-        let signal = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:2");
+        let signal = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:2/");
         assert_eq!(endpoint(None, &[]), None);
         assert_eq!(endpoint(None, &[general]).as_deref(), Some("http://a:1"));
-        assert_eq!(endpoint(None, &[general, signal]).as_deref(), Some("http://b:2"));
+        assert_eq!(endpoint(None, &[general, signal]).as_deref(), Some("http://b:2/"));
         assert_eq!(endpoint(own, &[general, signal]).as_deref(), own);
         assert_eq!(endpoint(own, &[("OTEL_SDK_DISABLED", "TRUE")]), None);
         assert_eq!(endpoint(own, &[("OTEL_TRACES_EXPORTER", "none")]), None);
     }
 
     #[test]
-    fn the_standard_sampler_says_how_much_envoy_samples() {
-        for (sampler, argument, expected) in [
-            (None, None, 1.0),
-            (Some("always_off"), None, 0.0),
-            (Some("parentbased_traceidratio"), Some("0.25"), 0.25),
-            (Some("traceidratio"), Some("7"), 1.0),
-            (Some("traceidratio"), None, 1.0),
+    fn what_is_no_address_is_refused_without_being_shown() {
+        for wrong in [
+            "localhost:4317",
+            "http://user:hunter2@h:4317",
+            "http://h:99999",
+            "http://h:4317/v1/traces",
+            "http://h?key=hunter2",
+            "ftp://h",
+            "http://:4317",
         ] {
-            let variables = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
-            let environment = variables.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
-            assert!((sampled(&environment) - expected).abs() < 1e-9, "{sampler:?} {argument:?}");
+            let error = collector(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", wrong)]).expect_err(wrong).to_string();
+            assert!(
+                error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT is no address") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+        for good in ["http://[::1]:4317", "https://collector.example", "http://10.0.0.1:4317/"] {
+            assert!(collector(Some(good), &[]).is_ok(), "{good}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Parameters {
     /// Sampling.
     pub presence_penalty: Option<f64>,
     /// Sampling.
-    pub seed: Option<u64>,
+    pub seed: Option<i64>,
     /// How many answers.
     pub choices: Option<u64>,
     /// Texts at which the answer ends.
@@ -51,7 +51,7 @@ pub fn parameters(dialect: Dialect, body: &Bytes) -> Parameters {
             ("top_k", Dialect::AnthropicMessages) => found.top_k = value.as_u64(),
             ("frequency_penalty", Dialect::OpenaiChat) => found.frequency_penalty = number(value),
             ("presence_penalty", Dialect::OpenaiChat) => found.presence_penalty = number(value),
-            ("seed", Dialect::OpenaiChat) => found.seed = value.as_u64(),
+            ("seed", Dialect::OpenaiChat) => found.seed = value.raw_str().parse().ok(),
             ("n", Dialect::OpenaiChat) => found.choices = value.as_u64(),
             ("stop", Dialect::OpenaiChat) | ("stop_sequences", Dialect::AnthropicMessages) => found.stop = texts(value),
             ("reasoning_effort", Dialect::OpenaiChat) => found.reasoning = text(value),

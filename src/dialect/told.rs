@@ -169,6 +169,11 @@ fn cut(text: &str) -> String {
 
 /// The last of a list, as far as it may be told, and at least one.
 fn last(mut items: Vec<Value>) -> Value {
+    for item in &mut items {
+        if item.to_string().len() > LONGEST_LIST {
+            *item = too_long(item);
+        }
+    }
     let mut room = LONGEST_LIST;
     let mut fits = |item: &Value| {
         let length = item.to_string().len();
@@ -178,6 +183,16 @@ fn last(mut items: Vec<Value>) -> Value {
     };
     let kept = items.iter().rev().take_while(|item| fits(item)).count().max(1);
     Value::Array(items.split_off(items.len().saturating_sub(kept)))
+}
+
+/// What is left of an item that is too long to be told.
+fn too_long(item: &Value) -> Value {
+    let names = ["role", "type", "name"]
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), cut(item.get(key)?.as_str()?).into())));
+    let mut left: Map<_, _> = names.collect();
+    left.insert("parts".to_owned(), json!([text("[too long to be told]")]));
+    Value::Object(left)
 }
 
 /// Why an answer ended, in the words of the conventions.
@@ -252,6 +267,15 @@ mod tests {
         let told = told.as_array().unwrap();
         assert!(told.len() < 10 && told.last().unwrap()["role"] == "19", "{}", told.len());
         assert!(told.iter().all(|message| message.to_string().len() < LONGEST_TEXT + 100));
+        let parts: Vec<Value> = (0..700).map(|_| json!({ "type": "text", "text": long })).collect();
+        for request in [
+            json!({ "messages": [{ "role": "user", "content": parts }] }),
+            json!({ "tools": [{ "name": "t", "input_schema": { "description": long.repeat(9) } }] }),
+        ] {
+            let told = tell_request(&request);
+            let told = told.messages.or(told.tools).unwrap().to_string();
+            assert!(told.contains("too long") && told.len() < 1000, "{}", told.len());
+        }
         let bytes =
             json!({ "messages": [{ "role": "user", "content": [{ "type": "image", "source": { "data": long } }] }] });
         assert_eq!(tell_request(&bytes).messages, Some(json!([{ "role": "user", "parts": [{ "type": "image" }] }])));

@@ -11,6 +11,7 @@ use super::stats;
 use super::timers::Timers;
 use super::tracer::Tracer;
 use crate::config::settings::{Settings, Upstream};
+use crate::config::telemetry::NoCollector;
 
 /// What differs between the places in which Envoy runs. Everything else follows from the settings.
 #[derive(Debug, Clone)]
@@ -78,11 +79,8 @@ pub enum BootstrapError {
         value: String,
     },
     /// The collector of traces.
-    #[error("the collector of traces is `{url}`; write http://HOST:4317, or https:// for TLS")]
-    Collector {
-        /// As in the settings or the environment.
-        url: String,
-    },
+    #[error("{0}")]
+    Collector(#[from] NoCollector),
     /// A provider's URL.
     #[error(
         "upstream `{upstream}` has the url `{url}`: {problem}; write https://HOST, http://HOST:PORT or the word `demo`"

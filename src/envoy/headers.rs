@@ -13,6 +13,9 @@ pub(super) const ENVOYS_PREFIX: &str = "x-envoy-";
 /// See [`ENVOYS_PREFIX`].
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
+/// With it a client could have Envoy trace what the sampler would not, and put what it likes into Envoy's spans.
+pub(super) const CLIENT_TRACE_ID: &str = "x-client-trace-id";
+
 /// Headers that say who the client is and how it came here: none of the provider's business.
 pub(super) const PRIVATE: [&str; 6] = [
     "x-forwarded-for",

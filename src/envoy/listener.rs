@@ -7,12 +7,11 @@ use super::address::Address;
 use super::bootstrap::{Mode, Placement};
 use super::clusters::BUFFER;
 use super::extproc_filter::extproc_filter;
-use super::headers::{ENVOYS_PREFIX, OURS, REQUEST_ID};
+use super::headers::{CLIENT_TRACE_ID, ENVOYS_PREFIX, OURS, REQUEST_ID};
 use super::local_reply::local_reply;
 use super::routes::route_config;
 use super::timers::{Timers, seconds};
 use super::tls;
-use super::tracer::Tracer;
 use super::yaml::set;
 use crate::config::settings::Tls;
 
@@ -41,8 +40,8 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
 
 fn connection_manager(timers: Timers, placement: &Placement) -> Value {
     let mut filter = http(timers, placement);
-    if let (Some(_), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
-        set(config, "tracing", Tracer::tracing());
+    if let (Some(tracer), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
+        set(config, "tracing", tracer.tracing());
     }
     filter
 }
@@ -97,14 +96,14 @@ fn http(timers: Timers, placement: &Placement) -> Value {
                     },
                 },
             ],
-            "route_config": route_config(timers, placement.tracer.as_ref()),
+            "route_config": route_config(timers),
         },
     })
 }
 
 /// Runs before anything reads the request, so that none of these can come from a client.
 fn early_header_mutation() -> Value {
-    let ours = OURS.into_iter().chain([REQUEST_ID]).map(|name| json!({ "remove": name }));
+    let ours = OURS.into_iter().chain([REQUEST_ID, CLIENT_TRACE_ID]).map(|name| json!({ "remove": name }));
     let envoys = json!({ "remove_on_match": { "key_matcher": { "prefix": ENVOYS_PREFIX, "ignore_case": true } } });
     json!({
         "name": "envoy.http.early_header_mutation.header_mutation",

@@ -5,21 +5,16 @@ use serde_json::{Value, json};
 use super::extproc_filter::{disabled, enabled};
 use super::headers::hidden_from_providers;
 use super::timers::{Timers, seconds};
-use super::tracer::{Tracer, untraced};
-use super::yaml::set;
+use super::tracer::untraced;
 
 /// The route configuration. The ext_proc filter is off until there is a route and on for every route, also one that
 /// somebody adds by hand. So a request that Envoy refuses before it has one (malformed, headers too large) is answered
 /// by Envoy at once: through ext_proc, the connection would be closed before Luthien's answer to the refusal came.
-pub(super) fn route_config(timers: Timers, tracer: Option<&Tracer>) -> Value {
-    let mut policed = policed(timers);
-    if let Some(tracer) = tracer {
-        set(&mut policed, "tracing", tracer.route());
-    }
+pub(super) fn route_config(timers: Timers) -> Value {
     json!({
         "name": "luthien",
         "typed_per_filter_config": enabled(),
-        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), upgrade(), policed] }],
+        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), upgrade(), policed(timers)] }],
     })
 }
 

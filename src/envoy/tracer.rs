@@ -10,7 +10,7 @@ use super::clusters::{authority_validation, protocol_options};
 use super::yaml::set;
 use crate::config::environment::Environment;
 use crate::config::settings::Settings;
-use crate::config::telemetry::sampled;
+use crate::config::telemetry::NoCollector;
 
 /// The cluster of the collector. The underscore keeps it apart from every provider.
 const COLLECTOR: &str = "_otlp_collector";
@@ -24,7 +24,7 @@ pub struct Tracer {
     collector: Address,
     tls: bool,
     ca: Option<PathBuf>,
-    sampled: f64,
+    sampler: Option<Value>,
 }
 
 impl Tracer {
@@ -32,49 +32,38 @@ impl Tracer {
     /// hold keys, and Envoy's configuration is no place for them.
     pub fn of(settings: &Settings, environment: &Environment) -> Result<Option<Self>, BootstrapError> {
         let wants_headers = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
-        let collector = settings.telemetry.traces.collector(environment);
+        let collector = settings.telemetry.traces.collector(environment)?;
         let Some(collector) = collector.filter(|_| wants_headers.iter().all(|name| environment.get(name).is_none()))
         else {
             return Ok(None);
         };
-        let wrong = || BootstrapError::Collector { url: collector.endpoint.clone() };
+        let wrong = || BootstrapError::Collector(NoCollector("telemetry.traces.endpoint"));
         let uri: http::Uri = collector.endpoint.parse().map_err(|_| wrong())?;
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            Some(_) | None => return Err(wrong()),
-        };
+        let tls = uri.scheme_str() == Some("https");
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let collector_address = Address::Socket { host, port };
+        let address = Address::Socket { host, port };
         let ca = collector.ca.map(PathBuf::from);
-        Ok(Some(Self { collector: collector_address, tls, ca, sampled: sampled(environment) }))
+        Ok(Some(Self { collector: address, tls, ca, sampler: sampler(environment) }))
     }
 
     /// The HTTP connection manager's `tracing`.
-    pub(super) fn tracing() -> Value {
+    pub(super) fn tracing(&self) -> Value {
+        let mut config = json!({
+            "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+            "grpc_service": { "envoy_grpc": { "cluster_name": COLLECTOR }, "timeout": "10s" },
+            "service_name": SERVICE,
+        });
+        if let Some(sampler) = &self.sampler {
+            set(&mut config, "sampler", sampler.clone());
+        }
         json!({
-            "provider": {
-                "name": "envoy.tracers.opentelemetry",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
-                    "grpc_service": { "envoy_grpc": { "cluster_name": COLLECTOR }, "timeout": "10s" },
-                    "service_name": SERVICE,
-                },
-            },
+            "provider": { "name": "envoy.tracers.opentelemetry", "typed_config": config },
             "spawn_upstream_span": true,
             // Some clients put a key into the query, and the tag would hold it.
             "max_path_tag_length": 0,
         })
-    }
-
-    /// The `tracing` of routes whose requests are traced: how many of them, where the client has not decided.
-    pub(super) fn route(&self) -> Value {
-        // Whole millionths: what is smaller is none.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
-        let numerator = (self.sampled * 1e6).round() as u32;
-        json!({ "random_sampling": { "numerator": numerator, "denominator": "MILLION" } })
     }
 
     /// The collector's cluster.
@@ -102,6 +91,37 @@ impl Tracer {
             }
         }
         Ok(cluster)
+    }
+}
+
+/// The sampler that `OTEL_TRACES_SAMPLER` names. `None`: the default, by which what the client decided counts, and otherwise all is
+/// traced.
+fn sampler(environment: &Environment) -> Option<Value> {
+    let config = |name: &str, kind: &str, more: Value| {
+        let mut config = json!({
+            "@type": format!("type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3.{kind}SamplerConfig"),
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            set(&mut config, key, value.clone());
+        }
+        json!({ "name": format!("envoy.tracers.opentelemetry.samplers.{name}"), "typed_config": config })
+    };
+    let ratio = |share: f64| {
+        // Whole millionths: what is smaller is none.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
+        let numerator = (share.clamp(0.0, 1.0) * 1e6).round() as u32;
+        let share = json!({ "sampling_percentage": { "numerator": numerator, "denominator": "MILLION" } });
+        config("trace_id_ratio_based", "TraceIdRatioBased", share)
+    };
+    let by_parent = |otherwise: Value| config("parent_based", "ParentBased", json!({ "wrapped_sampler": otherwise }));
+    let argument = environment.get("OTEL_TRACES_SAMPLER_ARG").and_then(|share| share.parse().ok()).unwrap_or(1.0);
+    match environment.get("OTEL_TRACES_SAMPLER")? {
+        "always_on" => Some(config("always_on", "AlwaysOn", json!({}))),
+        "always_off" => Some(ratio(0.0)),
+        "traceidratio" => Some(ratio(argument)),
+        "parentbased_always_off" => Some(by_parent(ratio(0.0))),
+        "parentbased_traceidratio" => Some(by_parent(ratio(argument))),
+        _ => None,
     }
 }
 

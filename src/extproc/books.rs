@@ -29,7 +29,7 @@ use crate::{
 use super::{
     late::Late,
     replies::{Metadata, Told},
-    spans::{Said as Outcome, Spans},
+    spans::{Question, Said as Outcome, Spans},
 };
 
 /// The books of one call.
@@ -176,6 +176,7 @@ impl Books {
 
     /// A credential that the client sent. It stands nowhere in the record.
     pub(super) fn hide(&mut self, secret: &str) {
+        self.about.secrets.add(secret);
         if let Some(recording) = &mut self.recording {
             recording.hide(secret);
         }
@@ -219,7 +220,7 @@ impl Books {
 
     /// Notes that the request is whole, what is recorded of the call, and which policies run.
     pub(super) fn received(&mut self, head: &CallHead, body: &Bytes, recorded: Recorded, runners: &[Runner]) {
-        self.about.model = self.journal.without_credentials(&head.model).into();
+        self.about.model = self.journal.name(&self.about, &head.model).into();
         self.session.clone_from(&head.session);
         self.stream = head.stream;
         if let Some(recording) = &mut self.recording {
@@ -271,11 +272,24 @@ impl Books {
         self.chunks.1 += 1;
     }
 
-    /// The provider's work is over, or nobody waits for the rest of it. `failed`: it said so itself.
+    /// Asks the provider. Returns what that one is told of the trace.
+    pub(super) fn ask(&mut self, question: Question<'_>) -> Parent {
+        let Self { spans, journal, about, .. } = self;
+        spans.ask(question, |text| journal.name(about, text))
+    }
+
+    /// It is known what came of the question to the provider. `failed`: it said so itself.
     pub(super) fn provider_is_done(&mut self, answered: Option<&Answered>, failed: bool) {
-        let told = Outcome { answered, usage: self.usage, first_byte: self.first_byte };
-        let ended = self.outcome.filter(|outcome| !["completed", "refused"].contains(outcome));
-        self.spans.answered(&told, if failed { Some("upstream_error") } else { ended });
+        // What a policy made of it is no fault of the provider's.
+        let ended = self.outcome.filter(|outcome| !["completed", "refused", "policy_fault"].contains(outcome));
+        let told = Outcome {
+            answered,
+            usage: self.usage,
+            first_byte: self.first_byte.filter(|_| self.stream),
+            error: if failed { Some("upstream_error") } else { ended },
+        };
+        let Self { spans, journal, about, .. } = self;
+        spans.answered(&told, |text| journal.name(about, text));
     }
 
     /// Notes that the answer's headers are here.

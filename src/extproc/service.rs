@@ -40,6 +40,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
     let server = Server::builder()
+        .http2_max_header_list_size(HEADER_LIST)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(health)
@@ -49,6 +50,9 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         Listener::Tcp(listener) => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
     }
 }
+
+/// Envoy's own span comes with the client's `tracestate`, which may be as long as all headers that Envoy takes.
+const HEADER_LIST: u32 = 256 << 10;
 
 /// The external processor.
 struct ExtProc {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{self, Parameters},
-    journal::Journal,
     model::{Dialect, Usage},
     pipeline::Answered,
     record::Untold,
@@ -30,6 +29,8 @@ pub(super) struct Spans {
     /// The provider's work, from the request that it was sent to the end of what it said.
     provider: Span,
     response: Span,
+    /// When the provider had said everything.
+    ended: Option<SystemTime>,
     /// The status of the provider's answer.
     status: u16,
     /// What the provider was sent, where messages stand in traces.
@@ -49,8 +50,6 @@ pub(super) struct Question<'q> {
     pub(super) stream: bool,
     pub(super) session: Option<&'q str>,
     pub(super) body: &'q Bytes,
-    /// Takes credentials out.
-    pub(super) journal: &'q Journal,
 }
 
 impl Spans {
@@ -73,20 +72,20 @@ impl Spans {
     }
 
     /// The request is decided on, and a provider is asked. Returns what that one is told of the trace.
-    pub(super) fn ask(&mut self, question: Question<'_>) -> Parent {
-        let Question { upstream, dialect, model, stream, session, body, journal } = question;
+    /// `clean` takes credentials out of names.
+    pub(super) fn ask(&mut self, question: Question<'_>, clean: impl Fn(&str) -> String) -> Parent {
+        let Question { upstream, dialect, model, stream, session, body } = question;
         self.request = Span::default();
-        let clean = |text: &str| journal.without_credentials(text).into_owned();
         let model = clean(model);
         let name = if model.is_empty() { gen_ai::CHAT.to_owned() } else { format!("{} {model}", gen_ai::CHAT) };
         let mut span = self.call.parent().child(name, Kind::Client);
         if span.is_recording() {
             span.set(gen_ai::OPERATION, gen_ai::CHAT);
             span.set(gen_ai::PROVIDER, gen_ai::vendor(dialect == Dialect::AnthropicMessages));
-            span.set(gen_ai::REQUEST_MODEL, model);
+            span.set_some(gen_ai::REQUEST_MODEL, Some(model).filter(|model| !model.is_empty()));
             span.set(attribute::UPSTREAM, upstream.name.clone());
             span.set_some(gen_ai::REQUEST_STREAM, stream.then_some(true));
-            span.set_some(gen_ai::CONVERSATION, session.map(clean));
+            span.set_some(gen_ai::CONVERSATION, session.map(&clean));
             span.set_some(gen_ai::OPENAI_API, api(dialect));
             if let Some((host, port)) = &upstream.server {
                 span.set(gen_ai::SERVER_ADDRESS, host.clone());
@@ -112,21 +111,27 @@ impl Spans {
         self.response = self.call.parent().child(span::RESPONSE, Kind::Internal);
     }
 
-    /// The provider's work is over, or nobody waits for the rest of it. `error`: it did not come to its end.
-    pub(super) fn answered(&mut self, said: &Said<'_>, error: Option<&'static str>) {
+    /// The provider said everything that it will.
+    pub(super) fn provider_ended(&mut self) {
+        self.ended.get_or_insert_with(SystemTime::now);
+    }
+
+    /// It is known what came of the question to the provider. `clean` takes credentials out of names.
+    pub(super) fn answered(&mut self, said: &Said<'_>, clean: impl Fn(&str) -> String) {
         let mut span = std::mem::take(&mut self.provider);
         if !span.is_recording() {
             return;
         }
-        let Said { answered, usage, first_byte } = said;
+        let Said { answered, usage, first_byte, error } = said;
         span.set_some(gen_ai::TIME_TO_FIRST_CHUNK, first_byte.map(|took| took.as_secs_f64()));
         if let Some(answered) = answered {
-            let is_known = |text: &String| !text.is_empty();
-            span.set_some(gen_ai::RESPONSE_ID, Some(answered.id.clone()).filter(is_known));
-            span.set_some(gen_ai::RESPONSE_MODEL, Some(answered.model.clone()).filter(is_known));
-            let reasons: Vec<StringValue> = answered.finish_reasons().into_iter().map(Into::into).collect();
+            let told = |text: &str| Some(clean(text)).filter(|text| !text.is_empty());
+            span.set_some(gen_ai::RESPONSE_ID, told(&answered.id));
+            span.set_some(gen_ai::RESPONSE_MODEL, told(&answered.model));
+            let is_whole = self.ended.is_some() && error.is_none();
+            let reasons = answered.finish_reasons(is_whole);
             if !reasons.is_empty() {
-                span.set(gen_ai::FINISH_REASONS, Value::Array(Array::String(reasons)));
+                span.set(gen_ai::FINISH_REASONS, texts(&reasons, clean));
             }
         }
         for (name, tokens) in [
@@ -141,9 +146,10 @@ impl Spans {
         if self.status >= 400 {
             span.failed(self.status.to_string(), String::new());
         } else if let Some(error) = error {
-            span.failed(error, String::new());
+            span.failed(*error, String::new());
         }
-        self.finished = self.asked.is_some().then(|| span.finish());
+        let finished = span.finish(self.ended.unwrap_or_else(SystemTime::now));
+        self.finished = self.asked.is_some().then_some(finished);
     }
 
     /// The provider's work, whose messages are still to be told, with the request that it was sent.
@@ -164,6 +170,8 @@ pub(super) struct Said<'s> {
     pub(super) answered: Option<&'s Answered>,
     pub(super) usage: Usage,
     pub(super) first_byte: Option<std::time::Duration>,
+    /// It did not come to its end, and why.
+    pub(super) error: Option<&'static str>,
 }
 
 fn ask_for(span: &mut Span, parameters: Parameters, dialect: Dialect, clean: impl Fn(&str) -> String) {
@@ -182,21 +190,29 @@ fn ask_for(span: &mut Span, parameters: Parameters, dialect: Dialect, clean: imp
         tier,
     } = parameters;
     span.set_some(gen_ai::MAX_TOKENS, max_tokens.map(count));
-    span.set_some(gen_ai::TEMPERATURE, temperature);
-    span.set_some(gen_ai::TOP_P, top_p);
+    let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
+    span.set_some(gen_ai::TEMPERATURE, finite(temperature));
+    span.set_some(gen_ai::TOP_P, finite(top_p));
     span.set_some(gen_ai::TOP_K, top_k.map(count));
-    span.set_some(gen_ai::FREQUENCY_PENALTY, frequency_penalty);
-    span.set_some(gen_ai::PRESENCE_PENALTY, presence_penalty);
-    span.set_some(gen_ai::SEED, seed.map(count));
+    span.set_some(gen_ai::FREQUENCY_PENALTY, finite(frequency_penalty));
+    span.set_some(gen_ai::PRESENCE_PENALTY, finite(presence_penalty));
+    span.set_some(gen_ai::SEED, seed);
     span.set_some(gen_ai::CHOICE_COUNT, choices.filter(|count| *count != 1).map(count));
     span.set_some(gen_ai::REASONING_LEVEL, reasoning.as_deref().map(&clean));
     span.set_some(gen_ai::PREVIOUS_RESPONSE, previous.as_deref().map(&clean));
     let tier = tier.as_deref().filter(|_| dialect != Dialect::AnthropicMessages);
     span.set_some(gen_ai::OPENAI_TIER, tier.map(&clean));
     if !stop.is_empty() {
-        let stop = stop.iter().map(|text| clean(text).into()).collect();
-        span.set(gen_ai::STOP_SEQUENCES, Value::Array(Array::String(stop)));
+        span.set(gen_ai::STOP_SEQUENCES, texts(&stop, clean));
     }
+}
+
+/// The most texts of a list that are told.
+const MOST_TEXTS: usize = 16;
+
+fn texts(texts: &[String], clean: impl Fn(&str) -> String) -> Value {
+    let texts = texts.iter().take(MOST_TEXTS).map(|text| StringValue::from(clean(text)));
+    Value::Array(Array::String(texts.collect()))
 }
 
 fn api(dialect: Dialect) -> Option<&'static str> {

@@ -108,8 +108,8 @@ impl Change {
     }
 
     /// The same without credentials.
-    pub(super) fn redacted(&self, redactor: &Redactor) -> Self {
-        Self { text: redactor.text(&self.text).into_owned(), ..self.clone() }
+    pub(super) fn redacted(&self, redactor: &Redactor, secrets: &[String]) -> Self {
+        Self { text: redactor.without(&self.text, secrets).into_owned(), ..self.clone() }
     }
 
     /// The text, or its beginning.

@@ -98,9 +98,12 @@ fn judged(about: &About, policy: &str, judgement: &Judgement, shadow: bool) {
 
 fn over(about: &About, closed: &Closed) {
     let Closed { dialect, path, upstream, client, session, status, outcome, duration, usage, rules } = closed;
-    line!(info, about, dialect = dialect.map_or("none", Dialect::name),
+    line!(
+        info,
+        about,
+        dialect = dialect.map_or("none", Dialect::name),
         path,
-        model = %about.model,
+        model = &*about.model,
         upstream,
         client,
         session_id = session,

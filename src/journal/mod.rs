@@ -12,13 +12,13 @@ mod log;
 mod milestone;
 mod spans;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 pub use fact::{Change, Fact};
 pub use milestone::{Closed, Milestone};
 
 use crate::{
-    redact::Redactor,
+    redact::{Redactor, Secrets},
     telemetry::{
         metrics::Metrics,
         trace::{Ids, Span},
@@ -45,6 +45,8 @@ pub struct About {
     pub content: bool,
     /// The ids of its span, for log lines and the record.
     pub trace: Option<Ids>,
+    /// What the client showed to prove who it is.
+    pub secrets: Secrets,
 }
 
 impl Journal {
@@ -58,14 +60,14 @@ impl Journal {
         &self.metrics
     }
 
-    /// The text without credentials.
-    pub fn without_credentials<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.redactor.text(text)
+    /// A name that a call gave to something, without credentials, and cut to what fits into a line.
+    pub fn name(&self, about: &About, text: &str) -> String {
+        clean::name(text, &self.redactor, &about.secrets)
     }
 
     /// Notes what happened within a call, whose span this is. What is told of it is returned, for the call's own record.
     pub fn note(&self, about: &About, span: &mut Span, fact: &Fact) -> Option<Event> {
-        let fact = clean::fact(fact, &self.redactor);
+        let fact = clean::fact(fact, &self.redactor, &about.secrets);
         log::note(about, &fact);
         spans::note(span, &fact);
         counts::note(&self.metrics, &fact);
@@ -74,7 +76,7 @@ impl Journal {
 
     /// Notes how far a call has come, whose span this is. What is told of it is returned, for the call's own record.
     pub fn mark(&self, about: &About, span: &mut Span, milestone: &Milestone) -> Option<Event> {
-        let milestone = clean::milestone(milestone, &self.redactor);
+        let milestone = clean::milestone(milestone, &self.redactor, &about.secrets);
         log::mark(about, &milestone);
         spans::mark(span, about, &milestone);
         counts::mark(&self.metrics, about, &milestone);

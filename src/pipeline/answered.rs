@@ -45,9 +45,10 @@ impl Answered {
         }
     }
 
-    /// Why each alternative ended, in the words of OpenTelemetry's conventions. One that did not end says `error`.
-    pub fn finish_reasons(&self) -> Vec<String> {
-        let word = |reason: &Option<StopReason>| match reason {
+    /// Why each alternative ended, in the words of OpenTelemetry's conventions. One that did not end says `error`, and so do all
+    /// of an answer that is not whole.
+    pub fn finish_reasons(&self, is_whole: bool) -> Vec<String> {
+        let word = |reason: &Option<StopReason>| match reason.as_ref().filter(|_| is_whole) {
             Some(StopReason::EndTurn) => "stop".to_owned(),
             Some(StopReason::ToolUse) => "tool_call".to_owned(),
             Some(StopReason::Unfinished) => "length".to_owned(),

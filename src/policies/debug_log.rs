@@ -105,7 +105,14 @@ impl Policy for DebugLog {
         );
         for text in request.texts() {
             let said = self.short(&text.get());
-            log!(self.settings.level, call, source = text.source().name(), tool = text.tool(), text = %said, "request text");
+            log!(
+                self.settings.level,
+                call,
+                source = text.source().name(),
+                tool = text.tool(),
+                text = said,
+                "request text"
+            );
         }
         Step::ready(request)
     }
@@ -126,7 +133,7 @@ impl Policy for DebugLog {
         let level = self.settings.level;
         if block.complete {
             let text = self.short(block.text);
-            log!(level, cx.call(), kind, tool, bytes = block.text.len(), text = %text, "block complete");
+            log!(level, cx.call(), kind, tool, bytes = block.text.len(), text = text, "block complete");
         } else {
             // A credential that comes in pieces could not be seen in any of them.
             let bytes = block.text.len().saturating_sub(block.decided);

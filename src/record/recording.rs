@@ -17,12 +17,13 @@ use tokio::sync::{
 use super::{
     Closing, Head, Sent,
     spool::Shared,
-    worker::{Draft, Job, LARGE, Lanes, Secrets, Untold},
+    worker::{Draft, Job, LARGE, Lanes, Untold},
 };
 use crate::{
     dialect::Transcript,
     journal::activity::Event,
     model::{RecordLevel, Recorded},
+    redact::Secrets,
     telemetry::metrics::Metrics,
 };
 
@@ -154,7 +155,7 @@ impl Recorder {
 impl Recording {
     /// The credential that the client sent. Stands nowhere in the record.
     pub fn hide(&mut self, secret: &str) {
-        self.secrets.0.push(secret.to_owned());
+        self.secrets.add(secret);
     }
 
     /// How much is recorded from here on.

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt, io,
+    io,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     dialect::{TellRequest, Transcript, json, tell_answer, tell_request},
     journal::activity::Event,
-    redact::Redactor,
+    redact::{Redactor, Secrets},
     telemetry::{
         metrics::Metrics,
         trace::{Finished, gen_ai},
@@ -55,16 +55,6 @@ pub struct Untold {
     pub span: Finished,
     /// What the provider was sent.
     pub request: Bytes,
-}
-
-/// The credentials of a call. Never shown.
-#[derive(Clone, Default)]
-pub(super) struct Secrets(pub(super) Vec<String>);
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secrets]")
-    }
 }
 
 /// What the worker is asked to do.
@@ -231,7 +221,7 @@ impl Draft {
 
 fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
     let Draft { call, seq, head, request, sent, answer, closing, events, untold, secrets } = draft;
-    let clean = Clean { redactor, secrets: &secrets.0 };
+    let clean = Clean { redactor, secrets: &secrets };
     let answer = answer.map(|said| clean.answer(said));
     if let Some(untold) = untold {
         clean.tell(untold, answer.as_ref());

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,12 @@ pub fn read_level(text: &str) -> Result<EnvFilter, NoLevel> {
     let wrong = |why: String| NoLevel { text: text.to_owned(), why };
     if text.trim().is_empty() {
         return Err(wrong("it is empty".to_owned()));
+    }
+    // A word alone would be taken for the name of a target, and nothing else would be logged any more.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let lone = text.split(',').map(str::trim).find(|part| !part.contains(['=', '[', ':']) && !is_level(part));
+    if let Some(word) = lone {
+        return Err(wrong(format!("`{word}` is no level")));
     }
     EnvFilter::try_new(text).map_err(|error| wrong(error.to_string()))
 }
@@ -83,4 +89,19 @@ pub fn set_level(text: &str) -> Result<(), NoLevel> {
     (level.change)(filter).map_err(|why| NoLevel { text: text.to_owned(), why })?;
     text.clone_into(&mut now);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_no_level() {
+        for level in ["info", "WARN", "off", "luthien=debug,warn", "luthien::journal=trace", "info,hyper=off"] {
+            assert!(read_level(level).is_ok(), "{level}");
+        }
+        for wrong in ["", " ", "warnning", "luthien", "debug,luthien", "luthien=loud"] {
+            assert!(read_level(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -383,3 +383,60 @@ async fn envoys_log_tells_the_call_and_envoys_metrics_have_a_listener() {
     }
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn one_call_takes_neither_the_spans_nor_the_memory_of_others() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["Hello"])));
+    let gateway =
+        traced(Gateway::with(&provider), &collector).settings("limits: { request_body: 32MiB }").start().await;
+    let long = "x".repeat(5 << 20);
+    let body = json!({ "model": format!("m\n\u{1b}[2J{long}"), "stream": true, "stop": [long, "sk-live-ABCDEF0123456789abcd"],
+        "reasoning_effort": long, "messages": [{ "role": "user", "content": "hi" }] });
+    let request = Request::post("/v1/chat/completions", body.to_string())
+        .header("x-session-id", "sk-test-client")
+        .header("tracestate", &format!("a={}", "y".repeat(20_000)))
+        .header("traceparent", TRACEPARENT);
+    assert_eq!(gateway.call(Version::Http1, request).await.status, 200);
+    let spans = collector.trace(&["luthien.call", "luthien.response", "ingress"]).await;
+    for span in &spans {
+        let told = format!("{span:?}");
+        assert!(told.len() < 40_000, "{} has {} bytes", span.name.len(), told.len());
+        for secret in ["ABCDEF0123456789", "sk-test-client"] {
+            assert!(!told.contains(secret), "{secret} in {told}");
+        }
+    }
+    let line = gateway.output().lines().map(str::len).max();
+    assert!(line.is_some_and(|longest| longest < 20_000), "a line of {line:?} bytes");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_without_its_end_is_an_error_of_the_providers_work() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::sse(samples::open_text(Dialect::Anthropic, &["Hel", "lo"])));
+    let gateway = traced(Gateway::with(&provider), &collector).start().await;
+    gateway.call(Version::Http1, Request::stream(Dialect::Anthropic)).await;
+    let spans = collector.trace(&["luthien.call", "chat test-model"]).await;
+    let chat = named(&spans, "chat test-model");
+    assert!(chat.is_error);
+    assert_eq!(
+        (chat.get("error.type"), chat.get("gen_ai.response.finish_reasons")),
+        (&json!("truncated"), &json!(["error"]))
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_client_decided_counts_where_the_sampler_asks_for_it() {
+    let (provider, collector) = (Provider::start().await, Collector::start().await);
+    provider.otherwise(Script::sse(samples::text(Dialect::OpenaiChat, &["Hello"])));
+    let gateway =
+        traced(Gateway::with(&provider), &collector).env("OTEL_TRACES_SAMPLER", "parentbased_always_off").start().await;
+    gateway.call(Version::Http1, Request::stream(Dialect::OpenaiChat)).await;
+    gateway.call(Version::Http1, Request::stream(Dialect::OpenaiChat).header("traceparent", TRACEPARENT)).await;
+    let spans = collector.trace(&[&["luthien.call"], &ENVOYS[..]].concat()).await;
+    assert!(spans.iter().all(|span| span.trace == TRACE), "{}", forest(&spans));
+    assert!(collector.spans().iter().all(|span| span.trace == TRACE), "{}", forest(&collector.spans()));
+    gateway.stop().await;
+}

@@ -280,14 +280,13 @@ impl Call {
         let path = if converts { dialect::path(route.dialect) } else { &upload.path };
         let mut changes = request_headers(route, &upload.client, path, converts.then_some(&upload.headers));
         if upload.endpoint.answers {
-            let told = self.books.spans.ask(Question {
+            let told = self.books.ask(Question {
                 upstream,
                 dialect: route.dialect,
                 model: route.alias.unwrap_or(request.model()),
                 stream: self.view.stream,
                 session: head.session.as_deref(),
                 body: &body,
-                journal: &gateway.journal,
             });
             tell_of_trace(&mut changes, &told);
         } else {

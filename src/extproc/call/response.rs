@@ -172,8 +172,7 @@ impl Call {
         match &mut self.phase {
             Phase::Answering(answering) => {
                 let finished = answering.response.finish();
-                self.books.usage = answering.response.usage();
-                self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
+                self.books.spans.provider_ended();
                 finished
             }
             Phase::Unread => {
@@ -293,6 +292,7 @@ impl Call {
             self.books.outcome("upstream_error");
         }
         if outcome == "completed" {
+            self.books.spans.provider_ended();
             if self.view.state.stores {
                 self.books.stored();
             }

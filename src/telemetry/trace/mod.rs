@@ -136,7 +136,7 @@ impl Span {
     /// Says something about it. Of what stands here already, the newest counts.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(recording) = &mut self.recording {
-            recording.set_attribute(KeyValue::new(name, value));
+            recording.set_attribute(KeyValue::new(name, cut(value.into(), LONGEST)));
         }
     }
 
@@ -150,7 +150,8 @@ impl Span {
     /// Something happened now.
     pub fn event(&mut self, name: &'static str, attributes: impl IntoIterator<Item = (&'static str, Value)>) {
         if let Some(recording) = &mut self.recording {
-            let attributes = attributes.into_iter().map(|(name, value)| KeyValue::new(name, value)).collect();
+            let attributes =
+                attributes.into_iter().map(|(name, value)| KeyValue::new(name, cut(value, LONGEST_OF_EVENT))).collect();
             recording.add_event(name, attributes);
         }
     }
@@ -171,9 +172,9 @@ pub struct Finished {
 }
 
 impl Span {
-    /// Its work is over.
-    pub fn finish(self) -> Finished {
-        Finished { span: self, at: SystemTime::now() }
+    /// Its work was over at this time.
+    pub fn finish(self, at: SystemTime) -> Finished {
+        Finished { span: self, at }
     }
 }
 
@@ -195,6 +196,20 @@ impl Drop for Finished {
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Finished")
+    }
+}
+
+/// The longest text that an attribute of a span holds, in bytes: what waits to be sent is bounded by the number of spans.
+const LONGEST: usize = 64 << 10;
+/// The same of an event, of which there are many.
+const LONGEST_OF_EVENT: usize = 4 << 10;
+
+fn cut(value: Value, longest: usize) -> Value {
+    let Value::String(text) = &value else { return value };
+    let text = text.as_str();
+    match text.get(..text.floor_char_boundary(longest)) {
+        Some(beginning) if beginning.len() < text.len() => Value::from(format!("{beginning}…")),
+        _ => value,
     }
 }
 

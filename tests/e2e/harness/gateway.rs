@@ -207,7 +207,9 @@ impl Gateway {
         fs::write(&config, builder.config(listen, admin)).expect("the temporary directory is writable");
         fs::write(root.join("policy.yaml"), &builder.policy).expect("the temporary directory is writable");
         let log = |name: &str| File::create(root.join(name)).expect("the temporary directory is writable");
-        let child = Command::new(env!("CARGO_BIN_EXE_luthien"))
+        // Measurements name another build.
+        let program = std::env::var_os("MEASURED_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_luthien").into());
+        let child = Command::new(program)
             .arg("up")
             .arg("--config")
             .arg(&config)
