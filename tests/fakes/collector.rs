@@ -1,6 +1,15 @@
 //! A collector of traces: takes OTLP over gRPC, and shows the spans of a trace as a tree.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
@@ -40,7 +49,11 @@ pub(crate) struct Collected {
     pub(crate) took: Duration,
 }
 
-struct Service(watch::Sender<Vec<Collected>>);
+struct Service {
+    spans: watch::Sender<Vec<Collected>>,
+    /// Only counts, so that it takes no time from what is measured.
+    counts: Option<Arc<AtomicUsize>>,
+}
 
 impl Collector {
     /// Starts it on a free port of the loopback interface.
@@ -49,11 +62,23 @@ impl Collector {
         Self::on(listener)
     }
 
+    /// Starts one that keeps nothing, and returns it with the number of spans that it gets.
+    pub(crate) async fn counting() -> (Self, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
+        let count = Arc::new(AtomicUsize::new(0));
+        (Self::serve(listener, Some(Arc::clone(&count))), count)
+    }
+
     /// Starts it on this listener.
     pub(crate) fn on(listener: TcpListener) -> Self {
+        Self::serve(listener, None)
+    }
+
+    fn serve(listener: TcpListener, counts: Option<Arc<AtomicUsize>>) -> Self {
         let address = listener.local_addr().expect("a bound listener has an address");
         let spans = watch::Sender::new(Vec::new());
-        let service = TraceServiceServer::new(Service(spans.clone())).accept_compressed(CompressionEncoding::Gzip);
+        let service = TraceServiceServer::new(Service { spans: spans.clone(), counts })
+            .accept_compressed(CompressionEncoding::Gzip);
         let mut server = JoinSet::new();
         server.spawn(async move {
             let end = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
@@ -130,6 +155,11 @@ impl TraceService for Service {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if let Some(counts) = &self.counts {
+            let scopes = request.get_ref().resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+            counts.fetch_add(scopes.map(|scope| scope.spans.len()).sum(), Ordering::Relaxed);
+            return Ok(Response::new(ExportTraceServiceResponse::default()));
+        }
         let mut new = Vec::new();
         for resource in request.into_inner().resource_spans {
             let attributes = named(resource.resource.map(|resource| resource.attributes).unwrap_or_default());
@@ -137,7 +167,7 @@ impl TraceService for Service {
             let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
             new.extend(spans.map(|span| collected(&service, span)));
         }
-        self.0.send_modify(|spans| {
+        self.spans.send_modify(|spans| {
             // Envoy ends, and so sends, the span of its question to Luthien twice.
             for span in new {
                 if spans.iter().all(|known: &Collected| known.id != span.id) {
