@@ -26,6 +26,7 @@ pub(super) struct Hook {
     pub(super) about: Option<BlockId>,
     policy: Arc<str>,
     shadow: bool,
+    has_decided: bool,
     below: Parent,
     began: SystemTime,
     span: Option<Span>,
@@ -39,7 +40,16 @@ impl Hook {
         shadow: bool,
         below: &Parent,
     ) -> Self {
-        Self { name, about, policy, shadow, below: below.clone(), began: SystemTime::now(), span: None }
+        Self {
+            name,
+            about,
+            policy,
+            shadow,
+            has_decided: false,
+            below: below.clone(),
+            began: SystemTime::now(),
+            span: None,
+        }
     }
 
     fn span(&mut self) -> &mut Span {
@@ -64,8 +74,11 @@ impl Hook {
         }
     }
 
-    /// It decided on something.
+    /// It decided on something. Its first decision is told with it; the call's span has all of them.
     pub(super) fn decided(&mut self, on: &'static str, decision: &'static str) {
+        if std::mem::replace(&mut self.has_decided, true) {
+            return;
+        }
         let span = self.span();
         span.set(attribute::POLICY_ON, on);
         span.set(attribute::POLICY_DECISION, decision);

@@ -440,3 +440,19 @@ async fn what_the_client_decided_counts_where_the_sampler_asks_for_it() {
     assert!(collector.spans().iter().all(|span| span.trace == TRACE), "{}", forest(&collector.spans()));
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_failure_is_told_once() {
+    let collector = Collector::start().await;
+    let gateway = traced(Builder::at("http://127.0.0.1:1"), &collector).start().await;
+    let answer = gateway.call(Version::Http1, Request::stream(Dialect::OpenaiChat)).await;
+    assert_eq!(answer.status, 502);
+    let spans = collector.trace(&["luthien.call", "chat test-model"]).await;
+    let call = named(&spans, "luthien.call");
+    assert!(call.is_error);
+    assert_eq!(
+        (call.get("error.type"), call.get("luthien.outcome")),
+        (&json!("upstream_error"), &json!("upstream_error"))
+    );
+    gateway.stop().await;
+}

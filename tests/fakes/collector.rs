@@ -198,7 +198,10 @@ fn collected(service: &str, span: Span) -> Collected {
 }
 
 fn named(attributes: Vec<KeyValue>) -> BTreeMap<String, Value> {
-    attributes.into_iter().map(|pair| (pair.key, value(pair.value))).collect()
+    let count = attributes.len();
+    let named: BTreeMap<_, _> = attributes.into_iter().map(|pair| (pair.key, value(pair.value))).collect();
+    assert_eq!(named.len(), count, "an attribute stands twice: {named:?}");
+    named
 }
 
 fn value(any: Option<AnyValue>) -> Value {

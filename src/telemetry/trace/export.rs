@@ -118,7 +118,7 @@ impl Tracing {
 
     /// Begins a span that lies below nothing of ours, but perhaps below that of another process.
     pub fn root(&self, name: &'static str, above: &Parent, began: SystemTime) -> Span {
-        let Some((_, tracer)) = &self.own else { return Span { own: above.clone(), recording: None } };
+        let Some((_, tracer)) = &self.own else { return Span { own: above.clone(), ..Span::default() } };
         begin(tracer, name.into(), Kind::Internal, began, above.0.as_deref().map(|origin| &origin.context))
     }
 

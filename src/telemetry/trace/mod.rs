@@ -29,6 +29,7 @@ pub const HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 pub struct Span {
     own: Parent,
     recording: Option<Recording>,
+    has_failed: bool,
 }
 
 /// What spans are begun below. Empty where nobody traces.
@@ -117,7 +118,7 @@ impl Parent {
                 begin(tracer, name.into(), kind, began, Some(context))
             }
             // What lies below a span that nobody keeps is not kept either.
-            Some(_) | None => Span { own: self.clone(), recording: None },
+            Some(_) | None => Span { own: self.clone(), ..Span::default() },
         }
     }
 }
@@ -133,7 +134,7 @@ impl Span {
         self.recording.is_some()
     }
 
-    /// Says something about it. Of what stands here already, the newest counts.
+    /// Says something about it, once for each name.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(recording) = &mut self.recording {
             recording.set_attribute(KeyValue::new(name, cut(value.into(), LONGEST)));
@@ -156,8 +157,11 @@ impl Span {
         }
     }
 
-    /// It failed: how, in a word for programs, and why.
+    /// It failed: how, in a word for programs, and why. The first word counts.
     pub fn failed(&mut self, kind: impl Into<Value>, why: String) {
+        if std::mem::replace(&mut self.has_failed, true) {
+            return;
+        }
         self.set(gen_ai::ERROR_TYPE, kind);
         if let Some(recording) = &mut self.recording {
             recording.set_status(Status::error(why));
@@ -234,5 +238,5 @@ fn begin(
     let recording = tracer.build_with_context(builder, &around);
     let context = recording.span_context().clone();
     let own = Parent(Some(Arc::new(Origin { tracer: Some(tracer.clone()), context })));
-    Span { own, recording: recording.is_recording().then_some(recording) }
+    Span { own, recording: recording.is_recording().then_some(recording), has_failed: false }
 }
