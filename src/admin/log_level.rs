@@ -31,16 +31,8 @@ pub(super) async fn change(headers: HeaderMap, asked: Result<Json<LogLevel>, Jso
     let Ok(Json(LogLevel { level })) = asked else {
         return wrong("send {\"level\": \"debug\"} with `content-type: application/json`");
     };
-    let before = log::level().unwrap_or_default();
-    if log::read_level(&level).is_ok() {
-        // Before and behind the change, because only one of them may be heard.
-        tracing::warn!(from = before, to = level, "the log level changes");
-    }
     match log::set_level(&level) {
-        Ok(()) => {
-            tracing::warn!(from = before, to = level, "the log level was changed");
-            show().await.into_response()
-        }
+        Ok(()) => show().await.into_response(),
         Err(error) => wrong(&error.to_string()),
     }
 }

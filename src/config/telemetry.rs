@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::environment::Environment;
+use super::{
+    environment::Environment,
+    target::{HttpTarget, Target},
+};
 use crate::telemetry::trace::{Collector, gen_ai::Convention};
 
 /// Variables of the OpenTelemetry specification that name the collector, the strongest first.
@@ -79,7 +82,7 @@ impl Traces {
     pub fn collector(&self, environment: &Environment) -> Result<Option<Collector>, NoCollector> {
         let get = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
         let Some((endpoint, said)) = self.endpoint(environment) else { return Ok(None) };
-        if !is_endpoint(&endpoint) {
+        if address(&endpoint).is_none() {
             return Err(NoCollector(said));
         }
         let captures = environment.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").is_some_and(|value| {
@@ -102,17 +105,14 @@ impl Traces {
     }
 }
 
-/// Whether this is scheme, host and port, and nothing that could be a secret.
-fn is_endpoint(text: &str) -> bool {
-    let Ok(uri) = text.parse::<http::Uri>() else { return false };
-    let Some(authority) = uri.authority() else { return false };
-    let has_port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    matches!(uri.scheme_str(), Some("http" | "https"))
-        && !authority.host().is_empty()
-        && !authority.as_str().contains('@')
-        && (!has_port || authority.port_u16().is_some())
-        && matches!(uri.path(), "" | "/")
-        && uri.query().is_none()
+/// Where a collector is, if this is scheme, host and port, and nothing that could be a secret.
+pub fn address(endpoint: &str) -> Option<HttpTarget> {
+    let (_, behind) = endpoint.split_once("://")?;
+    let has_path = behind.strip_suffix('/').unwrap_or(behind).contains('/');
+    match endpoint.parse() {
+        Ok(Target::Http(target)) if !has_path => Some(target),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ pub(super) fn access_log(to: &AccessLog) -> Vec<Value> {
     vec![json!({ "name": name, "typed_config": config })]
 }
 
-/// Duration fields are milliseconds. `luthien` is what the service tells with its answers (dynamic metadata of
-/// that namespace): model, outcome, policy, tokens; an early end by Luthien looks like `via_upstream` to Envoy, so the reason can only come from there.
+/// Duration fields are milliseconds. `luthien` is what the service tells with its answers (dynamic metadata of that
+/// namespace): model, outcome, policy, tokens; an early end by Luthien looks like `via_upstream` to Envoy, so the reason
+/// can only come from there.
 fn format() -> Value {
     json!({
         "time": "%START_TIME%",

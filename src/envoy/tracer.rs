@@ -10,7 +10,8 @@ use super::clusters::{authority_validation, protocol_options};
 use super::yaml::set;
 use crate::config::environment::Environment;
 use crate::config::settings::Settings;
-use crate::config::telemetry::NoCollector;
+use crate::config::target::HttpTarget;
+use crate::config::telemetry::{NoCollector, address};
 
 /// The cluster of the collector. The underscore keeps it apart from every provider.
 const COLLECTOR: &str = "_otlp_collector";
@@ -37,15 +38,10 @@ impl Tracer {
         else {
             return Ok(None);
         };
-        let wrong = || BootstrapError::Collector(NoCollector("telemetry.traces.endpoint"));
-        let uri: http::Uri = collector.endpoint.parse().map_err(|_| wrong())?;
-        let tls = uri.scheme_str() == Some("https");
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let address = Address::Socket { host, port };
+        let HttpTarget { tls, host, port, .. } =
+            address(&collector.endpoint).ok_or(NoCollector("telemetry.traces.endpoint"))?;
         let ca = collector.ca.map(PathBuf::from);
-        Ok(Some(Self { collector: address, tls, ca, sampler: sampler(environment) }))
+        Ok(Some(Self { collector: Address::Socket { host, port }, tls, ca, sampler: sampler(environment) }))
     }
 
     /// The HTTP connection manager's `tracing`.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Dialect, Judgement};
+use crate::{
+    model::{Dialect, Judgement},
+    telemetry::log::ids,
+};
 
 use super::{About, Change, Closed, Fact, Milestone};
 
@@ -10,8 +13,7 @@ use super::{About, Change, Closed, Fact, Milestone};
 macro_rules! line {
     ($level:ident, $about:expr, $($rest:tt)*) => {{
         let About { call, trace, .. } = $about;
-        let trace_id = trace.map(|ids| tracing::field::display(ids.trace));
-        let span_id = trace.map(|ids| tracing::field::display(ids.span));
+        let (trace_id, span_id) = ids(*trace);
         tracing::$level!(call_id = %call, trace_id, span_id, $($rest)*);
     }};
 }

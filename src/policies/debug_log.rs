@@ -9,6 +9,7 @@ use crate::{
     model::{BlockHead, CallHead, Request, Start},
     policy::{BlockText, Context, Edits, Ending, Factory, Outcome, Policy, Step, Watch},
     redact::Redactor,
+    telemetry::log::ids,
 };
 
 use super::{PolicyType, build, schema};
@@ -64,8 +65,7 @@ impl Default for Settings {
 macro_rules! log {
     ($level:expr, $call:expr, $($fields:tt)*) => {{
         let CallHead { id, trace, .. } = &**$call;
-        let trace_id = trace.map(|ids| tracing::field::display(ids.trace));
-        let span_id = trace.map(|ids| tracing::field::display(ids.span));
+        let (trace_id, span_id) = ids(*trace);
         match $level {
             Level::Trace => tracing::trace!(call_id = %id, trace_id, span_id, $($fields)*),
             Level::Debug => tracing::debug!(call_id = %id, trace_id, span_id, $($fields)*),

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
+use tracing::{Value, field::display};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+
+use super::trace::Ids;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,17 +79,25 @@ pub fn begin(format: Format, level: &str) {
     }
 }
 
+/// The ids of a span as the fields `trace_id` and `span_id` of a line.
+pub fn ids(of: Option<Ids>) -> (Option<impl Value>, Option<impl Value>) {
+    (of.map(|ids| display(ids.trace)), of.map(|ids| display(ids.span)))
+}
+
 /// The level in force. `None`: nobody logs.
 pub fn level() -> Option<String> {
     LEVEL.get().map(|level| level.text.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
-/// Logs at another level from now on, until the process ends.
+/// Logs at another level from now on, until the process ends, and says so.
 pub fn set_level(text: &str) -> Result<(), NoLevel> {
     let filter = read_level(text)?;
     let Some(level) = LEVEL.get() else { return Ok(()) };
     let mut now = level.text.lock().unwrap_or_else(PoisonError::into_inner);
+    // Before and behind the change, because only one of them may be heard.
+    tracing::warn!(from = *now, to = text, "the log level changes");
     (level.change)(filter).map_err(|why| NoLevel { text: text.to_owned(), why })?;
+    tracing::warn!(from = *now, to = text, "the log level was changed");
     text.clone_into(&mut now);
     Ok(())
 }

@@ -167,19 +167,17 @@ impl Span {
             recording.set_status(Status::error(why));
         }
     }
+
+    /// Its work was over at this time.
+    pub fn finish(self, at: SystemTime) -> Finished {
+        Finished { span: self, at }
+    }
 }
 
 /// A span whose work is over, of which there is still something to say.
 pub struct Finished {
     span: Span,
     at: SystemTime,
-}
-
-impl Span {
-    /// Its work was over at this time.
-    pub fn finish(self, at: SystemTime) -> Finished {
-        Finished { span: self, at }
-    }
 }
 
 impl Finished {
