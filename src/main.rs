@@ -11,6 +11,7 @@ use luthien::{
         self, Failed, Surroundings,
         check::{CheckArgs, check},
         client_env::{ClientEnvArgs, client_env},
+        crd,
         demo_provider::{self, DemoProviderArgs},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
@@ -44,6 +45,8 @@ enum Command {
     /// Run rules over a recorded answer, and show what the client gets
     TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
+    /// Print the definition of the custom resource LuthienPolicy, for `kubectl apply --server-side -f -`
+    Crd,
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
@@ -77,6 +80,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             envoy_config::run(&args, &loaded.settings, &loaded.state, environment, out)?;
             Ok(0)
         }
+        Command::Crd => Ok(crd::print(out).map(|()| 0)?),
         Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod check;
 pub mod client_env;
+pub mod crd;
 pub mod demo_provider;
 pub mod envoy_config;
 pub mod exec_envoy;
