@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod common;
+mod chart;
 mod compose;
 mod convert;
 mod core;

@@ -1,4 +1,7 @@
-{{/* Containers and volumes. All take a dict of `root` and `prefix`; the prefix tells them apart in somebody else's pod. */}}
+{{/*
+Containers and volumes. All take a dict: `root`; `prefix`, which tells them apart in somebody else's pod; `mode`, of mounted Secrets;
+`token`, whether there may be one for the API server.
+*/}}
 
 {{- define "luthien.containerSecurity" -}}
 runAsNonRoot: true
@@ -30,10 +33,10 @@ seccompProfile: { type: RuntimeDefault }
 - { name: LUTHIEN_CONFIG, value: /etc/luthien/settings/luthien.yaml }
 - { name: LUTHIEN_STATE_DIR, value: /var/lib/luthien }
 - name: LUTHIEN_PROBE_LISTEN
-  value: {{ include "luthien.podAddress" $root }}:8082
+  value: "{{ include "luthien.podAddress" $root }}:8082"
 {{- if ne $root.Values.mode "extproc" }}
 - name: LUTHIEN_TELEMETRY_METRICS_ENVOY_LISTEN
-  value: {{ include "luthien.podAddress" $root }}:8083
+  value: "{{ include "luthien.podAddress" $root }}:8083"
 {{- end }}
 {{- with $root.Values.extraEnv }}
 {{ toYaml . }}
@@ -237,7 +240,7 @@ seccompProfile: { type: RuntimeDefault }
 - name: {{ $prefix }}secret-{{ . | replace "." "-" }}
   secret: { secretName: {{ . }}, defaultMode: {{ $.mode }} }
 {{- end }}
-{{- if include "luthien.asksApiServer" $root }}
+{{- if and .token (include "luthien.asksApiServer" $root) }}
 # For Luthien's container alone; the others have no token.
 - name: {{ $prefix }}token
   projected:
