@@ -13,6 +13,7 @@ use luthien::{
         client_env::{ClientEnvArgs, client_env},
         crd,
         demo_provider::{self, DemoProviderArgs},
+        drain::{self, DrainArgs},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
@@ -50,6 +51,7 @@ enum Command {
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
+    Drain(DrainArgs),
     #[command(hide = true)]
     ExecEnvoy(ExecEnvoyArgs),
 }
@@ -92,6 +94,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
         }
         Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
         Command::Healthcheck(args) => Ok(runtime()?.block_on(healthcheck::run(args)).map(|()| 0)?),
+        Command::Drain(args) => Ok(runtime()?.block_on(drain::run(&args, out)).map(|()| 0)?),
         // Becomes Envoy: no runtime has started, so there is no other thread.
         Command::ExecEnvoy(args) => match exec_envoy::run(args) {
             Ok(never) => match never {},
