@@ -201,6 +201,7 @@ prepare "Redis" system_package redis-server
 prepare "PostgreSQL" postgres
 prepare "Prometheus" prometheus
 prepare "Browser" browser
+prepare "Helm" scripts/install-helm.sh
 
 check "format" cargo fmt --check
 check "clippy" cargo clippy --locked --all-targets -- -D warnings

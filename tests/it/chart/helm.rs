@@ -30,13 +30,14 @@ pub(super) struct Render {
 
 impl Render {
     /// The objects of a kind.
-    pub(super) fn of<'r>(&'r self, kind: &'r str) -> impl Iterator<Item = &'r Value> {
+    pub(super) fn of<'r>(&'r self, kind: &'r str) -> impl Iterator<Item = &'r Value> + 'r {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
 
     /// The object of that kind and name.
     pub(super) fn object(&self, kind: &str, name: &str) -> &Value {
-        let found = self.of(kind).find(|object| object["metadata"]["name"] == name);
+        let mut objects = self.objects.iter();
+        let found = objects.find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
         found.unwrap_or_else(|| panic!("{}: there is no {kind} {name}", self.name))
     }
 
@@ -63,9 +64,8 @@ impl Render {
 pub(super) fn sets() -> Vec<String> {
     let folder = root().join("tests/chart/values");
     let files = std::fs::read_dir(&folder).expect("tests/chart/values").flatten();
-    let mut names: Vec<String> = files
-        .filter_map(|file| file.file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned))
-        .collect();
+    let mut names: Vec<String> =
+        files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned)).collect();
     names.sort();
     assert!(names.len() >= 12, "{names:?}");
     names
@@ -78,7 +78,12 @@ pub(super) fn renders() -> Vec<Render> {
 
 /// A set of values, rendered, with more arguments for Helm.
 pub(super) fn render(name: &str, more: &[&str]) -> Render {
-    let output = template(name, more);
+    render_release("luthien", name, more)
+}
+
+/// The same for a release of another name.
+pub(super) fn render_release(release: &str, name: &str, more: &[&str]) -> Render {
+    let output = template(release, name, more);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let objects = documents(name, &text).into_iter().filter(|object| !object.is_null()).collect();
@@ -87,14 +92,14 @@ pub(super) fn render(name: &str, more: &[&str]) -> Render {
 
 /// What Helm says when it refuses a set of values with these besides.
 pub(super) fn refusal(name: &str, more: &[&str]) -> String {
-    let output = template(name, more);
+    let output = template("luthien", name, more);
     assert!(!output.status.success(), "{name} is rendered with {more:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn template(name: &str, more: &[&str]) -> Output {
+fn template(release: &str, name: &str, more: &[&str]) -> Output {
     let mut command = helm();
-    command.args(["template", "luthien", CHART, "--namespace", NAMESPACE, "--kube-version", KUBERNETES]);
+    command.args(["template", release, CHART, "--namespace", NAMESPACE, "--kube-version", KUBERNETES]);
     command.arg("--values").arg(format!("tests/chart/values/{name}.yaml")).args(more);
     command.output().expect("Helm starts")
 }

@@ -40,7 +40,11 @@ fn renders_are_as_they_were() {
         }
         let before = fs::read_to_string(&file).unwrap_or_default();
         let changed = similar::TextDiff::from_lines(&before, &now).unified_diff().context_radius(3).to_string();
-        assert!(before == now, "{} is rendered otherwise; if that is meant, run with UPDATE=1:\n{changed}", render.name);
+        assert!(
+            before == now,
+            "{} is rendered otherwise; if that is meant, run with UPDATE=1:\n{changed}",
+            render.name
+        );
     }
     for file in fs::read_dir(folder).expect("golden files").flatten() {
         let name = file.file_name().to_string_lossy().trim_end_matches(".yaml").to_owned();

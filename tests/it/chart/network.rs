@@ -104,5 +104,8 @@ fn who_may_come_is_said() {
         assert!(test.as_object().expect("labels").iter().all(|(key, value)| pod[key] == *value), "{pod}");
     }
     assert_eq!(rules[2]["ports"][0]["port"], 8081);
-    assert_eq!(render("extproc-secret", &[]).object("NetworkPolicy", "luthien")["spec"]["ingress"][0]["ports"][0]["port"], 9000);
+    assert_eq!(
+        render("extproc-secret", &[]).object("NetworkPolicy", "luthien")["spec"]["ingress"][0]["ports"][0]["port"],
+        9000
+    );
 }

@@ -22,11 +22,19 @@ fn the_schema_names_the_value_and_what_may_stand_there() {
         ("demo", &["replicas=-1"], "replicas: Must be greater than or equal to 0"),
         ("demo", &["drain.waitSeconds=0"], "drain.waitSeconds: Must be greater than or equal to 1"),
         ("demo", &["drain.graceSeconds=5"], "drain.graceSeconds: Must be greater than or equal to 45"),
-        ("demo", &[r#"rules.source="file""#], r#"rules.source must be one of the following: "configMap", "watchedConfigMap", "crd""#),
+        (
+            "demo",
+            &[r#"rules.source="file""#],
+            r#"rules.source must be one of the following: "configMap", "watchedConfigMap", "crd""#,
+        ),
         ("demo", &[r#"rules.key="policy.json""#], "rules.key: Does not match pattern"),
         ("demo", &[r#"secrets=[{"name":"a"}]"#], "secrets.0: Invalid type. Expected: string, given: object"),
         ("demo", &[r#"image.digest="latest""#], "image.digest: Does not match pattern"),
-        ("demo", &[r#"service.type="External""#], r#"service.type must be one of the following: "ClusterIP", "LoadBalancer", "NodePort""#),
+        (
+            "demo",
+            &[r#"service.type="External""#],
+            r#"service.type must be one of the following: "ClusterIP", "LoadBalancer", "NodePort""#,
+        ),
         ("demo", &["service.port=70000"], "service.port: Must be less than or equal to 65535"),
         ("demo", &[r#"resources.requests.cpu="much""#], "resources.requests.cpu: Does not match pattern"),
         ("demo", &[r#"networkPolicy.clients=[{"namespace":"a"}]"#], "Additional property namespace is not allowed"),
@@ -37,7 +45,11 @@ fn the_schema_names_the_value_and_what_may_stand_there() {
         // The settings, as config/schema/ has them.
         ("demo", &["settings.limit={}"], "settings: Additional property limit is not allowed"),
         ("sqlite", &["settings.limits.calls=-1"], "settings.limits.calls: Must be greater than or equal to"),
-        ("sqlite", &[r#"settings.recording.audit="always""#], r#"settings.recording.audit must be one of the following: "best_effort", "required""#),
+        (
+            "sqlite",
+            &[r#"settings.recording.audit="always""#],
+            r#"settings.recording.audit must be one of the following: "best_effort", "required""#,
+        ),
         ("sqlite", &[r#"settings.upstreams=[{"name":"a","url":"https://a"}]"#], "settings.upstreams"),
         (
             "audit",
@@ -66,7 +78,10 @@ fn what_the_chart_computes_is_not_set() {
         ("demo", &[r#"extraEnv=[{"name":"LUTHIEN_LISTEN","value":"x"}]"#], "write it into `settings`"),
         ("demo", &[r#"extraEnv=[{"name":"OPENAI_API_KEY","value":"sk-fake"}]"#], "take it from a Secret"),
     ]);
-    render("demo", &["--set-json", r#"extraEnv=[{"name":"K_TOKEN","valueFrom":{"secretKeyRef":{"name":"a","key":"b"}}}]"#]);
+    render(
+        "demo",
+        &["--set-json", r#"extraEnv=[{"name":"K_TOKEN","valueFrom":{"secretKeyRef":{"name":"a","key":"b"}}}]"#],
+    );
 }
 
 #[test]
@@ -95,7 +110,10 @@ fn records_have_their_place() {
         ("sidecar", &["persistence.enabled=true"], "persistence is not for mode sidecar"),
     ]);
     // None of them where nothing is recorded, or PostgreSQL has it.
-    render("sqlite", &["--set-json", r#"settings.recording.level="off""#, "--set", "replicas=2,persistence.enabled=false"]);
+    render(
+        "sqlite",
+        &["--set-json", r#"settings.recording.level="off""#, "--set", "replicas=2,persistence.enabled=false"],
+    );
     render("audit", &["--set", "settings.recording.audit=best_effort,persistence.enabled=false"]);
     assert_eq!(render("demo", &[]).of("StatefulSet").count(), 0);
     assert_eq!(render("demo", &["--set", "persistence.enabled=true"]).of("StatefulSet").count(), 1);

@@ -1,12 +1,12 @@
 {{/* What a schema cannot say. Each message names the value and the remedy. */}}
 
 {{- define "luthien.checks" -}}
-{{- include "luthien.checks.settings" . }}
 {{- include "luthien.checks.records" . }}
 {{- include "luthien.checks.exposed" . }}
 {{- include "luthien.checks.mode" . }}
 {{- end }}
 
+{{/* Asked before the settings are put together, which would stumble over some of this. */}}
 {{- define "luthien.checks.settings" -}}
 {{- $given := .Values.settings }}
 {{- $remedies := dict

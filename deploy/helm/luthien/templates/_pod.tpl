@@ -146,6 +146,14 @@ seccompProfile: { type: RuntimeDefault }
     {{- end }}
 {{- end }}
 
+{{- define "luthien.envoy.ready" -}}
+{{- if eq .Values.mode "sidecar" -}}
+exec: { command: [/run/luthien/luthien, healthcheck, "http://127.0.0.1:8080/readyz"] }
+{{- else -}}
+httpGet: { path: /readyz, port: 8080, scheme: {{ ternary "HTTPS" "HTTP" (not (empty .Values.tls.existingSecret)) }} }
+{{- end }}
+{{- end }}
+
 {{- define "luthien.container.envoy" -}}
 {{- $root := .root }}
 {{- $sidecar := eq $root.Values.mode "sidecar" }}
@@ -173,21 +181,21 @@ seccompProfile: { type: RuntimeDefault }
     - { name: clients, containerPort: 8080, protocol: TCP }
     {{- end }}
     - { name: envoy-metrics, containerPort: 8083, protocol: TCP }
-  # It listens once it has all that it needs.
+  # At /readyz it answers 503 once it is to end. Where only the pod itself can ask, the program does.
   startupProbe:
-    tcpSocket: { port: 8083 }
+    {{- include "luthien.envoy.ready" $root | nindent 4 }}
     periodSeconds: 1
     failureThreshold: 60
+  readinessProbe:
+    {{- include "luthien.envoy.ready" $root | nindent 4 }}
+    periodSeconds: 5
+    timeoutSeconds: 3
+    failureThreshold: 2
   livenessProbe:
     tcpSocket: { port: 8083 }
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 6
-  readinessProbe:
-    tcpSocket: { port: {{ ternary 8083 8080 $sidecar }} }
-    periodSeconds: 5
-    timeoutSeconds: 3
-    failureThreshold: 2
   # Its image has no shell; the program is there because the init container put it there.
   lifecycle:
     preStop: { exec: { command: [/run/luthien/luthien, drain, --wait, {{ $root.Values.drain.waitSeconds }}s] } }

@@ -5,6 +5,7 @@
 {{- end }}
 
 {{- define "luthien.settings" -}}
+{{- include "luthien.checks.settings" . }}
 {{- $any := include "luthien.anyAddress" . }}
 {{- $d := dict "version" 1 "log" (dict "format" "json") }}
 {{- $_ := set $d "limits" (dict "held_total" "1GiB") }}
