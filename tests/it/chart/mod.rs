@@ -1,10 +1,12 @@
 //! The Helm chart: rendered by Helm 3 and Helm 4, validated, held to what must hold in every mode, and its settings given to the
 //! program and to Envoy. No cluster is needed. `scripts/install-helm.sh` installs what is.
 
+mod cluster;
 mod helm;
 mod invariants;
 mod network;
 mod refusals;
+mod releases;
 mod settings;
 mod shared;
 
