@@ -12,6 +12,7 @@ use luthien::{
         check::{CheckArgs, check},
         client_env::{ClientEnvArgs, client_env},
         demo_provider::{self, DemoProviderArgs},
+        doctor::{DoctorArgs, doctor},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
@@ -44,6 +45,8 @@ enum Command {
     /// Run rules over a recorded answer, and show what the client gets
     TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
+    /// Say what is wrong with an Envoy configuration for LLM traffic, every problem at once
+    Doctor(DoctorArgs),
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
@@ -77,6 +80,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             envoy_config::run(&args, &loaded.settings, &loaded.state, environment, out)?;
             Ok(0)
         }
+        Command::Doctor(args) => runtime()?.block_on(doctor(&args, surroundings, out)),
         Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);

@@ -4,6 +4,7 @@ pub mod call;
 pub mod check;
 pub mod client_env;
 pub mod demo_provider;
+pub mod doctor;
 pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;

@@ -13,6 +13,7 @@ mod address;
 mod admin;
 mod bootstrap;
 mod clusters;
+pub mod doctor;
 mod exec;
 mod extproc_filter;
 mod find;
@@ -29,7 +30,7 @@ mod tracer;
 mod yaml;
 
 pub use address::{Address, AddressError};
-pub use admin::{AdminClient, AdminError, ask};
+pub use admin::{AdminClient, AdminError, ask, ask_at_length};
 pub use bootstrap::{AccessLog, BootstrapError, Mode, Placement, bootstrap, system_ca};
 pub use exec::{ExecError, ExecPlan, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};
