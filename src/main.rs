@@ -13,6 +13,7 @@ use luthien::{
         client_env::{ClientEnvArgs, client_env},
         crd,
         demo_provider::{self, DemoProviderArgs},
+        doctor::{DoctorArgs, doctor},
         drain::{self, DrainArgs},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
@@ -48,6 +49,8 @@ enum Command {
     EnvoyConfig(EnvoyConfigArgs),
     /// Print the definition of the custom resource LuthienPolicy, for `kubectl apply --server-side -f -`
     Crd,
+    /// Say what is wrong with an Envoy configuration for LLM traffic, every problem at once
+    Doctor(DoctorArgs),
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
@@ -83,6 +86,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             Ok(0)
         }
         Command::Crd => Ok(crd::print(out).map(|()| 0)?),
+        Command::Doctor(args) => runtime()?.block_on(doctor(&args, surroundings, out)),
         Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);

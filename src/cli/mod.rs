@@ -5,6 +5,7 @@ pub mod check;
 pub mod client_env;
 pub mod crd;
 pub mod demo_provider;
+pub mod doctor;
 pub mod drain;
 pub mod envoy_config;
 pub mod exec_envoy;

@@ -13,8 +13,12 @@ use super::address::Address;
 
 /// Envoy answers from its main thread, and Luthien what its health is, at once unless it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// What is asked for here is short.
+/// A whole configuration takes longer to write.
+const DUMP_WITHIN: Duration = Duration::from_secs(30);
+/// Most of what is asked for here is short.
 const LONGEST_ANSWER: u64 = 64 << 10;
+/// The configuration of a gateway with thousands of routes.
+const LONGEST_DUMP: u64 = 512 << 20;
 /// The listener's `stat_prefix` is `clients`.
 const ACTIVE_REQUESTS: &str = "GET /stats?filter=^http.clients.downstream_rq_active$";
 
@@ -94,26 +98,61 @@ impl AdminClient {
 
 /// Asks for `what` (method and path) over plain HTTP, and returns status and body.
 pub async fn ask(address: &Address, what: &str) -> io::Result<(u16, String)> {
-    let exchanged = async {
-        match address {
-            Address::Pipe(path) => exchange(UnixStream::connect(path).await?, what).await,
-            Address::Socket { host, port } => exchange(TcpStream::connect((host.as_str(), *port)).await?, what).await,
-        }
-    };
-    tokio::time::timeout(ANSWER_WITHIN, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    ask_within(address, what, ANSWER_WITHIN, LONGEST_ANSWER).await
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, what: &str) -> io::Result<(u16, String)> {
+/// The same for an answer that is long, as a whole configuration.
+pub async fn ask_at_length(address: &Address, what: &str) -> io::Result<(u16, String)> {
+    ask_within(address, what, DUMP_WITHIN, LONGEST_DUMP).await
+}
+
+async fn ask_within(address: &Address, what: &str, limit: Duration, longest: u64) -> io::Result<(u16, String)> {
+    let exchanged = async {
+        match address {
+            Address::Pipe(path) => exchange(UnixStream::connect(path).await?, what, longest).await,
+            Address::Socket { host, port } => {
+                exchange(TcpStream::connect((host.as_str(), *port)).await?, what, longest).await
+            }
+        }
+    };
+    tokio::time::timeout(limit, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    what: &str,
+    longest: u64,
+) -> io::Result<(u16, String)> {
     let request = format!("{what} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    head.strip_prefix("HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3)?.parse().ok())
-        .map(|status| (status, body.to_owned()))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is not HTTP"))
+    stream.take(longest).read_to_end(&mut answer).await?;
+    read(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is not HTTP"))
+}
+
+/// Status and body of a whole answer, which Envoy sends in chunks (RFC 9112, 7.1).
+fn read(answer: &[u8]) -> Option<(u16, String)> {
+    let end = memchr::memmem::find(answer, b"\r\n\r\n").unwrap_or(answer.len());
+    let (head, body) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let status = head.strip_prefix("http/1.1 ")?.get(..3)?.parse().ok()?;
+    let mut rest = body.get(4..).unwrap_or_default();
+    if !head.contains("\r\ntransfer-encoding: chunked") {
+        return Some((status, String::from_utf8_lossy(rest).into_owned()));
+    }
+    let mut whole = Vec::with_capacity(rest.len());
+    loop {
+        let line = memchr::memmem::find(rest, b"\r\n")?;
+        let size = std::str::from_utf8(rest.get(..line)?).ok()?.split(';').next()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return Some((status, String::from_utf8_lossy(&whole).into_owned()));
+        }
+        let from = line.checked_add(2)?;
+        let to = from.checked_add(size)?;
+        whole.extend_from_slice(rest.get(from..to)?);
+        rest = rest.get(to.checked_add(2)?..)?;
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +183,18 @@ mod tests {
         assert_eq!(active("HTTP/1.1 200 OK\r\n\r\nhttp.clients.downstream_rq_active: 3\n").await.unwrap(), 3);
         assert_eq!(active("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await.unwrap(), 0);
         active("HTTP/1.1 200 OK\r\n\r\nhttp.clients.downstream_rq_active: many\n").await.unwrap_err();
+    }
+
+    #[test]
+    fn an_answer_in_chunks_is_read_as_one() {
+        let chunked =
+            |body: &str| read(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}").as_bytes());
+        assert_eq!(chunked("3\r\n{\r\n\r\n1;x=y\r\n}\r\n0\r\n\r\n"), Some((200, "{\r\n}".to_owned())));
+        // Cut off: never taken for a whole one.
+        for cut in ["3\r\n{", "3\r\n{\r\n\r\n", "zz\r\n{}\r\n0\r\n\r\n", "ffffffffffffffff\r\n{}"] {
+            assert_eq!(chunked(cut), None, "{cut:?}");
+        }
+        assert_eq!(read(b"HTTP/1.1 404 Not Found\r\na: b\r\n\r\n{}"), Some((404, "{}".to_owned())));
     }
 
     #[tokio::test]

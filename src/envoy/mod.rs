@@ -13,6 +13,7 @@ mod address;
 mod admin;
 mod bootstrap;
 mod clusters;
+pub mod doctor;
 mod drain;
 mod exec;
 mod extproc_filter;
@@ -30,7 +31,7 @@ mod tracer;
 mod yaml;
 
 pub use address::{Address, AddressError};
-pub use admin::{AdminClient, AdminError, ask};
+pub use admin::{AdminClient, AdminError, ask, ask_at_length};
 pub use bootstrap::{AccessLog, BootstrapError, Mode, POD_DIR, Placement, bootstrap, system_ca};
 pub use drain::{Left, Patience, empty};
 pub use exec::{ExecError, ExecPlan, exec_envoy};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::{Settings, UpstreamTimeouts};
+use crate::config::settings::{Settings, Timeouts, Upstream, UpstreamTimeouts};
 use crate::config::units;
 
 /// Time between Luthien's last clock and Envoy's: enough for a busy machine, short against every limit it is added to.
@@ -22,9 +22,12 @@ pub(super) struct Timers {
 impl Timers {
     /// The longest call that `settings` allow, and a margin.
     pub(super) fn new(settings: &Settings) -> Self {
-        let general = &settings.timeouts;
-        let longest_answer = settings
-            .upstreams
+        Self { silence: Self::longest(&settings.timeouts, &settings.upstreams).saturating_add(MARGIN) }
+    }
+
+    /// The longest call, by Luthien's own clocks.
+    pub(super) fn longest(general: &Timeouts, upstreams: &[Upstream]) -> Duration {
+        let longest_answer = upstreams
             .iter()
             .flat_map(|upstream| own(&upstream.timeouts))
             .chain(
@@ -33,7 +36,7 @@ impl Timers {
             .max()
             .unwrap_or_default();
         let before = general.upload.get().saturating_add(general.hook.get());
-        Self { silence: before.saturating_add(longest_answer).saturating_add(MARGIN) }
+        before.saturating_add(longest_answer)
     }
 }
 

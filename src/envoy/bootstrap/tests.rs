@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::*;
 use crate::cli::envoy_config::document;
+use crate::envoy::doctor::{Expected, examine};
 use crate::envoy::find_envoy;
 
 /// Two providers.
@@ -52,8 +53,9 @@ fn this_envoy() -> std::path::PathBuf {
     find_envoy(named.as_deref(), &[tools]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Runs the real Envoy's own check. Files that the configuration names must exist.
+/// Runs the real Envoy's own check, and ours. Files that the configuration names must exist.
 fn accepted(settings: &Settings, placement: &Placement) {
+    healthy(settings, placement);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("envoy.yaml");
     fs::write(&file, document(settings, placement, false).unwrap()).unwrap();
@@ -66,6 +68,16 @@ fn accepted(settings: &Settings, placement: &Placement) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{}", fs::read_to_string(&file).unwrap());
     assert!(!said.contains("deprecated"), "{said}");
+}
+
+/// `luthien doctor` finds nothing but what the placement asks for.
+fn healthy(settings: &Settings, placement: &Placement) {
+    let findings = examine(bootstrap(settings, placement).unwrap(), &Expected::of(settings, None)).unwrap();
+    let asked_for: &[&str] = match &placement.extproc {
+        Address::Socket { host, .. } if host == "luthien" => &["extproc-plaintext"],
+        Address::Socket { .. } | Address::Pipe(_) => &[],
+    };
+    assert_eq!(findings.iter().map(|finding| finding.check).collect::<Vec<_>>(), asked_for, "{findings:#?}");
 }
 
 /// The example configuration that ships.

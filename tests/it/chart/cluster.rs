@@ -76,14 +76,16 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 fn status(code: StatusCode, reason: &str) -> Response {
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code.as_u16() });
+    let body =
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code.as_u16() });
     (code, Json(body)).into_response()
 }
 
 /// What the server has: `/api`, `/apis` and the list of each group.
 fn discovery(path: &str) -> Option<Value> {
     let groups = || KINDS.iter().filter(|kind| !kind.0.is_empty());
-    let version = |group: &str, version: &str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    let version =
+        |group: &str, version: &str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
     match path {
         "/version" => Some(json!({ "major": "1", "minor": "32", "gitVersion": "v1.32.0" })),
         "/api" => Some(json!({ "kind": "APIVersions", "versions": ["v1"] })),
@@ -120,7 +122,10 @@ fn discovery(path: &str) -> Option<Value> {
 fn is_selected(object: &Value, query: &str) -> bool {
     let wanted = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "labelSelector");
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_default();
-    wanted.split(',').filter_map(|one| one.split_once('=')).all(|(key, value)| object["metadata"]["labels"][key] == value)
+    wanted
+        .split(',')
+        .filter_map(|one| one.split_once('='))
+        .all(|(key, value)| object["metadata"]["labels"][key] == value)
 }
 
 async fn answer(State(cluster): State<Arc<Cluster>>, method: Method, uri: Uri, body: Bytes) -> Response {
@@ -128,16 +133,17 @@ async fn answer(State(cluster): State<Arc<Cluster>>, method: Method, uri: Uri, b
     if let Some(found) = discovery(path) {
         return Json(found).into_response();
     }
-    let listed = KINDS.iter().find(|kind| path.rsplit('/').next() == Some(kind.2)).map(|kind| format!("{}List", kind.3));
+    let listed =
+        KINDS.iter().find(|kind| path.rsplit('/').next() == Some(kind.2)).map(|kind| format!("{}List", kind.3));
     let is_list = listed.is_some();
     let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut objects = cluster.objects.lock().unwrap_or_else(PoisonError::into_inner);
     match (method.as_str(), is_list) {
         ("GET", true) => {
             let within = format!("{path}/");
-            let items = objects.iter().filter(|(at, object)| {
-                at.starts_with(&within) && is_selected(object, uri.query().unwrap_or_default())
-            });
+            let items = objects
+                .iter()
+                .filter(|(at, object)| at.starts_with(&within) && is_selected(object, uri.query().unwrap_or_default()));
             let items: Vec<&Value> = items.map(|(_, object)| object).collect();
             Json(json!({ "kind": listed, "apiVersion": "v1", "metadata": {}, "items": items })).into_response()
         }
@@ -152,7 +158,11 @@ async fn answer(State(cluster): State<Arc<Cluster>>, method: Method, uri: Uri, b
         (_, false) if !objects.contains_key(path) => status(StatusCode::NOT_FOUND, "NotFound"),
         ("PUT" | "PATCH", false) => {
             let object = objects.entry(path.to_owned()).or_default();
-            if method == Method::PUT { *object = sent } else { merge(object, &sent) }
+            if method == Method::PUT {
+                *object = sent
+            } else {
+                merge(object, &sent)
+            }
             Json(&*object).into_response()
         }
         ("DELETE", false) => Json(objects.remove(path)).into_response(),

@@ -23,7 +23,8 @@ fn next_chart(folder: &TempDir) -> String {
     printed(Command::new("cp").arg("--recursive").arg("--dereference").arg(root().join(CHART)).arg(&chart));
     let file = chart.join("files/luthienpolicies.luthien.dev.yaml");
     let mut crd = documents("crd", &fs::read_to_string(&file).expect("the custom resource")).swap_remove(0);
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["later"] = json!({ "type": "string" });
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["later"] =
+        json!({ "type": "string" });
     fs::write(&file, crd.to_string()).expect("a file");
     chart.display().to_string()
 }

@@ -136,6 +136,11 @@ fn envoy_takes_what_the_init_container_writes() {
             printed(Command::new(&installed).args(["drain", "--help"]));
         }
         printed(pod.command(&envoy, "envoy").args(pod.arguments("envoy")).args(["--mode", "validate"]));
+        if let Some(test) = render.of("Pod").next() {
+            let doctor = &test["spec"]["containers"][0]["args"];
+            let arguments = doctor.as_array().expect("arguments").iter().filter_map(Value::as_str);
+            printed(Command::new(program()).args(arguments.map(|argument| pod.place(argument))));
+        }
         let written = fs::read_to_string(pod.path("/run/luthien/envoy.yaml")).expect("a configuration");
         let listeners = documents("envoy.yaml", &written)[0]["static_resources"]["listeners"].clone();
         let addresses: Vec<String> = listeners

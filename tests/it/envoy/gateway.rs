@@ -16,6 +16,8 @@ pub(super) struct Gateway {
     pub(super) dir: TempDir,
     pub(super) settings: Settings,
     pub(super) placement: Placement,
+    /// What is changed in the generated configuration.
+    change: fn(&mut Value),
 }
 
 impl Gateway {
@@ -29,7 +31,12 @@ impl Gateway {
         let settings = serde_json::from_value(json!({ "listen": "127.0.0.1:0", "upstreams": upstreams })).unwrap();
         let mut placement = Placement::local(dir.path(), dir.path());
         placement.demo = Some("127.0.0.1:1".parse().unwrap());
-        Self { dir, settings, placement }
+        Self { dir, settings, placement, change: |_| () }
+    }
+
+    /// Changes the generated configuration by hand.
+    pub(super) fn change(&mut self, change: fn(&mut Value)) {
+        self.change = change;
     }
 
     pub(super) fn extproc_socket(&self) -> PathBuf {
@@ -38,8 +45,9 @@ impl Gateway {
 
     pub(super) fn launch(&self) -> Launch {
         let config = self.dir.path().join("envoy.yaml");
-        let yaml = to_yaml(&bootstrap(&self.settings, &self.placement).unwrap()).unwrap();
-        std::fs::write(&config, yaml).unwrap();
+        let mut document = bootstrap(&self.settings, &self.placement).unwrap();
+        (self.change)(&mut document);
+        std::fs::write(&config, to_yaml(&document).unwrap()).unwrap();
         Launch {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
             envoy: envoy(),
