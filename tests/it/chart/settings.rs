@@ -20,8 +20,8 @@ struct Pod {
 
 impl Pod {
     fn of(render: &Render) -> Self {
-        let (_, pod) =
-            render.pods().into_iter().find(|(name, _)| !name.contains("demo") && !name.contains("Pod")).expect("a pod");
+        let serves = |pod: &Value| pod["kind"] != "Pod" && pod.to_string().contains(r#""args":["serve"]"#);
+        let (_, pod) = render.pods().into_iter().find(|(_, pod)| serves(pod)).expect("a pod of Luthien's");
         let spec = &pod["spec"];
         let both = ["initContainers", "containers"].into_iter().filter_map(|key| spec[key].as_array()).flatten();
         let named = both.map(|one| (one["name"].as_str().unwrap_or_default().replace("luthien-", ""), one.clone()));
