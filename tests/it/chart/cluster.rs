@@ -15,13 +15,15 @@ use axum::{
 use serde_json::{Value, json};
 
 /// Group, version, plural, kind.
-const KINDS: [(&str, &str, &str, &str); 12] = [
+const KINDS: [(&str, &str, &str, &str); 14] = [
     ("", "v1", "configmaps", "ConfigMap"),
+    ("", "v1", "namespaces", "Namespace"),
     ("", "v1", "pods", "Pod"),
     ("", "v1", "secrets", "Secret"),
     ("", "v1", "serviceaccounts", "ServiceAccount"),
     ("", "v1", "services", "Service"),
     ("apps", "v1", "deployments", "Deployment"),
+    ("apps", "v1", "statefulsets", "StatefulSet"),
     ("coordination.k8s.io", "v1", "leases", "Lease"),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
     ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"),
@@ -107,7 +109,7 @@ fn discovery(path: &str) -> Option<Value> {
                 .iter()
                 .filter(|kind| kind.0 == group)
                 .map(|(_, _, plural, kind)| {
-                    let namespaced = *kind != "CustomResourceDefinition";
+                    let namespaced = !["CustomResourceDefinition", "Namespace"].contains(kind);
                     let verbs = ["create", "delete", "get", "list", "patch", "update"];
                     json!({ "name": plural, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": verbs })
                 })
@@ -130,6 +132,10 @@ fn is_selected(object: &Value, query: &str) -> bool {
 
 async fn answer(State(cluster): State<Arc<Cluster>>, method: Method, uri: Uri, body: Bytes) -> Response {
     let path = uri.path();
+    if path == "/openapi/v2" {
+        // An empty message, as protobuf: no type is known, so none is checked.
+        return StatusCode::OK.into_response();
+    }
     if let Some(found) = discovery(path) {
         return Json(found).into_response();
     }

@@ -2,6 +2,7 @@
 //! program and to Envoy. No cluster is needed. `scripts/install-helm.sh` installs what is.
 
 mod cluster;
+mod documentation;
 mod helm;
 mod invariants;
 mod network;

@@ -43,7 +43,7 @@ async fn an_upgrade_brings_the_new_field_and_leaves_what_luthien_wrote() {
         tokio::task::block_in_place(|| run(&address, folder.path(), arguments));
     };
     let values = "tests/chart/values/crd.yaml";
-    helm(&["install", "luthien", CHART, "--values", values, "--disable-openapi-validation"]);
+    helm(&["install", "luthien", CHART, "--values", values]);
     assert!(later(&cluster).is_null());
     cluster.patch(LAST_GOOD, &json!({ "data": { "rules": "last good" } }));
     cluster.patch(LEASE, &json!({ "spec": { "holderIdentity": "luthien-0" } }));
@@ -51,7 +51,7 @@ async fn an_upgrade_brings_the_new_field_and_leaves_what_luthien_wrote() {
 
     let chart = next_chart(&folder);
     let change = "settings.limits.calls=100";
-    helm(&["upgrade", "luthien", &chart, "--values", values, "--set", change, "--disable-openapi-validation"]);
+    helm(&["upgrade", "luthien", &chart, "--values", values, "--set", change]);
     assert_eq!(later(&cluster), json!({ "type": "string" }));
     assert_eq!(cluster.get(LAST_GOOD).expect("a ConfigMap")["data"]["rules"], "last good");
     assert_eq!(cluster.get(LEASE).expect("a Lease")["spec"]["holderIdentity"], "luthien-0");
