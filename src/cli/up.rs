@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::{Failed, Surroundings, address, envoy_config, envoy_config::EnvoyConfigError, load_settings};
 use crate::{
     app::{App, AppError},
-    config::{load::Loaded, load::RulesSource, settings::Settings},
+    config::{load::Loaded, settings::Settings, source::RulesSource},
     demo,
     envoy::{
         Launch, Placement, Supervisor, Tracer, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml,
@@ -141,6 +141,7 @@ fn rules_name(loaded: &Loaded) -> String {
     match &loaded.rules {
         RulesSource::File(path) => format!("{} (reloaded when it changes)", path.display()),
         RulesSource::Embedded => "none: every call passes unchanged".to_owned(),
+        RulesSource::ConfigMap(_) | RulesSource::Crd(_) => format!("{} (watched)", loaded.rules.name()),
     }
 }
 
