@@ -45,6 +45,7 @@ impl Cluster {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&cluster));
+        #[expect(clippy::disallowed_methods, reason = "it answers for as long as the test runs")]
         tokio::spawn(async move { axum::serve(listener, router).await });
         (cluster, address)
     }
@@ -55,9 +56,9 @@ impl Cluster {
     }
 
     /// Changes an object as its owner would.
-    pub(super) fn patch(&self, path: &str, patch: &Value) {
+    pub(super) fn change(&self, path: &str, change: &Value) {
         let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        merge(objects.get_mut(path).unwrap_or_else(|| panic!("there is no {path}")), patch);
+        merge(objects.get_mut(path).unwrap_or_else(|| panic!("there is no {path}")), change);
     }
 }
 
@@ -165,9 +166,9 @@ async fn answer(State(cluster): State<Arc<Cluster>>, method: Method, uri: Uri, b
         ("PUT" | "PATCH", false) => {
             let object = objects.entry(path.to_owned()).or_default();
             if method == Method::PUT {
-                *object = sent
+                *object = sent;
             } else {
-                merge(object, &sent)
+                merge(object, &sent);
             }
             Json(&*object).into_response()
         }

@@ -91,7 +91,7 @@ fn helm_4_renders_the_same_objects() {
         let templates = &rendered[&render.name];
         let mut theirs: Vec<Value> = templates
             .iter()
-            .filter(|(name, _)| name.ends_with(".yaml"))
+            .filter(|(name, _)| !name.ends_with("NOTES.txt"))
             .flat_map(|(name, text)| documents(name, text))
             .filter(|object| !object.is_null())
             .collect();

@@ -45,8 +45,8 @@ async fn an_upgrade_brings_the_new_field_and_leaves_what_luthien_wrote() {
     let values = "tests/chart/values/crd.yaml";
     helm(&["install", "luthien", CHART, "--values", values]);
     assert!(later(&cluster).is_null());
-    cluster.patch(LAST_GOOD, &json!({ "data": { "rules": "last good" } }));
-    cluster.patch(LEASE, &json!({ "spec": { "holderIdentity": "luthien-0" } }));
+    cluster.change(LAST_GOOD, &json!({ "data": { "rules": "last good" } }));
+    cluster.change(LEASE, &json!({ "spec": { "holderIdentity": "luthien-0" } }));
     let selector = cluster.get(DEPLOYMENT).expect("a deployment")["spec"]["selector"].clone();
 
     let chart = next_chart(&folder);

@@ -62,7 +62,7 @@ impl Pod {
         // That of the set `own` is not the chart's.
         let rules = config_map("-rules", "policy.yaml").unwrap_or("policies: []\n");
         for key in ["policy.yaml", "rules.yaml"] {
-            fs::write(self.path("/etc/luthien/rules").to_owned() + "/" + key, rules).expect("rules");
+            fs::write(self.path("/etc/luthien/rules") + "/" + key, rules).expect("rules");
         }
         let certificate = rcgen::generate_simple_self_signed(["gateway".to_owned()]).expect("a certificate");
         let named = Regex::new(r"/etc/luthien/[-_./a-z]+").expect("a pattern");
