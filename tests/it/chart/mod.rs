@@ -122,15 +122,10 @@ fn notes_say_what_to_do_next() {
             }
             commands += 1;
             assert_eq!(words[1..3], ["--namespace", NAMESPACE], "{line}");
-            for word in &words {
-                if let Some((kind @ ("service" | "deployment" | "statefulset"), name)) = word.split_once('/') {
-                    let kind = match kind {
-                        "service" => "Service",
-                        "deployment" => "Deployment",
-                        _ => "StatefulSet",
-                    };
-                    render.object(kind, name);
-                }
+            for (kind, name) in words.iter().filter_map(|word| word.split_once('/')) {
+                let kinds = [("service", "Service"), ("deployment", "Deployment"), ("statefulset", "StatefulSet")];
+                let kind = kinds.iter().find(|(short, _)| *short == kind).unwrap_or_else(|| panic!("{line}")).1;
+                render.object(kind, name);
             }
             if let Some(name) = words.iter().position(|word| *word == "configmap").and_then(|at| words.get(at + 1)) {
                 render.object("ConfigMap", name);
