@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev claude codex demo tools build fmt lint doc test soak overhead test-live compose observability ollama compose-down \
-  compose-test graph envoy-config clean
+  compose-test graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
@@ -79,6 +79,11 @@ graph: ## Draw which module uses which (text, and target/graph.dot)
 
 envoy-config: ## Write deploy/envoy anew from the generator
 	UPDATE=1 cargo test --quiet --lib envoy::bootstrap::tests::deploy_is_current
+
+chart: ## Write anew what is made of the Helm chart: reference and schema of values, expected renders, deploy/kubernetes
+	@python3 scripts/chart.py
+	@scripts/install-helm.sh
+	UPDATE=1 cargo test --quiet --locked --test it chart::
 
 clean: ## Remove what was built (Envoy in .tools stays)
 	cargo clean

@@ -3,6 +3,7 @@
 //! [`App::bind`] returns what is bound, so that a wrong address or a bad rule is an error before anything runs;
 //! [`App::run`] runs it until the process is asked to stop. `luthien up` adds Envoy and the demo provider around it.
 
+mod control;
 mod records;
 
 use std::{
@@ -20,6 +21,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+pub use self::control::{ControlError, end_calls};
 use self::records::Records;
 use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
@@ -40,7 +42,7 @@ use crate::{
         Journal,
         activity::{Activity, Event, What, bridge},
     },
-    lifecycle::{Drain, Readiness, Stop},
+    lifecycle::{Drain, Ending, Readiness, Stop},
     policies,
     policy::Rules,
     shared_state::SharedState,
@@ -51,7 +53,7 @@ use crate::{
 };
 
 /// How long calls may take to end once their time to drain is over.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Everything that is bound.
 pub struct App {
@@ -68,6 +70,7 @@ pub struct App {
     /// Hash of the rules at the start.
     pub rules_hash: String,
     extproc: Listener,
+    control: UnixListener,
     admin: TcpListener,
     probe: Option<TcpListener>,
     gateway: Arc<Gateway>,
@@ -81,6 +84,15 @@ pub struct App {
     watch: Option<RulesWatch>,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
+}
+
+/// How calls in flight were left when the process was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Each came to its end, or was told that it has to end.
+    Well,
+    /// Some may be cut off: that was asked for.
+    AtOnce,
 }
 
 /// Why the process does not start.
@@ -180,6 +192,12 @@ impl App {
         let gateway = Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), links)?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
+        // In the folder in which Envoy finds the external processor, so that who ends it finds both.
+        let control = match &extproc_address {
+            Address::Pipe(path) => path.with_file_name(control::SOCKET),
+            Address::Socket { .. } => sockets.path().join(control::SOCKET),
+        };
+        let control = bind_unix(&control, "control").await?;
         let admin =
             bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
         let admin_address = local_address(&admin, &settings.admin.listen)?;
@@ -214,6 +232,7 @@ impl App {
             sockets,
             rules_hash,
             extproc,
+            control,
             admin,
             probe,
             gateway: Arc::new(gateway),
@@ -231,13 +250,20 @@ impl App {
     }
 
     /// Runs until `stop` is asked for; then calls in flight get their time to end, unless it is asked for again. `beside`
-    /// runs for as long.
-    pub async fn run(self, mut stop: Stop, beside: impl Future<Output = Result<(), AppError>>) -> Result<(), AppError> {
+    /// runs for as long. `empty` comes first at the end: it may wait for calls, at most for that time, while new ones are
+    /// still served.
+    pub async fn run(
+        self,
+        mut stop: Stop,
+        beside: impl Future<Output = Result<(), AppError>>,
+        empty: impl AsyncFnOnce(Duration),
+    ) -> Result<Ended, AppError> {
         let Self {
             readiness,
             settings,
             sockets,
             extproc,
+            control,
             admin,
             probe,
             gateway,
@@ -282,13 +308,21 @@ impl App {
         };
         let ending = async {
             stop.requested().await;
-            // Nobody new comes, and whoever is there gets the time that is configured.
             readiness.pending("process", "is shutting down").leave();
-            drain.begin();
-            // The calls themselves end when the time is over; they need a moment to say so.
+            let ending = Ending::within(limit);
+            let ended = async {
+                empty(limit).await;
+                // Nobody new comes, and whoever is there gets what is left of the time that is configured.
+                drain.begin(ending);
+                // The calls themselves end when the time is over; they need a moment to say so.
+                let _ = tokio::time::timeout_at(ending.at() + LAST_WORDS, gateway.idle()).await;
+            };
             tokio::select! {
-                _ = tokio::time::timeout(limit + LAST_WORDS, gateway.idle()) => {}
-                () = stop.requested() => tracing::warn!("asked to stop again: calls in flight are cut off"),
+                () = ended => Ended::Well,
+                () = stop.requested() => {
+                    tracing::warn!("asked to stop again: calls in flight are cut off");
+                    Ended::AtOnce
+                }
             }
         };
         let ended = |role, result: Result<(), String>| {
@@ -296,15 +330,16 @@ impl App {
         };
         let serving = async {
             tokio::select! {
-            () = ending => Ok(()),
+            ended = ending => Ok(ended),
             result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
             result = admin => ended("admin", result.map_err(|error| error.to_string())),
             result = probe => ended("probe", result.map_err(|error| error.to_string())),
-            () = late => Ok(()),
-            () = bridge => Ok(()),
+            () = late => Ok(Ended::Well),
+            () = bridge => Ok(Ended::Well),
+            () = control::serve(control, &drain) => Ok(Ended::Well),
             () = rules => ended("rules", Ok(())),
-            () = tell_reloads(reloads, &admin_state) => Ok(()),
-            result = beside => result,
+            () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
+            result = beside => result.map(|()| Ended::Well),
             }
         };
         let (no_more, last) = watch::channel(false);
@@ -367,25 +402,29 @@ async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, 
         return Ok((Listener::Tcp(listener), address.into()));
     };
     let path = sockets.join(path);
+    Ok((Listener::Unix(bind_unix(&path, "ext_proc").await?), Address::Pipe(path)))
+}
+
+async fn bind_unix(path: &Path, role: &'static str) -> Result<UnixListener, AppError> {
     let failed = |error| AppError::Listen {
         address: format!("unix:{}", path.display()),
-        role: "ext_proc",
+        role,
         error,
         remedy: "name another folder with --state-dir",
     };
-    if UnixStream::connect(&path).await.is_ok() {
+    if UnixStream::connect(path).await.is_ok() {
         return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another luthien uses this state folder")));
     }
     // What is left of a process that was killed.
-    if let Err(error) = std::fs::remove_file(&path)
+    if let Err(error) = std::fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
         return Err(failed(error));
     }
-    let listener = UnixListener::bind(&path).map_err(failed)?;
-    // Whoever can connect can read every call.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok((Listener::Unix(listener), Address::Pipe(path)))
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    // Whoever can connect to one of ours can read or end every call.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
 }
 
 async fn bind_tcp(listen: &str, role: &'static str, remedy: &'static str) -> Result<TcpListener, AppError> {

@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 
 /// What still keeps the process from being ready, and why.
@@ -29,9 +31,18 @@ pub struct Stop {
     interrupt: Signal,
 }
 
-/// Tells every call that the process is to stop.
-#[derive(Debug)]
-pub struct Drain(watch::Sender<bool>);
+/// The time that calls in flight have to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// Since when.
+    pub since: Instant,
+    /// How long.
+    pub limit: Duration,
+}
+
+/// Tells every call by when it has to end. Nothing while the process serves.
+#[derive(Debug, Clone)]
+pub struct Drain(Arc<watch::Sender<Option<Ending>>>);
 
 impl Readiness {
     /// A part that is not ready, for this reason.
@@ -75,16 +86,34 @@ impl Stop {
     }
 }
 
-impl Drain {
-    /// A drain that has not begun, and what calls watch.
-    pub fn new() -> (Self, watch::Receiver<bool>) {
-        let (sender, receiver) = watch::channel(false);
-        (Self(sender), receiver)
+impl Ending {
+    /// So much time from now on.
+    pub fn within(limit: Duration) -> Self {
+        Self { since: Instant::now(), limit }
     }
 
-    /// Begins: calls in flight get `timeouts.drain` to end.
-    pub fn begin(&self) {
-        self.0.send_replace(true);
+    /// When it is over.
+    pub fn at(&self) -> Instant {
+        self.since + self.limit
+    }
+}
+
+impl Drain {
+    /// A drain that has not begun, and what calls watch.
+    pub fn new() -> (Self, watch::Receiver<Option<Ending>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(Arc::new(sender)), receiver)
+    }
+
+    /// Begins: calls in flight have that time to end. Less time than before counts, more does not.
+    pub fn begin(&self, ending: Ending) {
+        self.0.send_if_modified(|now| {
+            let sooner = now.is_none_or(|now| ending.at() < now.at());
+            if sooner {
+                *now = Some(ending);
+            }
+            sooner
+        });
     }
 }
 
@@ -101,5 +130,16 @@ mod tests {
         assert_eq!(readiness.missing(), [("envoy", "is starting".to_owned())]);
         envoy.ready();
         assert!(readiness.missing().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_to_end_gets_shorter_and_never_longer() {
+        let (drain, draining) = Drain::new();
+        assert_eq!(*draining.borrow(), None);
+        let [first, longer, none] = [30, 60, 0].map(|seconds| Ending::within(Duration::from_secs(seconds)));
+        for (begun, expected) in [(first, first), (longer, first), (none, none), (first, none)] {
+            drain.begin(begun);
+            assert_eq!(*draining.borrow(), Some(expected));
+        }
     }
 }

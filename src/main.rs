@@ -11,8 +11,10 @@ use luthien::{
         self, Failed, Surroundings,
         check::{CheckArgs, check},
         client_env::{ClientEnvArgs, client_env},
+        crd,
         demo_provider::{self, DemoProviderArgs},
         doctor::{DoctorArgs, doctor},
+        drain::{self, DrainArgs},
         envoy_config::{self, EnvoyConfigArgs},
         exec_envoy::{self, ExecEnvoyArgs},
         explain::{ExplainArgs, explain},
@@ -47,9 +49,12 @@ enum Command {
     EnvoyConfig(EnvoyConfigArgs),
     /// Say what is wrong with an Envoy configuration for LLM traffic, every problem at once
     Doctor(DoctorArgs),
+    /// Print the definition of the custom resource LuthienPolicy, for `kubectl apply --server-side -f -`
+    Crd,
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
+    Drain(DrainArgs),
     #[command(hide = true)]
     ExecEnvoy(ExecEnvoyArgs),
 }
@@ -81,6 +86,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             Ok(0)
         }
         Command::Doctor(args) => runtime()?.block_on(doctor(&args, surroundings, out)),
+        Command::Crd => Ok(crd::print(out).map(|()| 0)?),
         Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);
@@ -92,6 +98,7 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
         }
         Command::DemoProvider(args) => Ok(runtime()?.block_on(demo_provider::run(&args, out)).map(|()| 0)?),
         Command::Healthcheck(args) => Ok(runtime()?.block_on(healthcheck::run(args)).map(|()| 0)?),
+        Command::Drain(args) => Ok(runtime()?.block_on(drain::run(&args, out)).map(|()| 0)?),
         // Becomes Envoy: no runtime has started, so there is no other thread.
         Command::ExecEnvoy(args) => match exec_envoy::run(args) {
             Ok(never) => match never {},

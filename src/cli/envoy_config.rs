@@ -1,13 +1,14 @@
 //! `luthien envoy-config`: prints Envoy's complete configuration, for an Envoy that Luthien does not start itself.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::config::{environment::Environment, settings::Settings};
-use crate::envoy::{Address, BootstrapError, Placement, Tracer, YamlError, bootstrap, to_yaml};
+use crate::envoy::{Address, BootstrapError, POD_DIR, Placement, Tracer, YamlError, bootstrap, tls_secret, to_yaml};
 
 /// Print the configuration of Envoy that belongs to luthien.yaml
 ///
@@ -17,20 +18,34 @@ pub struct EnvoyConfigArgs {
     /// The process configuration.
     #[arg(long, value_name = "FILE", env = "LUTHIEN_CONFIG")]
     pub config: Option<PathBuf>,
-    /// For an Envoy in a container beside Luthien's: socket in /run/luthien, access log on standard output.
+    /// For an Envoy in a container beside Luthien's: sockets in the folder `--dir`, access log on standard output.
     #[arg(long)]
     pub sidecar: bool,
+    /// With `--sidecar`: the folder that both containers share.
+    #[arg(long, value_name = "DIR", default_value = POD_DIR)]
+    pub dir: PathBuf,
     /// Where the demo provider listens, for upstreams with `url: demo`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub demo: Option<Address>,
     /// Write it to a file, which is there whole or not at all, in place of printing it.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Copy this program to a file, which is there whole or not at all, so that a container without it can run it: Envoy's
+    /// image has no other that could run `luthien drain`. The program of Luthien's image needs nothing of the system.
+    #[arg(long, value_name = "FILE")]
+    pub install_program: Option<PathBuf>,
     /// The directory of sockets and logs of an Envoy on this machine [default: `.luthien` beside the settings file].
     /// Without meaning for `--sidecar`.
     #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }
+
+/// The file of the listener's certificate, beside Envoy's configuration.
+pub(super) const TLS_SECRET: &str = "tls.yaml";
+
+/// Modes of what is written.
+const PROGRAM: u32 = 0o755;
+const READABLE: u32 = 0o644;
 
 /// Why nothing was printed.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +59,11 @@ pub enum EnvoyConfigError {
     /// The output is closed.
     #[error("cannot write Envoy's configuration: {0}")]
     Write(#[from] io::Error),
-    /// The file of `--output`.
-    #[error(
-        "cannot write Envoy's configuration to {}: {error}; name a file in a folder that this user may write to",
-        path.display()
-    )]
+    /// A file of `--output` or `--install-program`.
+    #[error("cannot write {what} to {}: {error}; name a file in a folder that this user may write to", path.display())]
     Output {
+        /// What was to be written.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -67,7 +81,8 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<(), EnvoyConfigError> {
     let state = args.state_dir.as_deref().unwrap_or(state);
-    let mut placement = if args.sidecar { Placement::sidecar(settings)? } else { Placement::local(state, state) };
+    let mut placement =
+        if args.sidecar { Placement::sidecar(settings, &args.dir)? } else { Placement::local(state, state) };
     if let (false, Some(listen)) = (args.sidecar, &settings.extproc.listen) {
         placement.extproc = match listen.strip_prefix("unix:") {
             Some(path) => Address::Pipe(state.join(path)),
@@ -76,19 +91,41 @@ pub fn run(
     }
     placement.demo.clone_from(&args.demo);
     placement.tracer = Tracer::of(settings, environment)?;
+    if let Some(path) = &args.install_program {
+        let copied = std::env::current_exe().and_then(|program| replace(path, PROGRAM, |new| fs::copy(program, new)));
+        copied.map_err(|error| EnvoyConfigError::Output { what: "this program", path: path.clone(), error })?;
+    }
+    if let (Some(path), Some(tls)) = (&args.output, &settings.tls)
+        && args.sidecar
+    {
+        placement.tls_secret = Some(beside(path, TLS_SECRET));
+        write(&beside(path, TLS_SECRET), "the listener's certificate", &to_yaml(&tls_secret(tls))?)?;
+    }
     let text = document(settings, &placement, args.sidecar)?;
     match &args.output {
-        Some(path) => replace(path, &text).map_err(|error| EnvoyConfigError::Output { path: path.clone(), error }),
+        Some(path) => write(path, "Envoy's configuration", &text),
         None => Ok(out.write_all(text.as_bytes())?),
     }
 }
 
+/// A file in the folder of another, as Envoy will find it from wherever it is started.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    let path = path.with_file_name(name);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn write(path: &Path, what: &'static str, text: &str) -> Result<(), EnvoyConfigError> {
+    let written = replace(path, READABLE, |new| fs::write(new, text));
+    written.map_err(|error| EnvoyConfigError::Output { what, path: path.to_owned(), error })
+}
+
 /// Puts a file in the place of another: who reads at the same time reads the old one or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn replace<T>(path: &Path, mode: u32, write: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    fs::write(&new, text)?;
+    write(&new)?;
+    fs::set_permissions(&new, Permissions::from_mode(mode))?;
     fs::rename(&new, path)
 }
 
@@ -108,11 +145,24 @@ mod tests {
 
     fn print(sidecar: bool, demo: Option<&str>) -> Result<String, EnvoyConfigError> {
         let demo = demo.map(|text| text.parse().unwrap());
-        run_with(&EnvoyConfigArgs { config: None, sidecar, demo, output: None, state_dir: None })
+        run_with(&EnvoyConfigArgs { sidecar, demo, ..args() }, SETTINGS)
     }
 
-    fn run_with(args: &EnvoyConfigArgs) -> Result<String, EnvoyConfigError> {
-        let settings = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
+    const SETTINGS: &str = r#"{"upstreams":[{"name":"d","url":"demo","dialects":["openai_chat"]}]}"#;
+
+    fn args() -> EnvoyConfigArgs {
+        EnvoyConfigArgs {
+            config: None,
+            sidecar: false,
+            dir: POD_DIR.into(),
+            demo: None,
+            output: None,
+            install_program: None,
+            state_dir: None,
+        }
+    }
+
+    fn run_with(args: &EnvoyConfigArgs, settings: &str) -> Result<String, EnvoyConfigError> {
         let mut out = Vec::new();
         let settings = serde_json::from_str(settings).unwrap();
         run(args, &settings, Path::new("/state"), &Environment::default(), &mut out)?;
@@ -123,6 +173,47 @@ mod tests {
     fn each_place_has_its_sockets() {
         assert!(print(false, Some("127.0.0.1:9")).unwrap().contains("path: /state/extproc.sock"));
         assert!(print(true, Some("127.0.0.1:9")).unwrap().contains("path: /run/luthien/extproc.sock"));
+        let elsewhere = EnvoyConfigArgs {
+            sidecar: true,
+            dir: "/elsewhere".into(),
+            demo: Some("127.0.0.1:9".parse().unwrap()),
+            ..args()
+        };
+        let text = run_with(&elsewhere, SETTINGS).unwrap();
+        assert!(text.contains("path: /elsewhere/extproc.sock") && text.contains("path: /elsewhere/envoy-admin.sock"));
+    }
+
+    #[test]
+    fn the_program_is_installed_whole_and_can_be_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("luthien");
+        // One that runs cannot be written to, but replaced.
+        fs::write(&file, "before").unwrap();
+        let before = fs::File::open(&file).unwrap();
+        let demo = Some("demo:8090".parse().unwrap());
+        let installing = EnvoyConfigArgs { sidecar: true, demo, install_program: Some(file.clone()), ..args() };
+        run_with(&installing, SETTINGS).unwrap();
+        let own = std::env::current_exe().unwrap();
+        assert!(fs::read(&file).unwrap() == fs::read(own).unwrap(), "another program");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(io::read_to_string(before).unwrap(), "before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let nowhere = EnvoyConfigArgs { install_program: Some(folder.path().join("no/luthien")), ..installing };
+        let error = run_with(&nowhere, SETTINGS).unwrap_err().to_string();
+        assert!(error.contains("this program") && error.contains("no/luthien"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_stands_in_a_file_of_its_own_beside_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = r#"{"upstreams":[{"name":"d","url":"http://h","dialects":["openai_chat"]}],
+            "tls":{"cert":"/etc/tls/tls.crt","key":"/etc/tls/tls.key"}}"#;
+        let output = folder.path().join("envoy.yaml");
+        run_with(&EnvoyConfigArgs { sidecar: true, output: Some(output.clone()), ..args() }, settings).unwrap();
+        let (config, secret) = (fs::read_to_string(output).unwrap(), folder.path().join("tls.yaml"));
+        assert!(config.contains(&format!("path: {}", secret.display())), "{config}");
+        let secret = fs::read_to_string(secret).unwrap();
+        assert!(secret.contains("filename: /etc/tls/tls.key") && secret.contains("path: /etc/tls\n"), "{secret}");
     }
 
     #[test]
@@ -131,13 +222,13 @@ mod tests {
         let file = folder.path().join("envoy.yaml");
         fs::write(&file, "before").unwrap();
         let demo = Some("demo:8090".parse().unwrap());
-        let args = EnvoyConfigArgs { config: None, sidecar: true, demo, output: Some(file.clone()), state_dir: None };
-        assert_eq!(run_with(&args).unwrap(), "");
+        let args = EnvoyConfigArgs { sidecar: true, demo, output: Some(file.clone()), ..args() };
+        assert_eq!(run_with(&args, SETTINGS).unwrap(), "");
         assert_eq!(fs::read_to_string(&file).unwrap(), print(true, Some("demo:8090")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
         let nowhere = EnvoyConfigArgs { output: Some(folder.path().join("no/envoy.yaml")), ..args };
-        let error = run_with(&nowhere).unwrap_err().to_string();
+        let error = run_with(&nowhere, SETTINGS).unwrap_err().to_string();
         assert!(error.contains("no/envoy.yaml") && error.contains("folder"), "{error}");
     }
 

@@ -3,8 +3,10 @@
 pub mod call;
 pub mod check;
 pub mod client_env;
+pub mod crd;
 pub mod demo_provider;
 pub mod doctor;
+pub mod drain;
 pub mod envoy_config;
 pub mod exec_envoy;
 pub mod explain;
@@ -77,6 +79,9 @@ pub enum Failed {
     /// The demo provider ended.
     #[error(transparent)]
     Demo(#[from] demo_provider::DemoProviderError),
+    /// Calls may be cut off.
+    #[error(transparent)]
+    Drain(#[from] drain::DrainError),
     /// What was asked for its health is not healthy.
     #[error(transparent)]
     Unhealthy(#[from] healthcheck::HealthcheckError),

@@ -22,6 +22,7 @@ pub async fn serve(args: &ServeArgs, surroundings: Surroundings<'_>) -> Result<(
     let loaded = load_settings(args.config.as_ref(), args.state_dir.as_ref(), surroundings)?;
     let app = App::bind(loaded, surroundings.environment).await?;
     tracing::info!(ext_proc = %app.extproc_address, admin = %app.admin_address, rules = app.rules_hash, "serving");
-    app.run(stop, std::future::pending()).await?;
+    // Whoever runs Envoy empties it first: `luthien drain`.
+    app.run(stop, std::future::pending(), async |_| {}).await?;
     Ok(())
 }

@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 
 use super::{Failed, Surroundings, address, envoy_config, envoy_config::EnvoyConfigError, load_settings};
 use crate::{
-    app::{App, AppError},
+    app::{App, AppError, Ended},
     config::{load::Loaded, load::RulesSource, settings::Settings},
     demo,
     envoy::{
-        Launch, Placement, Supervisor, Tracer, default_concurrency, ensure_free, find_envoy, tls_secret, to_yaml,
-        tool_folders,
+        AdminClient, Launch, Patience, Placement, Supervisor, Tracer, default_concurrency, empty, ensure_free,
+        find_envoy, tls_secret, to_yaml, tool_folders,
     },
     lifecycle::Stop,
 };
@@ -67,6 +67,7 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     describe(&app, &rules, &state, &mut summary)?;
 
     let starting = app.readiness.pending("envoy", "is starting");
+    let admin = AdminClient::new(placement.admin.clone());
     let launch = Launch {
         through: vec![std::env::current_exe()?, "exec-envoy".into()],
         envoy,
@@ -104,16 +105,24 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
             result = demo => result.map_err(|error| AppError::Serve { role: "demo", error: error.to_string() }),
         }
     };
-    let outcome = app.run(stop, beside).await;
+    let empty = async |wait| {
+        if let Err(error) = empty(&admin, Patience { notice: Duration::ZERO, wait }).await {
+            tracing::warn!(%error, "calls in flight are not waited for");
+        }
+    };
+    let outcome = app.run(stop, beside, empty).await;
     if let Some(supervisor) = running
         && died.is_none()
     {
-        supervisor.settle(ENVOY_GRACE).await;
+        if matches!(outcome, Ok(Ended::Well)) {
+            // An Envoy that is asked to end drops what it has not sent.
+            empty(ENVOY_GRACE).await;
+        }
         supervisor.stop(ENVOY_GRACE).await;
     }
     match died {
         Some(reason) => Err(Failed::Sentence(reason)),
-        None => Ok(outcome?),
+        None => Ok(outcome.map(drop)?),
     }
 }
 
@@ -121,7 +130,7 @@ fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {
     Placement {
         extproc: app.extproc_address.clone(),
         demo: demo.map(Into::into),
-        tls_secret: app.settings.tls.is_some().then(|| state.join("tls.yaml")),
+        tls_secret: app.settings.tls.is_some().then(|| state.join(envoy_config::TLS_SECRET)),
         ..Placement::local(app.sockets.path(), state)
     }
 }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod compile;
 pub mod document;
 pub mod environment;
+pub mod kubernetes;
 pub mod live;
 pub mod load;
 mod mask;

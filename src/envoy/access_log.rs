@@ -19,7 +19,8 @@ pub(super) fn access_log(to: &AccessLog) -> Vec<Value> {
         set(&mut config, "path", json!(path));
     }
     set(&mut config, "log_format", json!({ "json_format": format() }));
-    vec![json!({ "name": name, "typed_config": config })]
+    // Who looks every few seconds whether somebody is there makes no calls.
+    vec![json!({ "name": name, "filter": { "not_health_check_filter": {} }, "typed_config": config })]
 }
 
 /// Duration fields are milliseconds. `luthien` is what the service tells with its answers (dynamic metadata of that

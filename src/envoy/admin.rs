@@ -51,6 +51,13 @@ pub enum AdminError {
     },
 }
 
+impl AdminError {
+    /// Nobody listens at a socket that is there: Envoy has ended.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Silent { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
 impl AdminClient {
     /// For the admin interface at `address`.
     pub const fn new(address: Address) -> Self {
@@ -62,16 +69,24 @@ impl AdminClient {
         self.ask("GET /ready").await.map(drop)
     }
 
-    /// Lets calls in flight end and no new connection begin, as the first step of a stop.
+    /// Lets the listener's health check fail, and answers carry `connection: close` or GOAWAY from now on: the first step
+    /// of an end. Calls that still come are served. May be repeated.
     pub async fn drain(&self) -> Result<(), AdminError> {
+        self.ask("POST /healthcheck/fail").await?;
         self.ask("POST /drain_listeners?graceful").await.map(drop)
     }
 
     /// How many requests of clients are not answered completely.
     pub async fn active_requests(&self) -> Result<u64, AdminError> {
         let answer = self.ask(ACTIVE_REQUESTS).await?;
-        // `http.clients.downstream_rq_active: 3`; a statistic that nothing has touched is not listed.
-        Ok(answer.split_once(": ").and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0))
+        let unread = || {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "this is no number of requests");
+            AdminError::Silent { address: self.address.clone(), error }
+        };
+        // `http.clients.downstream_rq_active: 3`, among the sizes of its chunks; a statistic that nothing has touched is not
+        // listed.
+        let mut named = answer.lines().filter_map(|line| line.split_once("downstream_rq_active: "));
+        named.next().map_or(Ok(0), |(_, count)| count.trim().parse().map_err(|_| unread()))
     }
 
     async fn ask(&self, what: &'static str) -> Result<String, AdminError> {
@@ -144,7 +159,8 @@ fn read(answer: &[u8]) -> Option<(u16, String)> {
 mod tests {
     use super::*;
 
-    async fn against(answer: &'static str) -> Result<(), AdminError> {
+    /// Asks a server that answers so.
+    async fn against<T>(answer: &'static str, ask: impl AsyncFnOnce(AdminClient) -> T) -> T {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -152,11 +168,21 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 512];
             let n = stream.read(&mut request).await.unwrap();
-            assert!(request[..n].starts_with(b"GET /ready HTTP/1.1\r\n"));
+            assert!(request[..n].starts_with(b"GET /"), "{:?}", String::from_utf8_lossy(&request[..n]));
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
         let client = AdminClient::new(Address::Pipe(path));
-        tokio::join!(server, client.ready()).1
+        tokio::join!(server, ask(client)).1
+    }
+
+    #[tokio::test]
+    async fn active_requests_are_found_among_chunks_and_never_taken_for_none() {
+        let active = async |answer| against(answer, async |client| client.active_requests().await).await;
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n26\r\nhttp.clients.downstream_rq_active: 12\n\r\n0\r\n\r\n";
+        assert_eq!(active(chunked).await.unwrap(), 12);
+        assert_eq!(active("HTTP/1.1 200 OK\r\n\r\nhttp.clients.downstream_rq_active: 3\n").await.unwrap(), 3);
+        assert_eq!(active("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await.unwrap(), 0);
+        active("HTTP/1.1 200 OK\r\n\r\nhttp.clients.downstream_rq_active: many\n").await.unwrap_err();
     }
 
     #[test]
@@ -173,6 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_200_is_ready() {
+        let against = async |answer| against(answer, async |client| client.ready().await).await;
         against("HTTP/1.1 200 OK\r\n\r\nLIVE\n").await.unwrap();
         let error = against("HTTP/1.1 503 Service Unavailable\r\n\r\n").await.unwrap_err();
         assert!(matches!(error, AdminError::Status { status: 503, .. }), "{error}");

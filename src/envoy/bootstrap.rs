@@ -113,8 +113,8 @@ pub enum BootstrapError {
     },
 }
 
-/// Where the socket of the ext_proc service stands for [`Mode::Sidecar`]: a volume that both containers mount.
-const SIDECAR_DIR: &str = "/run/luthien";
+/// The folder that the containers of a pod share, for [`Mode::Sidecar`]: sockets, Envoy's configuration, the program.
+pub const POD_DIR: &str = "/run/luthien";
 
 impl Placement {
     /// Beside Luthien on one machine, with the sockets in `sockets` (see [`super::socket_dir`]) and the access log in
@@ -133,16 +133,16 @@ impl Placement {
     }
 
     /// In a container of its own, whose image has the certificate authorities at Debian's place. Reaches Luthien where
-    /// `extproc.listen` says, otherwise over the Unix socket in the volume that both mount.
-    pub fn sidecar(settings: &Settings) -> Result<Self, BootstrapError> {
+    /// `extproc.listen` says, otherwise over the Unix socket in `dir`, which both mount ([`POD_DIR`]).
+    pub fn sidecar(settings: &Settings, dir: &Path) -> Result<Self, BootstrapError> {
         let extproc = match &settings.extproc.listen {
-            None => Address::Pipe(Path::new(SIDECAR_DIR).join("extproc.sock")),
+            None => Address::Pipe(dir.join("extproc.sock")),
             Some(text) => text.parse().map_err(|_: AddressError| BootstrapError::Extproc { value: text.clone() })?,
         };
         Ok(Self {
             mode: Mode::Sidecar,
             extproc,
-            admin: Address::Pipe(Path::new(SIDECAR_DIR).join("envoy-admin.sock")),
+            admin: Address::Pipe(dir.join("envoy-admin.sock")),
             access_log: AccessLog::Stdout,
             demo: None,
             tls_secret: None,

@@ -9,7 +9,7 @@ use super::clusters::BUFFER;
 use super::extproc_filter::extproc_filter;
 use super::headers::{CLIENT_TRACE_ID, ENVOYS_PREFIX, OURS, REQUEST_ID};
 use super::local_reply::local_reply;
-use super::routes::route_config;
+use super::routes::{health_check, route_config};
 use super::timers::{Timers, seconds};
 use super::tls;
 use super::yaml::set;
@@ -88,6 +88,7 @@ fn http(timers: Timers, placement: &Placement) -> Value {
             "local_reply_config": local_reply(),
             "http_filters": [
                 extproc_filter(),
+                health_check(),
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": {

@@ -14,6 +14,7 @@ mod admin;
 mod bootstrap;
 mod clusters;
 pub mod doctor;
+mod drain;
 mod exec;
 mod extproc_filter;
 mod find;
@@ -31,7 +32,8 @@ mod yaml;
 
 pub use address::{Address, AddressError};
 pub use admin::{AdminClient, AdminError, ask, ask_at_length};
-pub use bootstrap::{AccessLog, BootstrapError, Mode, Placement, bootstrap, system_ca};
+pub use bootstrap::{AccessLog, BootstrapError, Mode, POD_DIR, Placement, bootstrap, system_ca};
+pub use drain::{Left, Patience, empty};
 pub use exec::{ExecError, ExecPlan, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};

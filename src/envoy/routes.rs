@@ -1,4 +1,5 @@
-//! The routes: a liveness answer on `/`, and everything else through Luthien to the provider that it names.
+//! The routes: answers on `/` and `/readyz` for those who look whether somebody is there, and everything else through
+//! Luthien to the provider that it names.
 
 use serde_json::{Value, json};
 
@@ -7,6 +8,9 @@ use super::headers::hidden_from_providers;
 use super::timers::{Timers, seconds};
 use super::tracer::untraced;
 
+/// Where the listener says whether calls should be sent to it.
+const READY: &str = "/readyz";
+
 /// The route configuration. The ext_proc filter is off until there is a route and on for every route, also one that
 /// somebody adds by hand. So a request that Envoy refuses before it has one (malformed, headers too large) is answered
 /// by Envoy at once: through ext_proc, the connection would be closed before Luthien's answer to the refusal came.
@@ -14,7 +18,7 @@ pub(super) fn route_config(timers: Timers) -> Value {
     json!({
         "name": "luthien",
         "typed_per_filter_config": enabled(),
-        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), upgrade(), policed(timers)] }],
+        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [alive(), ready(), upgrade(), policed(timers)] }],
     })
 }
 
@@ -33,6 +37,30 @@ fn alive() -> Value {
         "direct_response": { "status": 200, "body": { "inline_string": "Luthien is listening.\n" } },
         "typed_per_filter_config": disabled(),
         "tracing": untraced(),
+    })
+}
+
+/// The health check of the listener, for balancers and kubelet. The filter answers it: 200, and 503 once Envoy is to end
+/// (`luthien drain`). The route only keeps it out of the ext_proc stream and the traces.
+fn ready() -> Value {
+    json!({
+        "name": "ready",
+        "match": { "path": READY },
+        "direct_response": { "status": 200 },
+        "typed_per_filter_config": disabled(),
+        "tracing": untraced(),
+    })
+}
+
+/// The filter that answers [`ready`].
+pub(super) fn health_check() -> Value {
+    json!({
+        "name": "envoy.filters.http.health_check",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck",
+            "pass_through_mode": false,
+            "headers": [{ "name": ":path", "string_match": { "exact": READY } }],
+        },
     })
 }
 

@@ -186,19 +186,6 @@ impl Supervisor {
         .unwrap_or(Death { code: None, signal: None, last_lines: Vec::new() })
     }
 
-    /// Waits until Envoy has sent every answer to its end, at most for `limit`. An Envoy that is asked to end drops what
-    /// it has not sent.
-    pub async fn settle(&self, limit: Duration) {
-        let sent = async {
-            while self.admin.active_requests().await.is_ok_and(|active| active > 0) {
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-        };
-        if timeout(limit, sent).await.is_err() {
-            tracing::warn!("envoy still has answers to send");
-        }
-    }
-
     /// Asks Envoy to end (SIGTERM: it closes all connections at once, so calls should have ended), and makes it end when
     /// `grace` is over.
     pub async fn stop(mut self, grace: Duration) -> Death {

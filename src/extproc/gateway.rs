@@ -20,6 +20,7 @@ use crate::{
         target::Target,
     },
     journal::Journal,
+    lifecycle::Ending,
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
@@ -43,7 +44,7 @@ pub struct Gateway {
     pub(super) clients: ClientKeys,
     pub(super) unpoliced: Unpoliced,
     pub(super) settings: Settings,
-    pub(super) draining: watch::Receiver<bool>,
+    pub(super) draining: watch::Receiver<Option<Ending>>,
     /// For policies in shadow mode that still decide when their call is over.
     pub(super) late: mpsc::Sender<Late>,
     /// Records calls. `None`: nobody does.
@@ -72,8 +73,8 @@ pub struct Links {
     pub tracing: Arc<Tracing>,
     /// Records calls. `None`: nobody does.
     pub recorder: Option<Recorder>,
-    /// Turns true when the process is asked to stop.
-    pub draining: watch::Receiver<bool>,
+    /// Says by when calls have to end, once the process is asked to stop.
+    pub draining: watch::Receiver<Option<Ending>>,
     /// For policies in shadow mode that still decide when their call is over.
     pub late: mpsc::Sender<Late>,
 }

@@ -146,6 +146,9 @@ impl Deadline {
                 FailureKind::TotalTimeout,
                 format!("the answer was not complete within {limit} ({setting}); {elapsed} since the request"),
             ),
+            Limits::Drain if self.limit.is_zero() => {
+                (FailureKind::ShuttingDown, "the gateway is shutting down; try again".to_owned())
+            }
             Limits::Drain => {
                 (FailureKind::ShuttingDown, format!("the gateway is shutting down and waited for {limit}; try again"))
             }

@@ -33,6 +33,7 @@ mod reload;
 mod remotes;
 mod requests;
 mod responses;
+mod rolling;
 mod routing;
 mod timeouts;
 mod tools;

@@ -30,7 +30,7 @@ const RANKS: [(&str, u32); 23] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 32] = [
+const CONFINED: [(&str, &[&str]); 34] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
@@ -63,6 +63,8 @@ const CONFINED: [(&str, &[&str]); 32] = [
     ("minijinja", &["policies"]),
     ("brush_parser", &["policies"]),
     ("stacker", &["policies"]),
+    ("kube", &["config"]),
+    ("k8s_openapi", &["config"]),
 ];
 
 /// The core knows neither time nor logs.

@@ -3,6 +3,7 @@
 // It always holds here, and tells clippy that helpers are test code as well.
 #![cfg(test)]
 
+mod chart;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod common;

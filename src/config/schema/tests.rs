@@ -4,6 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    cli,
     config::{
         compile::{Context, compile},
         document::Document,
@@ -59,6 +60,7 @@ fn generated_files_are_current() {
     generated("config/schema/policy.schema.json", &pretty(&rules_schema(policies::all())));
     generated("config/schema/activity.schema.json", &pretty(&activity_schema()));
     generated(".env.example", &env_example());
+    generated("deploy/helm/luthien/files/luthienpolicies.luthien.dev.yaml", &cli::crd::text().expect("YAML"));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn deploy_is_current() {
     "0.0.0.0:8080".clone_into(&mut sidecar.listen);
     let cases = [
         ("envoy.yaml", document(&shipped(), &local(), false)),
-        ("envoy.sidecar.yaml", document(&sidecar, &Placement::sidecar(&sidecar).unwrap(), true)),
+        ("envoy.sidecar.yaml", document(&sidecar, &Placement::sidecar(&sidecar, Path::new(POD_DIR)).unwrap(), true)),
     ];
     for (name, document) in cases {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy").join(name);
@@ -113,7 +113,10 @@ fn deploy_is_current() {
 fn envoy_accepts_it() {
     let placement = Placement::local(Path::new("."), Path::new("."));
     accepted(&example(), &placement);
-    accepted(&example(), &Placement { system_ca: system_ca(), ..Placement::sidecar(&example()).unwrap() });
+    accepted(
+        &example(),
+        &Placement { system_ca: system_ca(), ..Placement::sidecar(&example(), Path::new(POD_DIR)).unwrap() },
+    );
 }
 
 #[test]
@@ -221,7 +224,7 @@ fn envoys_breakers_stand_far_above_our_own_limit() {
 #[test]
 fn only_a_retry_that_cannot_generate_twice() {
     let value = build(&example());
-    let route = &manager(&value)["route_config"]["virtual_hosts"][0]["routes"][2]["route"];
+    let route = &manager(&value)["route_config"]["virtual_hosts"][0]["routes"][3]["route"];
     assert_eq!(route["retry_policy"]["retry_on"], "connect-failure,refused-stream");
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::envoy::{Placement, bootstrap};
+use crate::envoy::{POD_DIR, Placement, bootstrap};
 
 mod faults;
 
@@ -26,7 +26,7 @@ fn settings() -> Settings {
 
 /// What we generate for a pod.
 fn ours() -> Value {
-    bootstrap(&settings(), &Placement::sidecar(&settings()).unwrap()).unwrap()
+    bootstrap(&settings(), &Placement::sidecar(&settings(), Path::new(POD_DIR)).unwrap()).unwrap()
 }
 
 fn found(document: &Value) -> Vec<Finding> {

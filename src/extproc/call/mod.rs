@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 use crate::{
     config::settings::Timeouts,
     dialect::{ConvertedTools, Endpoint, RequestView, Transcript},
+    lifecycle::Ending,
     model::{CallHead, Dialect, Failure, FailureKind},
     pipeline::{
         RequestRun, Response, Runner, Stopped,
@@ -155,7 +156,7 @@ enum Wake {
     BlockDecided(Result<(), Stopped>),
     Due,
     Silence,
-    Draining,
+    Draining(Ending),
 }
 
 impl Call {
@@ -231,9 +232,8 @@ impl Call {
                 Wake::BlockDecided(outcome) => outcome,
                 Wake::Due => self.due(),
                 Wake::Silence => self.silence(),
-                Wake::Draining => {
-                    let limit = self.gateway.settings.timeouts.drain.get();
-                    self.clocks.drain = Some(Deadline::new(Limits::Drain, Instant::now(), limit));
+                Wake::Draining(ending) => {
+                    self.clocks.drain = Some(Deadline::new(Limits::Drain, ending.since, ending.limit));
                     Ok(())
                 }
             };
@@ -277,9 +277,16 @@ impl Call {
             None => pending().await,
         };
         let mut draining = gateway.draining.clone();
+        let known = clocks.drain.map(|known| known.at());
         let drain = async {
-            if clocks.drain.is_some() || draining.wait_for(|draining| *draining).await.is_err() {
-                pending::<()>().await;
+            // The time may become shorter than it was.
+            match draining
+                .wait_for(|ending| ending.is_some_and(|ending| Some(ending.at()) != known))
+                .await
+                .map(|it| *it)
+            {
+                Ok(Some(ending)) => Wake::Draining(ending),
+                Ok(None) | Err(_) => pending().await,
             }
         };
         let woken = async {
@@ -291,7 +298,7 @@ impl Call {
                 () = at(fixed) => Wake::Due,
                 message = inbound.message() => Wake::Message(Box::new(message)),
                 () = at(silence) => Wake::Silence,
-                () = drain => Wake::Draining,
+                wake = drain => wake,
             }
         };
         time.watch(on, woken).await

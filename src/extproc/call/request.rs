@@ -50,7 +50,7 @@ impl Call {
             self.above = Parent::of_headers(above, state);
         }
         self.books.trace(&self.gateway.tracing, &self.above);
-        if *self.gateway.draining.borrow() {
+        if self.gateway.draining.borrow().is_some() {
             return failed(FailureKind::ShuttingDown, "the gateway is shutting down; try again");
         }
         self.books.permit = self.gateway.admit();

@@ -2,14 +2,13 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use luthien::{
     config::{environment::Environment, live::Live, settings::Settings},
-    envoy::{Launch, Placement, Supervisor, bootstrap, find_envoy, to_yaml},
+    envoy::{Launch, Placement, Supervisor, bootstrap, to_yaml},
     extproc::{self, Links, Listener},
     journal::{Journal, activity::Activity},
     lifecycle::Drain,
@@ -101,11 +100,9 @@ impl Inside {
         });
         let config = directory.path().join("envoy.yaml");
         std::fs::write(&config, to_yaml(&bootstrap(&settings, &placement).unwrap()).unwrap()).unwrap();
-        let named = std::env::var_os("LUTHIEN_ENVOY").map(PathBuf::from);
-        let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
         let launch = Launch {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
-            envoy: find_envoy(named.as_deref(), &[tools]).unwrap_or_else(|error| panic!("{error}")),
+            envoy: super::envoy(),
             config,
             admin: placement.admin,
             concurrency: 1,

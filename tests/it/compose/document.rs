@@ -6,19 +6,23 @@ use regex::{Captures, Regex};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-pub(super) fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub(super) fn text(file: &str) -> String {
+pub(crate) fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// A YAML file of the repository.
-pub(super) fn yaml(file: &str) -> Value {
-    let text = text(file);
-    let documents = Yaml::load_from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
-    value(&documents[0])
+pub(crate) fn yaml(file: &str) -> Value {
+    documents(file, &text(file)).swap_remove(0)
+}
+
+/// The documents of a YAML text that is called `name`.
+pub(crate) fn documents(name: &str, text: &str) -> Vec<Value> {
+    let documents = Yaml::load_from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    documents.iter().map(value).collect()
 }
 
 /// The services, with the defaults of all variables.

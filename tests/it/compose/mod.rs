@@ -1,7 +1,7 @@
 //! compose.yaml, `.env.example`, the settings and the Dockerfile, held against each other. No engine is needed;
 //! `make compose-test` runs them.
 
-mod document;
+pub(crate) mod document;
 mod image;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod support;
+mod upgrades;
 
 use self::support::Database;
 

@@ -41,8 +41,7 @@ impl Database {
     pub(super) async fn bodies(&self) -> u64 {
         let tables = ["parts", "holes", "nodes", "bodies", "lists"];
         let Some(postgres) = &self.postgres else {
-            let Place::Sqlite(path) = &self.place else { unreachable!() };
-            let mut db = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+            let mut db = self.sqlite_connection().await;
             let names = tables.map(|table| format!("'{table}'")).join(", ");
             let statement = format!(
                 "SELECT SUM(pgsize - unused) FROM dbstat WHERE name IN \
@@ -51,19 +50,39 @@ impl Database {
             let sum: i64 = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut db).await.unwrap();
             return sum.unsigned_abs();
         };
-        let mut url: url::Url = postgres.url().parse().unwrap();
-        url.set_password(Some(Postgres::PASSWORD)).unwrap();
-        let mut db = PgConnection::connect(url.as_str()).await.unwrap();
+        let mut db = postgres_connection(postgres).await;
         let sum = |table: &str| format!("COALESCE((SELECT SUM(pg_column_size(t.*)) FROM {table} t), 0)");
         let statement = format!("SELECT CAST({} AS BIGINT)", tables.map(sum).join(" + "));
         let sum: i64 = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut db).await.unwrap();
         sum.unsigned_abs()
     }
 
+    /// Runs a statement as somebody else would.
+    pub(super) async fn execute(&self, statement: &'static str) {
+        match &self.postgres {
+            None => drop(sqlx::raw_sql(statement).execute(&mut self.sqlite_connection().await).await.unwrap()),
+            Some(postgres) => {
+                drop(sqlx::raw_sql(statement).execute(&mut postgres_connection(postgres).await).await.unwrap());
+            }
+        }
+    }
+
+    async fn sqlite_connection(&self) -> SqliteConnection {
+        let Place::Sqlite(path) = &self.place else { unreachable!() };
+        SqliteConnection::connect(path.to_str().unwrap()).await.unwrap()
+    }
+
     /// Writes these lines as the spool `s` has them.
     pub(super) async fn write(&self, lines: &[Line]) {
         self.store.apply("s", lines, Position { segment: 1, offset: 1 }).await.unwrap();
     }
+}
+
+/// A connection of the test's own.
+pub(super) async fn postgres_connection(postgres: &Postgres) -> PgConnection {
+    let mut url: url::Url = postgres.url().parse().unwrap();
+    url.set_password(Some(Postgres::PASSWORD)).unwrap();
+    PgConnection::connect(url.as_str()).await.unwrap()
 }
 
 /// When call `number` begins.

@@ -1,0 +1,69 @@
+{{/* Names, labels and images. */}}
+
+{{- define "luthien.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 40 characters at most: the longest name made of it is FULLNAME-rules-last-good, and label values end at 63. */}}
+{{- define "luthien.fullname" -}}
+{{- $name := include "luthien.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "luthien.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "luthien.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: luthien
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What selects Luthien's own pods. It must never change: a Deployment's selector cannot. */}}
+{{- define "luthien.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "luthien.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end }}
+
+{{- define "luthien.demo.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "luthien.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: demo
+{{- end }}
+
+{{- define "luthien.demo.host" -}}
+{{ include "luthien.fullname" . }}-demo.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "luthien.image" -}}
+{{- $image := .image }}
+{{- printf "%s:%s" $image.repository (default .tag $image.tag) }}
+{{- with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- define "luthien.serviceAccountName" -}}
+{{- default (include "luthien.fullname" .) .Values.serviceAccount.existing }}
+{{- end }}
+
+{{/* `true` where rules come from the API server. */}}
+{{- define "luthien.asksApiServer" -}}
+{{- if ne .Values.rules.source "configMap" }}true{{ end }}
+{{- end }}
+
+{{- define "luthien.rulesConfigMap" -}}
+{{- default (printf "%s-rules" (include "luthien.fullname" .)) .Values.rules.existingConfigMap }}
+{{- end }}
+
+{{- define "luthien.service.port" -}}
+{{- default (ternary 443 80 (not (empty .Values.tls.existingSecret))) .Values.service.port }}
+{{- end }}

@@ -1,0 +1,62 @@
+{{/* Peers and ports of the NetworkPolicy. */}}
+
+{{/* Link-local addresses, where clouds answer with credentials of the node, and their like. */}}
+{{- define "luthien.net.metadata4" -}}
+["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"]
+{{- end }}
+{{- define "luthien.net.metadata6" -}}
+["fe80::/10", "fd00:ec2::254/128"]
+{{- end }}
+
+{{/* Everywhere else. Pods are said apart, because to some networks an ipBlock means no pod. */}}
+{{- define "luthien.net.anywhere" -}}
+- namespaceSelector: {}
+- ipBlock: { cidr: 0.0.0.0/0, except: {{ include "luthien.net.metadata4" . }} }
+- ipBlock: { cidr: "::/0", except: {{ include "luthien.net.metadata6" . }} }
+{{- end }}
+
+{{/* Outside: what no private network uses. */}}
+{{- define "luthien.net.public" -}}
+- ipBlock: { cidr: 0.0.0.0/0, except: [10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16] }
+- ipBlock: { cidr: "::/0", except: ["::1/128", "fc00::/7", "fe80::/10"] }
+{{- end }}
+
+{{/* The port of a URL: of `url`, or its scheme's, or `default`. */}}
+{{- define "luthien.net.port" -}}
+{{- $url := urlParse .url }}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) }}
+{{- $schemes := dict "http" "80" "https" "443" }}
+{{- default (default .default (get $schemes $url.scheme)) $port }}
+{{- end }}
+
+{{/* An egress rule to `peers`, or anywhere, at `port`. */}}
+{{- define "luthien.net.rule" -}}
+- to:
+    {{- if .peers }}
+    {{- toYaml .peers | nindent 4 }}
+    {{- else }}
+    {{- include "luthien.net.anywhere" . | nindent 4 }}
+    {{- end }}
+  ports: [{ protocol: TCP, port: {{ .port }} }]
+{{- end }}
+
+{{- define "luthien.net.collector" -}}
+{{- $settings := include "luthien.settings" . | fromYaml }}
+{{- $found := dig "telemetry" "traces" "endpoint" "" $settings }}
+{{- range .Values.extraEnv }}
+{{- if and (not $found) (has .name (list "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "OTEL_EXPORTER_OTLP_ENDPOINT")) }}
+{{- $found = default "" .value }}
+{{- end }}
+{{- end }}
+{{- $found }}
+{{- end }}
+
+{{/* Ports of upstreams and remotes other than 443, as one list. */}}
+{{- define "luthien.net.otherPorts" -}}
+{{- $settings := include "luthien.settings" . | fromYaml }}
+{{- $ports := list }}
+{{- range concat (default list $settings.upstreams) (default list $settings.remotes) }}
+{{- $ports = append $ports (include "luthien.net.port" (dict "url" .url "default" "443")) }}
+{{- end }}
+{{- without ($ports | uniq | sortAlpha) "443" | join "," }}
+{{- end }}

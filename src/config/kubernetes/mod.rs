@@ -1,0 +1,4 @@
+//! Rules from Kubernetes: `LuthienPolicy` objects, or one ConfigMap, read through the API server.
+
+pub mod crd;
+mod structural;

@@ -1,0 +1,41 @@
+"""Validates Kubernetes objects strictly: `validate.py VERSION FILE…`. Prints what is wrong, and at last how many were looked at and
+which kinds were not, because they are none of Kubernetes' own."""
+
+import sys
+
+import kubernetes_validate
+import yaml
+
+# Of the Prometheus operator, cert-manager, Envoy Gateway, the Gateway API and Istio.
+FOREIGN = (
+    "monitoring.coreos.com/",
+    "cert-manager.io/",
+    "gateway.envoyproxy.io/",
+    "gateway.networking.k8s.io/",
+    "networking.istio.io/",
+    "security.istio.io/",
+)
+
+
+def main():
+    version, looked_at, left_out, wrong = sys.argv[1], 0, set(), 0
+    for path in sys.argv[2:]:
+        with open(path, encoding="utf-8") as file:
+            for document in yaml.safe_load_all(file):
+                if not document:
+                    continue
+                if document["apiVersion"].startswith(FOREIGN):
+                    left_out.add(document["kind"])
+                    continue
+                looked_at += 1
+                try:
+                    kubernetes_validate.validate(document, version, strict=True)
+                except kubernetes_validate.ValidationError as error:
+                    wrong += 1
+                    where = ".".join(str(part) for part in error.path)
+                    print(f"{path}: {document['kind']} {document['metadata']['name']}: {where}: {error.message}")
+    print(f"{looked_at} validated, {wrong} wrong, not looked at: {' '.join(sorted(left_out)) or 'none'}")
+    sys.exit(wrong != 0)
+
+
+main()

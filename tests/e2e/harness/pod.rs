@@ -1,0 +1,158 @@
+//! A pod: Envoy and Luthien as processes of their own, in a folder that they share, started and ended as the chart does it.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    time,
+};
+
+use super::{
+    SOON,
+    client::{Request, Version, try_send},
+    within,
+};
+use crate::fakes::provider::Provider;
+
+/// The folder that both containers share, below the pod's own.
+const RUN: &str = "run";
+
+/// A pod. Dropping it kills what it runs.
+pub(crate) struct Pod {
+    listen: SocketAddr,
+    envoy: Child,
+    luthien: Child,
+    directory: TempDir,
+}
+
+impl Pod {
+    /// Starts one in front of this provider, and waits until it is ready. `settings` are more top-level ones.
+    pub(crate) async fn start(provider: &Provider, settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path();
+        let run = root.join(RUN);
+        fs::create_dir(&run).expect("the temporary directory is writable");
+        let [listen, admin] = addresses();
+        let config = root.join("luthien.yaml");
+        let text = format!(
+            "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nextproc: {{ listen: \"unix:{}/extproc.sock\" }}\n\
+             upstreams:\n- {{ name: fake, url: \"{}\", dialects: [openai_chat, openai_responses, anthropic_messages] }}\n\
+             {settings}\n",
+            run.display(),
+            provider.url(),
+        );
+        fs::write(&config, text).expect("the temporary directory is writable");
+        fs::write(root.join("policy.yaml"), "policies: []\n").expect("the temporary directory is writable");
+
+        // The init container.
+        let (configuration, program) = (run.join("envoy.yaml"), run.join("luthien"));
+        let init = Command::new(env!("CARGO_BIN_EXE_luthien"))
+            .args(["envoy-config", "--sidecar", "--config"])
+            .arg(&config)
+            .arg("--dir")
+            .arg(&run)
+            .arg("--output")
+            .arg(&configuration)
+            .arg("--install-program")
+            .arg(&program)
+            .output();
+        let init = within(SOON, "the init container", init).await.expect("the built program starts");
+        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
+        serve.arg("serve").arg("--config").arg(&config).arg("--state-dir").arg(root.join("state"));
+        let luthien = start(&mut serve, root, "luthien.log");
+        ready(admin, root).await;
+        let mut envoy = Command::new(super::envoy());
+        envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
+        let envoy = start(envoy.args(["--log-level", "warning"]), root, "envoy.log");
+        ready(listen, root).await;
+        Self { listen, envoy, luthien, directory }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The folder that both containers share.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.directory.path().join(RUN)
+    }
+
+    /// What runs before a container is asked to end: the installed program, as in Envoy's own container.
+    pub(crate) fn drain(&self, arguments: &[&str]) -> impl Future<Output = Output> + Send + use<> {
+        let run = self.run();
+        let mut command = Command::new(run.join("luthien"));
+        command.arg("drain").arg("--dir").arg(run).args(arguments).kill_on_drop(true);
+        async move { within(Duration::from_mins(2), "the drain", command.output()).await.expect("the installed program") }
+    }
+
+    /// Asks Envoy's container to end, as is done when its `preStop` is over, and waits for it.
+    pub(crate) async fn end_envoy(&mut self) {
+        end(&mut self.envoy).await;
+    }
+
+    /// The same for Luthien's. It has to end well.
+    pub(crate) async fn end_luthien(&mut self) {
+        end(&mut self.luthien).await;
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- what the pod at {} printed ---\n{}", self.listen, output(self.directory.path()));
+        }
+    }
+}
+
+/// Two addresses that nobody listens on: an IP address of our own for each process, because Envoy shares its port in a
+/// container, and two Envoys of tests must not.
+fn addresses() -> [SocketAddr; 2] {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 1 + a % 100, b, c.clamp(1, 254));
+    let held = [address, Ipv4Addr::LOCALHOST].map(|ip| TcpListener::bind((ip, 0)).expect("a loopback port is free"));
+    held.map(|listener| listener.local_addr().expect("a bound listener has an address"))
+}
+
+fn start(command: &mut Command, root: &Path, log: &str) -> Child {
+    let log = File::create(root.join(log)).expect("the temporary directory is writable");
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log).kill_on_drop(true);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+async fn ready(at: SocketAddr, root: &Path) {
+    let asked = async {
+        let status =
+            async || try_send(Version::Http1, at, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
+        while status().await != Ok(200) {
+            time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if time::timeout(SOON, asked).await.is_err() {
+        panic!("nobody is ready at {at}; it printed:\n{}", output(root));
+    }
+}
+
+async fn end(child: &mut Child) {
+    let id = child.id().and_then(|id| Pid::from_raw(id.try_into().expect("an id"))).expect("it runs");
+    kill_process(id, Signal::TERM).expect("it can be signalled");
+    let status = within(SOON, "the end of a container", child.wait()).await.expect("a child can be waited for");
+    assert!(status.success(), "{status}");
+}
+
+/// What both have printed, but for the calls.
+fn output(root: &Path) -> String {
+    let printed =
+        ["luthien.log", "envoy.log"].map(|name| fs::read_to_string(root.join(name)).unwrap_or_default()).concat();
+    printed.lines().filter(|line| !line.contains("call_id")).collect::<Vec<_>>().join("\n")
+}
