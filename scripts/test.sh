@@ -165,8 +165,8 @@ shell_scripts() {
 yaml_files() {
   local files
   python_program yamllint "$YAMLLINT" || return 1
-  # A chart's templates are no YAML yet.
-  mapfile -t files < <(git ls-files '*.yaml' '*.yml' ':!deploy/helm/*/templates')
+  # A chart's templates are no YAML yet, and what Helm makes of them is laid out by Helm.
+  mapfile -t files < <(git ls-files '*.yaml' '*.yml' ':!deploy/helm/*/templates/*' ':!tests/chart/golden')
   .tools/yamllint/bin/yamllint --strict "${files[@]}"
 }
 

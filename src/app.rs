@@ -5,6 +5,7 @@
 
 mod control;
 mod records;
+mod rules;
 
 use std::{
     future::pending,
@@ -22,32 +23,31 @@ use tokio::{
 };
 
 pub use self::control::{ControlError, end_calls};
-use self::records::Records;
+use self::{records::Records, rules::Following};
 use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
     config::{
-        compile::{Context, compile},
+        compile::Context,
         environment::Environment,
         live::{Live, ReloadStatus},
-        load::{Loaded, RulesSource},
+        load::Loaded,
         report::Report,
         secret::SecretError,
         settings::{SecretSource, Settings},
         telemetry::NoCollector,
-        watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
     extproc::{self, Gateway, Links, Listener, SetupError},
     journal::{
         Journal,
-        activity::{Activity, Event, What, bridge},
+        activity::{Activity, bridge},
     },
     lifecycle::{Drain, Ending, Readiness, Stop},
     policies,
     policy::Rules,
     shared_state::SharedState,
     telemetry::{
-        metrics::{Metrics, Models, ResultLabels},
+        metrics::{Metrics, Models},
         trace::{Collector, Tracing, TracingError},
     },
 };
@@ -81,7 +81,7 @@ pub struct App {
     shared: Option<Arc<SharedState>>,
     admin_state: AdminState,
     access: Access,
-    watch: Option<RulesWatch>,
+    rules: Following,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
 }
@@ -101,6 +101,9 @@ pub enum AppError {
     /// The rules are wrong.
     #[error("the rules are wrong")]
     Rules(Report),
+    /// The rules stand in a cluster that cannot be asked.
+    #[error("rules: {0}")]
+    Cluster(String),
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
@@ -150,24 +153,13 @@ impl App {
     /// Compiles the rules and binds every listener.
     pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
         let Loaded { settings, base, rules: source, state, .. } = loaded;
-        let document = source.read().map_err(AppError::Rules)?;
+        let readiness = Readiness::default();
         let context = Context::of(&settings, &base, environment);
         let reach = Arc::clone(&context.reach);
         let shared = reach.shared.clone();
-        let rules = compile(&document, &context, policies::all()).map_err(AppError::Rules)?;
-        let (status, reloads) = watch::channel(ReloadStatus::first(&rules));
-        let rules_hash = rules.hash.clone();
-        let live = Arc::new(Live::new(rules));
-        let watch = match source {
-            RulesSource::File(file) => Some(RulesWatch {
-                file,
-                text: document.text.clone(),
-                live: Arc::clone(&live),
-                compile: Arc::new(move |document| compile(document, &context, policies::all())),
-                status,
-            }),
-            RulesSource::Embedded => None,
-        };
+        let about = Arc::new(About::of(&settings, &source));
+        let (live, reloads, rules) = rules::begin(source, context, environment, &readiness).await?;
+        let rules_hash = live.current().hash.clone();
         let told_apart = &settings.telemetry.metrics;
         let models = Models::new(&told_apart.models, told_apart.most_models as usize);
         let metrics = Arc::new(Metrics::new(models, Box::new(move || reach.circuits())));
@@ -212,8 +204,6 @@ impl App {
             }
             None => Access::loopback(),
         };
-        let readiness = Readiness::default();
-        let about = Arc::new(About::of(&settings, watch.as_ref().map(|watch| watch.file.as_path())));
         let admin_state = AdminState {
             readiness: readiness.clone(),
             rules: reloads.clone(),
@@ -243,7 +233,7 @@ impl App {
             shared,
             admin_state,
             access,
-            watch,
+            rules,
             reloads,
             drain,
         })
@@ -274,7 +264,7 @@ impl App {
             shared,
             admin_state,
             access,
-            watch,
+            rules,
             reloads,
             drain,
             ..
@@ -286,12 +276,6 @@ impl App {
         let probe = async {
             match probe {
                 Some(listener) => admin::serve(listener, probe_router(admin_state.clone())).await,
-                None => pending().await,
-            }
-        };
-        let rules = async {
-            match watch {
-                Some(watch) => watch_rules(watch).await,
                 None => pending().await,
             }
         };
@@ -337,8 +321,8 @@ impl App {
             () = late => Ok(Ended::Well),
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),
-            () = rules => ended("rules", Ok(())),
-            () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
+            () = Box::pin(rules.follow()) => ended("rules", Ok(())),
+            () = rules::tell(reloads, &admin_state) => Ok(Ended::Well),
             result = beside => result.map(|()| Ended::Well),
             }
         };
@@ -370,28 +354,6 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
     tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
-}
-
-/// Tells what the watch on the rules comes to.
-async fn tell_reloads(mut reloads: watch::Receiver<ReloadStatus>, state: &AdminState) {
-    let (mut ok, mut failed) = (0, 0);
-    while reloads.changed().await.is_ok() {
-        let status = reloads.borrow_and_update().clone();
-        for (result, now, before) in
-            [("ok", status.reloads_ok, &mut ok), ("rejected", status.reloads_failed, &mut failed)]
-        {
-            state.metrics.reloads.get_or_create(&ResultLabels { result }).inc_by(now - *before);
-            *before = now;
-        }
-        state.metrics.rules_rejected.set(i64::from(status.last_error.is_some()));
-        let rules = status.hash;
-        state.activity.push(Event::now(match status.last_error {
-            Some(error) => What::RulesRejected { rules, error },
-            None => What::RulesReloaded { rules },
-        }));
-    }
-    // Rules that are built in never change.
-    pending::<()>().await;
 }
 
 async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, Address), AppError> {

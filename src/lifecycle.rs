@@ -62,6 +62,11 @@ impl Readiness {
 }
 
 impl Pending {
+    /// Another reason why it is not ready.
+    pub fn because(&self, reason: impl Into<String>) {
+        self.readiness.lock().insert(self.part, reason.into());
+    }
+
     /// It stays as it is.
     pub fn leave(self) {}
 

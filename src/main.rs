@@ -47,10 +47,10 @@ enum Command {
     /// Run rules over a recorded answer, and show what the client gets
     TestPolicy(TestPolicyArgs),
     EnvoyConfig(EnvoyConfigArgs),
-    /// Say what is wrong with an Envoy configuration for LLM traffic, every problem at once
-    Doctor(DoctorArgs),
     /// Print the definition of the custom resource LuthienPolicy, for `kubectl apply --server-side -f -`
     Crd,
+    /// Say what is wrong with an Envoy configuration for LLM traffic, every problem at once
+    Doctor(DoctorArgs),
     ClientEnv(ClientEnvArgs),
     DemoProvider(DemoProviderArgs),
     Healthcheck(HealthcheckArgs),
@@ -85,8 +85,8 @@ fn run(command: Command, environment: &Environment, style: Style) -> Result<u8, 
             envoy_config::run(&args, &loaded.settings, &loaded.state, environment, out)?;
             Ok(0)
         }
-        Command::Doctor(args) => runtime()?.block_on(doctor(&args, surroundings, out)),
         Command::Crd => Ok(crd::print(out).map(|()| 0)?),
+        Command::Doctor(args) => runtime()?.block_on(doctor(&args, surroundings, out)),
         Command::ClientEnv(args) => client_env(&args, surroundings, out).map(|()| 0),
         Command::Up(args) => {
             begin_log(args.config.as_ref(), surroundings);

@@ -4,9 +4,9 @@ use std::{io::Write, sync::Arc, task, time::Duration};
 
 use bytes::Bytes;
 use luthien::{
-    model::{CallHead, Dialect},
+    model::{CallHead, Dialect, Entrance},
     pipeline::{Response, ResponseLimits, Setup, select},
-    policy::{Entry, Factory, Mode, OnFault, Release, Rules, Selector},
+    policy::{Entry, Factory, Mode, OnFault, Release, Rules},
 };
 
 /// An answer with a text and two tool calls, as Anthropic Messages streams it.
@@ -18,7 +18,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         name: "example".into(),
         kind: "example",
         factory: Arc::new(policy),
-        selects: Selector::default(),
+        selects: Arc::default(),
         mode: Mode::Enforce,
         on_fault: OnFault::Closed,
         timeout: Duration::from_secs(1),
@@ -38,6 +38,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
         stream: true,
         deadline: None,
         trace: None,
+        entrance: Entrance::default(),
     });
     let limits = ResponseLimits { event: 1 << 20, body: 1 << 20, held: 1 << 20, synthetic: 1 << 20 };
     let setup = Setup::native(dialect, call.id.clone(), Release::Block, limits);

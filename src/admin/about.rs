@@ -1,12 +1,13 @@
 //! What pages say of the settings.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use super::pages::text::part;
 use crate::{
     config::{
         recording::Level,
         settings::{Settings, Upstream},
+        source::RulesSource,
     },
     model::RecordLevel,
 };
@@ -18,7 +19,7 @@ pub struct About {
     scheme: &'static str,
     /// The providers, in order.
     pub(super) upstreams: Vec<Provider>,
-    /// The rules document; nothing where the rules are built in.
+    /// Where the rules come from; nothing where the rules are built in.
     pub(super) rules: Option<String>,
     /// How much is recorded, unless the rules say otherwise.
     pub(super) recording: RecordLevel,
@@ -35,8 +36,8 @@ pub(super) struct Provider {
 }
 
 impl About {
-    /// Of these settings, with the rules in that file.
-    pub fn of(settings: &Settings, rules: Option<&Path>) -> Self {
+    /// Of these settings, with the rules from there.
+    pub fn of(settings: &Settings, rules: &RulesSource) -> Self {
         let provider = |upstream: &Upstream| Provider {
             name: upstream.name.clone(),
             target: match upstream.url.as_str() {
@@ -50,7 +51,7 @@ impl About {
             listen: settings.listen.clone(),
             scheme: if settings.tls.is_some() { "https" } else { "http" },
             upstreams: settings.upstreams.iter().map(provider).collect(),
-            rules: rules.map(|path| path.display().to_string()),
+            rules: (*rules != RulesSource::Embedded).then(|| rules.name()),
             recording: match settings.recording.level {
                 Level::Off => RecordLevel::Off,
                 Level::Metadata => RecordLevel::Metadata,

@@ -2,7 +2,10 @@
 
 use http::HeaderName;
 
-use crate::{model::Dialect, policy::CallFacts};
+use crate::{
+    model::{Dialect, Entrance},
+    policy::CallFacts,
+};
 
 /// What the client sends.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,6 +19,9 @@ pub struct CallArgs {
     /// The client's id of the conversation.
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
+    /// Which way it took into Envoy; nobody says so here.
+    #[arg(skip)]
+    pub entrance: Entrance,
 }
 
 /// Luthien's id of a call that is only described.
@@ -41,6 +47,7 @@ impl CallArgs {
             session: self.session.as_deref(),
             stream,
             headers: &self.header,
+            entrance: &self.entrance,
         }
     }
 }

@@ -1,18 +1,22 @@
 //! `luthien check`: says everything that is wrong with the settings and the rules.
 
 use std::{
+    collections::HashMap,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::Surroundings;
 use crate::{
     config::{
         compile::{Context, compile},
+        document::{Document, Part},
+        kubernetes::{crd::KIND, object},
         report::Report,
+        source::RulesSource,
     },
     policies::PolicyType,
-    policy::Rules,
+    policy::{Entry, Rules},
 };
 
 /// Checks the settings and the rules, and reports every problem at once.
@@ -21,6 +25,10 @@ pub struct CheckArgs {
     /// The settings file, `-` for standard input [default: `LUTHIEN_CONFIG`, or the built-in settings].
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Rules documents or LuthienPolicy objects to check, in place of the rules that the settings name; `-` for standard
+    /// input.
+    #[arg(value_name = "RULES")]
+    pub rules: Vec<PathBuf>,
 }
 
 /// Runs `luthien check` and returns its exit code: 0 when nothing is wrong, otherwise 1.
@@ -40,12 +48,26 @@ pub fn check(
     let mut report = draft.report.clone();
     let mut summary = vec![format!("{}: {}", draft.document.path.display(), upstreams(&Context::of_draft(&draft)))];
     // The rules are checked although the settings may be wrong: one run must tell everything.
-    if let Some(source) = draft.rules() {
-        match source.read().and_then(|document| {
-            compile(&document, &Context::of_draft(&draft), types).map(|rules| (document.path, rules))
-        }) {
-            Ok((path, rules)) => summary.push(format!("{}: {}", path.display(), policies(&rules))),
-            Err(wrong) => report.append(wrong),
+    let context = Context::of_draft(&draft);
+    let documents: Vec<Result<Vec<Document>, Report>> = if args.rules.is_empty() {
+        match draft.rules() {
+            Some(source @ (RulesSource::ConfigMap(_) | RulesSource::Crd(_))) => {
+                summary.push(format!("{}: not looked at; `luthien check FILE` checks those in files", source.name()));
+                Vec::new()
+            }
+            source => source.iter().map(|source| source.read().map(|document| vec![document])).collect(),
+        }
+    } else {
+        args.rules.iter().map(|path| Document::read_all(&beside(surroundings.folder, path))).collect()
+    };
+    let mut names = HashMap::new();
+    for document in documents {
+        let checked = document.and_then(|all| {
+            all.iter()
+                .try_for_each(|document| one(document, &context, types, &mut names).map(|line| summary.push(line)))
+        });
+        if let Err(wrong) = checked {
+            report.append(wrong);
         }
     }
     if !report.is_empty() {
@@ -55,6 +77,34 @@ pub fn check(
         writeln!(out, "ok: {line}")?;
     }
     Ok(0)
+}
+
+/// Checks one document: rules, or an object that holds some.
+fn one(
+    document: &Document,
+    context: &Context,
+    types: &[PolicyType],
+    names: &mut HashMap<String, String>,
+) -> Result<String, Report> {
+    let path = document.path.display();
+    if !object::is_object(document) {
+        return compile(document, context, types).map(|rules| format!("{path}: {}", policies(&rules)));
+    }
+    let name = document.read_as::<String>("/metadata/name").unwrap_or_default();
+    let wanted = object::read(document)?.document;
+    let rules = compile(&wanted, context, types)?;
+    let problem = |(at, entry): (usize, &Entry)| {
+        let other = names.insert(entry.name.to_string(), name.clone()).filter(|other| *other != name)?;
+        let message = format!("{KIND} {other} has a policy of the name `{}`", entry.name);
+        Some(wanted.problem(&format!("/policies/{at}/name"), Part::Value, message, "give each policy its own name"))
+    };
+    let twice = rules.entries.iter().enumerate().filter_map(problem).collect();
+    wanted.report(twice).or(format!("{path}: {KIND} {name}: {}", policies(&rules)))
+}
+
+/// A path that starts from a folder; `-` is none.
+fn beside(folder: &Path, path: &Path) -> PathBuf {
+    if path == Path::new("-") { path.to_owned() } else { folder.join(path) }
 }
 
 /// Prints a report and returns the exit code for it.

@@ -27,7 +27,7 @@ use crate::{
         settings::Settings,
     },
     dialect::{self, RequestView},
-    model::{CallHead, Dialect, Request},
+    model::{CallHead, Dialect, Entrance, Request},
     policies::PolicyType,
     policy::Rules,
 };
@@ -140,6 +140,7 @@ fn plan<'s>(
     };
     let path = args.path.as_deref().unwrap_or(dialect::path(client));
     let call = CallHead {
+        entrance: Entrance::default(),
         id: ID.into(),
         dialect: client,
         path: path.split_once('?').map_or(path, |(path, _)| path).to_owned(),

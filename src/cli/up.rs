@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::{Failed, Surroundings, address, envoy_config, envoy_config::EnvoyConfigError, load_settings};
 use crate::{
     app::{App, AppError, Ended},
-    config::{load::Loaded, load::RulesSource, settings::Settings},
+    config::{load::Loaded, settings::Settings, source::RulesSource},
     demo,
     envoy::{
         AdminClient, Launch, Patience, Placement, Supervisor, Tracer, default_concurrency, empty, ensure_free,
@@ -150,6 +150,7 @@ fn rules_name(loaded: &Loaded) -> String {
     match &loaded.rules {
         RulesSource::File(path) => format!("{} (reloaded when it changes)", path.display()),
         RulesSource::Embedded => "none: every call passes unchanged".to_owned(),
+        RulesSource::ConfigMap(_) | RulesSource::Crd(_) => format!("{} (watched)", loaded.rules.name()),
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     rules::{OnFault, PolicyEntry, RulesDocument},
     schema,
     settings::{Dialect, Settings, Timeouts},
+    source::RulesSettings,
     units,
     yaml::child,
 };
@@ -29,7 +30,7 @@ use crate::{
         PolicyType,
         site::{Reach, Site},
     },
-    policy::{Entry, Factory, Rules, Selector, When},
+    policy::{Demand, Entry, Factory, Rules, Selector, Target, When},
 };
 
 /// Keys that stand on the entry of a policy and are often looked for in its `config`.
@@ -44,10 +45,22 @@ pub struct Context {
     pub hook: Duration,
     /// What policies can reach outside.
     pub reach: Arc<Reach>,
+    /// Which calls may go on.
+    pub demand: Demand,
 }
 
 /// Compiles a rules document with the policy types that exist. The report names every problem.
 pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> Result<Rules, Report> {
+    compile_for(None, document, context, types)
+}
+
+/// As [`compile`], for rules that hold only for calls that come through one of `targets`.
+pub fn compile_for(
+    targets: Option<&[Target]>,
+    document: &Document,
+    context: &Context,
+    types: &[PolicyType],
+) -> Result<Rules, Report> {
     let problems = check::validate(&schema::of::<RulesDocument>(), document, "");
     let mut compiler = Compiler { document, context, types, problems };
     let count = document.count("/policies");
@@ -61,7 +74,8 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     let report = document.report(compiler.problems);
     let Some(read) = read.ok().filter(|_| report.is_empty()) else { return Err(report) };
     let entries = read.policies.into_iter().zip(parts).filter_map(|(entry, parts)| {
-        let Parts { kind, factory, selects } = parts?;
+        let Parts { kind, factory, mut selects } = parts?;
+        selects.targets = targets.map(<[Target]>::to_vec);
         let PolicyEntry { name, mode, on_fault, timeout, record, .. } = entry;
         let timeout = timeout.map(units::Duration::get).or(kind.timeout).unwrap_or(context.hook);
         let (mode, on_fault) = (mode.into(), on_fault.into());
@@ -69,7 +83,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
             name: name.into(),
             kind: kind.name,
             factory,
-            selects,
+            selects: Arc::new(selects),
             mode,
             on_fault,
             timeout,
@@ -79,6 +93,7 @@ pub fn compile(document: &Document, context: &Context, types: &[PolicyType]) -> 
     Ok(Rules {
         hash: hash(&document.value),
         text: document.masked().into(),
+        demand: context.demand,
         release: read.release.into(),
         lossy: read.lossy.map(Into::into),
         stateful: read.stateful.into(),
@@ -105,6 +120,7 @@ impl Context {
             reach: Arc::new(reach::reach(settings, base, environment)),
             upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             hook: settings.timeouts.hook.get(),
+            demand: settings.rules.demand(),
         }
     }
 
@@ -114,7 +130,12 @@ impl Context {
         let name = |index| document.read_as(&format!("/upstreams/{index}/name"));
         let reach = Arc::new(reach::of_draft(document));
         let hook = document.read_as::<units::Duration>("/timeouts/hook").unwrap_or(Timeouts::default().hook);
-        Self { upstreams: (0..document.count("/upstreams")).filter_map(name).collect(), hook: hook.get(), reach }
+        Self {
+            upstreams: (0..document.count("/upstreams")).filter_map(name).collect(),
+            hook: hook.get(),
+            reach,
+            demand: document.read_as::<RulesSettings>("/rules").unwrap_or_default().demand(),
+        }
     }
 }
 
@@ -219,6 +240,7 @@ impl<'d> Compiler<'d> {
             headers: self.headers(&format!("{at}/header")),
             when: self.when(&format!("{at}/when")),
             tools: self.globs(&format!("{at}/tool")),
+            targets: None,
             said: self.said(at),
         }
     }

@@ -33,6 +33,8 @@ pub struct Document {
     overlays: BTreeMap<String, Place>,
     /// What is wrong with the text although it could be read, as a repeated key.
     faults: Vec<Problem>,
+    /// It came without a text, so that places are the document as a whole.
+    is_object: bool,
 }
 
 /// Which part of a setting a problem is about.
@@ -47,19 +49,35 @@ pub enum Part {
 impl Document {
     /// Reads a file, or standard input when the path is `-`.
     pub fn read(path: &Path) -> Result<Self, Report> {
-        let bytes = if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-        } else {
-            fs::read(path)
-        };
-        let bytes = bytes.map_err(|error| unreadable(path, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            let line = 1 + memchr::memchr_iter(b'\n', before).count();
-            Report::of_file(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
-        })?;
-        Self::parse(path, text)
+        Self::parse(path, text_of(path)?)
+    }
+
+    /// Reads every document of a file that may hold several, between lines of `---`. Empty ones are left out.
+    pub fn read_all(path: &Path) -> Result<Vec<Self>, Report> {
+        let text = text_of(path)?;
+        let mut parts = vec![String::new()];
+        for (number, line) in text.lines().enumerate() {
+            if line == "---" || line.starts_with("--- ") {
+                // As many lines as came before, so that places are those of the file.
+                parts.push("\n".repeat(number));
+            }
+            if let Some(part) = parts.last_mut() {
+                part.push_str(line);
+                part.push('\n');
+            }
+        }
+        let is_empty =
+            |part: &String| part.lines().all(|line| matches!(line.trim(), "" | "---") || line.starts_with('#'));
+        let mut report = Report::default();
+        let mut documents = Vec::new();
+        let is_only = parts.len() == 1;
+        for part in parts.into_iter().filter(|part| is_only || !is_empty(part)) {
+            match Self::parse(path, part) {
+                Ok(document) => documents.push(document),
+                Err(wrong) => report.append(wrong),
+            }
+        }
+        report.or(documents)
     }
 
     /// Reads a text; `path` is only its name in reports.
@@ -72,8 +90,15 @@ impl Document {
         let readable = tree.is_some();
         let Tree { value, spans } =
             tree.unwrap_or_else(|| Tree { value: Value::Object(Map::new()), spans: HashMap::new() });
-        let mut document =
-            Self { path: path.into(), text: text.into(), value, spans, overlays: BTreeMap::new(), faults: Vec::new() };
+        let mut document = Self {
+            path: path.into(),
+            text: text.into(),
+            value,
+            spans,
+            overlays: BTreeMap::new(),
+            faults: Vec::new(),
+            is_object: false,
+        };
         let problem = |fault: yaml::Fault| Problem {
             place: document.place_of(fault.at),
             pointer: fault.pointer,
@@ -83,6 +108,33 @@ impl Document {
         };
         document.faults = faults.into_iter().map(problem).collect();
         if readable { Ok(document) } else { Err(document.report(Vec::new())) }
+    }
+
+    /// A value that came without a text, as an object of an API. `name` is what reports call it.
+    pub fn of_object(name: &str, value: Value) -> Self {
+        let text = format!("{:#}\n", mask::tree("", &value));
+        Self {
+            path: name.into(),
+            text: text.into(),
+            value,
+            spans: HashMap::new(),
+            overlays: BTreeMap::new(),
+            faults: Vec::new(),
+            is_object: true,
+        }
+    }
+
+    /// What stands at `pointer` as a document of its own, as far as `keep` takes its keys. Places stay those of the whole.
+    pub fn below(&self, pointer: &str, keep: impl Fn(&str) -> bool) -> Self {
+        let mut value = self.get(pointer).cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        if let Value::Object(fields) = &mut value {
+            fields.retain(|key, _| keep(key));
+        }
+        let cut = |at: &String| {
+            at.strip_prefix(pointer).filter(|rest| rest.is_empty() || rest.starts_with('/')).map(str::to_owned)
+        };
+        let spans = self.spans.iter().filter_map(|(at, spans)| Some((cut(at)?, spans.clone()))).collect();
+        Self { value, spans, faults: Vec::new(), overlays: BTreeMap::new(), ..self.clone() }
     }
 
     /// Puts a value over the one at `pointer`, making the mappings on the way. Does nothing where the way leads through
@@ -151,6 +203,9 @@ impl Document {
         if let Some(by) = ancestors(pointer).find_map(|at| self.overlays.get(at)) {
             return by.clone();
         }
+        if self.is_object {
+            return Place::File(self.path.clone());
+        }
         if let Some(spans) = self.spans.get(pointer) {
             let range = match part {
                 Part::Key => spans.key.as_ref().unwrap_or(&spans.value),
@@ -182,6 +237,22 @@ impl Document {
 /// `pointer` and what is around it, inside out.
 fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(pointer), |at| at.rfind('/').and_then(|end| at.get(..end)))
+}
+
+/// The text of a file, or of standard input when the path is `-`.
+fn text_of(path: &Path) -> Result<String, Report> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        Report::of_file(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
+    })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Report {

@@ -30,6 +30,8 @@ pub struct ReloadStatus {
     pub loaded_at: SystemTime,
     /// Why the document as it stands now was refused; nothing while it is the one in force.
     pub last_error: Option<String>,
+    /// Why the source of the rules cannot be asked; nothing while it can. What is in force may be older than what is wanted.
+    pub source_error: Option<String>,
     /// How often a changed document was taken.
     pub reloads_ok: u64,
     /// How often a changed document was refused.
@@ -49,7 +51,12 @@ impl<T> Live<T> {
 
     /// Puts another in its place.
     pub fn replace(&self, value: T) {
-        self.current.store(Arc::new(value));
+        self.replace_shared(Arc::new(value));
+    }
+
+    /// As [`replace`](Self::replace), with a value that others have too.
+    pub fn replace_shared(&self, value: Arc<T>) {
+        self.current.store(value);
     }
 }
 
@@ -60,6 +67,7 @@ impl ReloadStatus {
             hash: rules.hash.clone(),
             loaded_at: SystemTime::now(),
             last_error: None,
+            source_error: None,
             reloads_ok: 0,
             reloads_failed: 0,
         }

@@ -14,6 +14,7 @@ use super::{
     schema::settings_schema,
     semantics,
     settings::{Credentials, SecretSource, Settings},
+    source::{RulesSettings, RulesSource},
     target::Target,
 };
 
@@ -35,15 +36,6 @@ pub struct Loaded {
     pub state: PathBuf,
     /// What is strange but no error, as environment variables that set nothing; one sentence each.
     pub warnings: Vec<String>,
-}
-
-/// Where the rules come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RulesSource {
-    /// A file, watched for changes.
-    File(PathBuf),
-    /// The rules built in: every call passes unchanged.
-    Embedded,
 }
 
 /// Settings that were read and checked, but may be wrong.
@@ -94,9 +86,9 @@ impl Draft {
 
     /// Where the rules come from, when the settings say so.
     pub fn rules(&self) -> Option<RulesSource> {
-        let path = self.base.join(self.document.read_or("/rules", PathBuf::from("policy.yaml"))?);
-        let embedded = self.rules_are_optional && !path.exists();
-        Some(if embedded { RulesSource::Embedded } else { RulesSource::File(path) })
+        let source = self.document.read_or("/rules", RulesSettings::default())?.source(&self.base);
+        let embedded = matches!(&source, RulesSource::File(path) if self.rules_are_optional && !path.exists());
+        Some(if embedded { RulesSource::Embedded } else { source })
     }
 
     /// The settings, or what is wrong with them.
@@ -107,8 +99,8 @@ impl Draft {
             Ok(settings) if report.is_empty() => settings,
             Ok(_) | Err(_) => return Err(report),
         };
+        let rules = rules.unwrap_or_else(|| settings.rules.source(&base));
         settings.resolve(&base);
-        let rules = rules.unwrap_or_else(|| RulesSource::File(settings.rules.clone()));
         let state = environment.get("LUTHIEN_STATE_DIR").map_or_else(|| base.join(".luthien"), PathBuf::from);
         Ok(Loaded { settings, file: document.path, base, rules, state, warnings })
     }
@@ -125,6 +117,10 @@ impl RulesSource {
                               the file that holds them";
                 Err(Report::of_file(path, "the rules document is missing", remedy))
             }
+            Self::ConfigMap(_) | Self::Crd(_) => {
+                let remedy = "give `luthien check` the files that hold them, or name a file in `rules`";
+                Err(Report::of_file(Path::new(&self.name()), "these rules are known in the cluster only", remedy))
+            }
         }
     }
 }
@@ -133,7 +129,7 @@ impl Settings {
     /// Joins every relative path to `base` and shortens every URL.
     fn resolve(&mut self, base: &Path) {
         let join = |path: &mut PathBuf| *path = base.join(&*path);
-        join(&mut self.rules);
+        self.rules.file.as_mut().map(join);
         if let Some(tls) = &mut self.tls {
             join(&mut tls.cert);
             join(&mut tls.key);

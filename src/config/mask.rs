@@ -8,7 +8,7 @@ use std::{collections::HashMap, ops::Range, sync::LazyLock};
 use regex::Regex;
 use serde_json::Value;
 
-use super::yaml::Spans;
+use super::yaml::{Spans, child};
 
 /// What stands in place of a secret.
 pub(super) const MASK: &str = "[secret]";
@@ -66,6 +66,22 @@ pub(super) fn value(pointer: &str, value: &Value) -> Option<String> {
         shown = shown.chars().take(MAX_SHOWN).chain(['…']).collect();
     }
     Some(shown)
+}
+
+/// The value at `pointer` with every text that looks like a secret replaced by [`MASK`].
+pub(super) fn tree(pointer: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let masked = |(name, field): (&String, &Value)| (name.clone(), tree(&child(pointer, name), field));
+            Value::Object(fields.iter().map(masked).collect())
+        }
+        Value::Array(items) => {
+            Value::Array(items.iter().enumerate().map(|(at, item)| tree(&format!("{pointer}/{at}"), item)).collect())
+        }
+        Value::String(_) if is_secret(pointer, value) => Value::String(MASK.to_owned()),
+        Value::String(text) => Value::String(line(text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
 }
 
 /// `text` with everything that looks like a secret replaced by [`MASK`].

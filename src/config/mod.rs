@@ -23,6 +23,7 @@ pub mod schema;
 pub mod secret;
 mod semantics;
 pub mod settings;
+pub mod source;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod target;

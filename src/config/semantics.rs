@@ -21,6 +21,7 @@ use super::{
     report::Problem,
     secret,
     settings::{Admin, ClientAuth, DEFAULT_LISTEN, Limits, RemoteProtocol, SecretSource},
+    source,
     target::Target,
     telemetry::Traces,
     units::Size,
@@ -41,6 +42,7 @@ pub(super) fn check(document: &Document, base: &Path, environment: &Environment)
     check.files();
     check.log();
     check.traces();
+    check.problems.extend(source::check(document));
     check.problems
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     quickstart::Upstreams,
     recording::Recording,
+    source::RulesSettings,
     telemetry::Telemetry,
     units::{Duration, Size},
 };
@@ -36,9 +37,9 @@ pub struct Settings {
     /// The admin listener: pages, live activity, health, readiness, metrics.
     #[serde(default)]
     pub admin: Admin,
-    /// The rules document, relative to the folder of the settings file. Reloaded when it changes.
-    #[serde(default = "default_rules")]
-    pub rules: PathBuf,
+    /// Where the rules come from: the path of the rules document, relative to the folder of the settings file, or a mapping.
+    #[serde(default)]
+    pub rules: RulesSettings,
     /// The providers that calls are sent to, in order: the first that speaks the dialect and matches the model is used.
     /// The word `quickstart` stands for `openai` and `anthropic`, with the key in `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`,
     /// and for the demo provider where that is not set.
@@ -514,10 +515,6 @@ fn one() -> u32 {
 
 fn default_listen() -> String {
     DEFAULT_LISTEN.to_owned()
-}
-
-fn default_rules() -> PathBuf {
-    PathBuf::from("policy.yaml")
 }
 
 const fn yes() -> bool {

@@ -84,7 +84,9 @@ pub(super) fn failure(dialect: Dialect, failure: &Failure, call: &str) -> ErrorA
     match failure.kind {
         FailureKind::Overloaded | FailureKind::ShuttingDown => headers.push(("retry-after", "1".to_owned())),
         // The same request would meet the same end.
-        FailureKind::PolicyFault | FailureKind::LimitReached => headers.push(("x-should-retry", "false".to_owned())),
+        FailureKind::PolicyFault | FailureKind::LimitReached | FailureKind::NoRules => {
+            headers.push(("x-should-retry", "false".to_owned()));
+        }
         FailureKind::BadRequest
         | FailureKind::Unauthenticated
         | FailureKind::NotFound
@@ -123,6 +125,7 @@ fn words(kind: FailureKind) -> Words {
         FailureKind::BadAnswer => (502, "api_error", "server_error", "upstream_unreadable"),
         FailureKind::Truncated => (502, "api_error", "server_error", "upstream_truncated"),
         FailureKind::LimitReached => (502, "api_error", "server_error", "gateway_limit"),
+        FailureKind::NoRules => (503, "api_error", "server_error", "gateway_no_rules"),
         FailureKind::Overloaded => (503, "overloaded_error", "server_error", "gateway_overloaded"),
         FailureKind::ShuttingDown => (503, "overloaded_error", "server_error", "gateway_shutting_down"),
         FailureKind::FirstByteTimeout => (504, "timeout_error", "server_error", "first_byte_timeout"),

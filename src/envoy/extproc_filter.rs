@@ -44,7 +44,8 @@ pub(super) fn extproc_filter() -> Value {
             },
             // Received, never forwarded: a forwarded namespace is sent again with every message.
             "metadata_options": { "receiving_namespaces": { "untyped": ["luthien"] } },
-            "request_attributes": ["request.id", "source.address", "connection.id"],
+            "request_attributes":
+                ["request.id", "source.address", "connection.id", "xds.route_name", "xds.virtual_host_name"],
             "response_attributes":
                 ["xds.cluster_name", "upstream.address", "response.flags", "response.code_details"],
         },

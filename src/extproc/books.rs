@@ -467,6 +467,7 @@ fn outcome(kind: FailureKind) -> &'static str {
         FailureKind::Truncated => "truncated",
         FailureKind::Stalled => "stalled",
         FailureKind::PolicyFault => "policy_fault",
+        FailureKind::NoRules => "no_rules",
         FailureKind::ShuttingDown => "interrupted",
     }
 }

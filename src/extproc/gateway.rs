@@ -170,7 +170,7 @@ impl Gateway {
     /// Whether what cannot be read passes as it is. To a provider of another vendor it would mean nothing, or something else.
     pub(super) fn passes_unreadable(&self, client: Dialect) -> bool {
         let is_understood = || self.unread_route(client).is_ok_and(|route| client.is_of_same_vendor(route.dialect));
-        self.settings.unreadable == Unreadable::Pass && is_understood()
+        self.settings.unreadable == Unreadable::Pass && !self.settings.rules.required && is_understood()
     }
 }
 

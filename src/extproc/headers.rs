@@ -7,6 +7,8 @@ use envoy_types::pb::{
     google::protobuf::{Struct, value::Kind},
 };
 
+use crate::model::Entrance;
+
 /// Headers that carry credentials: never shown to policies, never logged, always removed before ours are set.
 pub(super) const CREDENTIALS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
 
@@ -64,6 +66,12 @@ impl HeaderView {
         let shown = |(key, _): &&(String, String)| !key.starts_with(':') && !CREDENTIALS.contains(&key.as_str());
         self.0.iter().filter(shown).cloned().collect()
     }
+}
+
+/// Which way a call took into Envoy. A name that is empty says nothing.
+pub(super) fn entrance(attributes: &HashMap<String, Struct>) -> Entrance {
+    let name = |of: &str| attribute(attributes, of).filter(|name| !name.is_empty()).map(str::to_owned);
+    Entrance { route: name("xds.route_name"), virtual_host: name("xds.virtual_host_name") }
 }
 
 /// A string attribute of Envoy's, as `response.code_details`.

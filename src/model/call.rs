@@ -40,6 +40,17 @@ pub struct CallHead {
     pub deadline: Option<Instant>,
     /// The ids of its span, for log lines. `None`: nobody traces.
     pub trace: Option<Ids>,
+    /// Which way it took into Envoy.
+    pub entrance: Entrance,
+}
+
+/// Which way a call took into Envoy, by Envoy's names. Nothing where Envoy does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// The route.
+    pub route: Option<String>,
+    /// The virtual host.
+    pub virtual_host: Option<String>,
 }
 
 impl Dialect {

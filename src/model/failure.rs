@@ -47,6 +47,8 @@ pub enum FailureKind {
     RequestTooLarge,
     /// The client was too slow in sending its request (408).
     UploadTimeout,
+    /// There are no rules for the call, and there have to be (503).
+    NoRules,
     /// The gateway has too much to do (503, `retry-after`).
     Overloaded,
     /// The provider cannot be reached (502).

@@ -13,7 +13,7 @@ mod record;
 mod request;
 
 pub use block::{Block, BlockHead, BlockId, BlockKind};
-pub use call::{CallHead, Dialect};
+pub use call::{CallHead, Dialect, Entrance};
 pub use event::{Body, ErrorKind, Event, Extra, Origin, Piece, ProviderError, Slot, Start, Stop, StopReason, Usage};
 pub use failure::{Failure, FailureKind, Refusal, RefusalForm, seconds};
 pub use judgement::Judgement;

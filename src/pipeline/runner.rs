@@ -77,6 +77,7 @@ pub fn select(rules: &Arc<Rules>, call: &Arc<CallHead>) -> Vec<Runner> {
         session: call.session.as_deref(),
         stream: call.stream,
         headers: &call.headers,
+        entrance: &call.entrance,
     };
     let begin = |(number, entry): (usize, &Entry)| {
         let policy = match entry.selects.selects(&facts) {

@@ -8,10 +8,12 @@ mod context;
 mod hooks;
 mod rules;
 mod simple;
+mod target;
 mod when;
 
 pub use context::{Context, Emitted, Emitter};
 pub use hooks::{BlockText, Edits, Ending, Factory, Fate, Halt, Outcome, Policy, Step, Watch, fault};
-pub use rules::{CallFacts, Chosen, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
+pub use rules::{CallFacts, Chosen, Demand, Entry, Mode, OnFault, Release, Rules, Selector, Stateful};
 pub use simple::{Simple, SimplePolicy, ToolCall, Verdict};
+pub use target::Target;
 pub use when::{Fit, When, WhenError};

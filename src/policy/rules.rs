@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use globset::GlobSet;
 use regex::Regex;
 
-use super::{Factory, Fit, When};
-use crate::model::{Recorded, conversation::Lossy};
+use super::{Factory, Fit, Target, When};
+use crate::model::{Entrance, Recorded, conversation::Lossy};
 
 /// A compiled rules document.
 #[derive(Default)]
@@ -15,6 +15,8 @@ pub struct Rules {
     pub hash: String,
     /// The document's text as it may be shown: what looks like a secret is masked.
     pub text: Arc<str>,
+    /// Which calls may go on at all.
+    pub demand: Demand,
     /// When tool calls are released.
     pub release: Release,
     /// What is done with a field that the provider's dialect does not have.
@@ -25,6 +27,18 @@ pub struct Rules {
     pub record: Option<Recorded>,
     /// The policies, in the order in which they run.
     pub entries: Vec<Entry>,
+}
+
+/// Which calls may go on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// All of them, also without a policy.
+    #[default]
+    Nothing,
+    /// Those that a policy runs on whose decisions take effect.
+    Policy,
+    /// None: there are no rules yet.
+    Rules,
 }
 
 /// When the tool calls of one answer are released.
@@ -50,6 +64,7 @@ pub enum Stateful {
 }
 
 /// One policy of the rules.
+#[derive(Clone)]
 pub struct Entry {
     /// Its name, unique in the document.
     pub name: Arc<str>,
@@ -58,7 +73,7 @@ pub struct Entry {
     /// Makes the value that one call runs.
     pub factory: Arc<dyn Factory>,
     /// Which calls it runs on.
-    pub selects: Selector,
+    pub selects: Arc<Selector>,
     /// Enforce, or decide and record only.
     pub mode: Mode,
     /// What a fault of it does.
@@ -106,6 +121,8 @@ pub struct Selector {
     pub headers: Vec<(String, Regex)>,
     /// An expression over the call; asked where all others fit.
     pub when: Option<When>,
+    /// What the call came through: one of these.
+    pub targets: Option<Vec<Target>>,
     /// Tool name globs: filters tool call blocks, not calls.
     pub tools: Option<GlobSet>,
     /// The conditions as the document says them, to be shown: key and value.
@@ -144,7 +161,12 @@ pub struct CallFacts<'a> {
     pub stream: bool,
     /// Header names (lower case) and values.
     pub headers: &'a [(String, String)],
+    /// Which way it took into Envoy.
+    pub entrance: &'a Entrance,
 }
+
+/// The condition that no document names: it follows from what rules are attached to.
+const TARGETS: &str = "targets";
 
 impl Selector {
     /// Whether the policy runs on this call. `Err`: its `when` has no value, for this reason. Tool names are another
@@ -170,6 +192,10 @@ impl Selector {
     pub fn explain(&self, facts: &CallFacts<'_>) -> Chosen {
         match self.unmet(facts) {
             None => {}
+            Some((Cow::Borrowed(TARGETS), _)) => {
+                let targets: Vec<String> = self.targets.iter().flatten().map(ToString::to_string).collect();
+                return Chosen::Not(format!("the call does not come through {}", targets.join(" or ")));
+            }
             Some((condition, Some(value))) => {
                 return Chosen::Not(format!("`match.{condition}` does not fit `{value}`"));
             }
@@ -197,6 +223,9 @@ impl Selector {
         // held to all that the other could have been held to.
         let fits_model = facts.model.is_empty() || fits(&self.models, facts.model);
         let made_at = if path.starts_with("/v1/responses/") { "/v1/responses" } else { path };
+        if self.targets.as_ref().is_some_and(|all| !all.iter().any(|target| target.fits(facts.entrance))) {
+            return Some((TARGETS.into(), facts.entrance.route.as_deref()));
+        }
         if !is_one_of(&self.dialects, facts.dialect) {
             return Some(("dialect".into(), Some(facts.dialect)));
         }
@@ -254,7 +283,9 @@ mod tests {
             session: None,
             stream: false,
             headers: &headers,
+            entrance: &Entrance { route: Some("httproute/ns/chat/rule/0/match/0/*".to_owned()), virtual_host: None },
         };
+        let route = |name: &str| Target::HttpRoute { namespace: "ns".to_owned(), name: name.to_owned() };
         let header = |name: &str, pattern: &str| (name.to_owned(), Regex::new(pattern).expect("a pattern"));
         let names = |name: &str| Some(vec![name.to_owned()]);
         let none = Selector::default;
@@ -281,6 +312,11 @@ mod tests {
             (
                 Selector { headers: vec![header("x-other", "")], ..none() },
                 Err("`match.header.x-other` is given and the call has none"),
+            ),
+            (Selector { targets: Some(vec![route("chat"), route("other")]), ..none() }, Ok(())),
+            (
+                Selector { targets: Some(vec![route("other")]), ..none() },
+                Err("the call does not come through HTTPRoute ns/other"),
             ),
             (Selector { tools: Some(set(&["bash"])), ..none() }, Ok(())),
             (Selector { when: Some(when("call.path != '/v1/messages'")), ..none() }, Ok(())),

@@ -47,6 +47,10 @@ pub const SHADOWS_LOST: &str = "shadows_lost";
 pub const TOKENS: &str = "tokens";
 /// Loads of the rules, by result.
 pub const RULES_RELOADS: &str = "rules_reloads";
+/// The rules in force, by hash.
+pub const RULES_INFO: &str = "rules_info";
+/// Whether the source of the rules cannot be asked, so that what is in force may be older than what is wanted.
+pub const RULES_SOURCE_FAILING: &str = "rules_source_failing";
 /// Whether the rules document was refused, so that older rules are in force.
 pub const RULES_REJECTED: &str = "rules_rejected";
 /// Calls that were turned away or ended by a limit, by limit.

@@ -38,7 +38,7 @@ pub(super) const FILTERS: [(&str, &str); 9] = [
 ];
 
 /// How calls can end, and that one goes on.
-const OUTCOMES: [&str; 12] = [
+const OUTCOMES: [&str; 13] = [
     "open",
     "completed",
     "refused",
@@ -48,6 +48,7 @@ const OUTCOMES: [&str; 12] = [
     "limited",
     "upstream_error",
     "policy_fault",
+    "no_rules",
     "client_gone",
     "interrupted",
     "rejected",

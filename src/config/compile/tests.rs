@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config::stub::Idle,
     policies::Problem as ConfigProblem,
-    policy::{Mode, OnFault, Release},
+    policy::{Demand, Mode, OnFault, Release},
 };
 
 /// A type with keys, and a check that its schema cannot make.
@@ -60,6 +60,7 @@ const TYPES: &[PolicyType] = &[
 
 fn compiled(text: &str) -> Result<Rules, Report> {
     let context = Context {
+        demand: Demand::Nothing,
         upstreams: vec!["openai".to_owned(), "ollama".to_owned()],
         hook: Duration::from_secs(10),
         reach: Arc::default(),

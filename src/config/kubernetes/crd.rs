@@ -4,6 +4,7 @@
 //! read that document, so that there is one definition of both. What that schema cannot say, the controller checks.
 
 use kube::{CustomResource, CustomResourceExt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -65,7 +66,7 @@ pub struct PolicyStatus {
 }
 
 /// What an object's policies hold for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct TargetRef {
     /// The API group; empty for a Service.
     #[serde(default)]

@@ -32,7 +32,7 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(settings.timeouts.stall.get().as_secs(), 180);
     assert_eq!(settings.upstreams[0].url, "https://api.anthropic.com");
     assert_eq!(settings.upstreams[0].models, ["*"]);
-    assert_eq!(settings.rules, Path::new("/nowhere/policy.yaml"));
+    assert_eq!(settings.rules.file.as_deref(), Some(Path::new("/nowhere/policy.yaml")));
     assert_eq!(loaded.rules, RulesSource::File("/nowhere/policy.yaml".into()));
     assert_eq!(loaded.state, Path::new("/nowhere/.luthien"));
 }

@@ -14,6 +14,7 @@ use crate::{
         settings::Settings,
     },
     model,
+    policy::Demand,
     policies::{
         self,
         remote::GrpcTarget,
@@ -122,7 +123,12 @@ fn context() -> Context {
         GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect, circuit: None };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
     let reach = Arc::new(Reach { providers, remotes, ..Reach::default() });
-    Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach }
+    Context {
+        upstreams: vec!["anthropic".to_owned()],
+        hook: Duration::from_secs(10),
+        reach,
+        demand: Demand::default(),
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     config::settings::Timeouts,
     dialect::{ConvertedTools, Endpoint, RequestView, Transcript},
     lifecycle::Ending,
-    model::{CallHead, Dialect, Failure, FailureKind},
+    model::{CallHead, Dialect, Entrance, Failure, FailureKind},
     pipeline::{
         RequestRun, Response, Runner, Stopped,
         clock::{Clocks, Deadline, Due, Limits},
@@ -98,6 +98,7 @@ struct Upload {
     endpoint: Endpoint,
     path: String,
     headers: HeaderView,
+    entrance: Entrance,
     client: Client,
     body: BytesMut,
 }
@@ -319,7 +320,7 @@ impl Call {
         }
         self.carries = matches!(kind, Message::Body { .. }).then_some(direction);
         Ok(match incoming {
-            Incoming::RequestHeaders(headers) => self.request_headers(&headers),
+            Incoming::RequestHeaders(headers) => self.request_headers(&headers, &message.attributes),
             Incoming::RequestBody(body) => self.request_body(body),
             Incoming::RequestTrailers(_) => {
                 self.request_ended = Ended::Trailers;

@@ -1,19 +1,23 @@
 //! The request's half of a call: held until it is whole, decided on, sent.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+use envoy_types::pb::{
+    envoy::service::ext_proc::v3::{HttpBody, HttpHeaders},
+    google::protobuf::Struct,
+};
 use tokio::time::Instant;
 
 use crate::{
     dialect,
     model::{CallHead, FailureKind},
     pipeline::{
-        RequestRun, Stopped,
+        RequestRun, Runner, Stopped,
         clock::{Deadline, Limits},
         recorded, run_request, select,
     },
+    policy::Demand,
     record::Sent,
     telemetry::trace::{HEADERS, Parent},
 };
@@ -23,7 +27,7 @@ use super::{
         credentials::Client,
         gateway::Upstream,
         half::Half,
-        headers::{CREDENTIALS, HeaderView},
+        headers::{CREDENTIALS, HeaderView, entrance},
         probe::probe,
         replies::{self, Direction, Headers, Metadata},
         rescue,
@@ -37,7 +41,11 @@ use super::{
 const FIRST_ROOM: usize = 1 << 20;
 
 impl Call {
-    pub(super) fn request_headers(&mut self, message: &HttpHeaders) -> Result<(), Stopped> {
+    pub(super) fn request_headers(
+        &mut self,
+        message: &HttpHeaders,
+        attributes: &HashMap<String, Struct>,
+    ) -> Result<(), Stopped> {
         let headers = HeaderView::of(message);
         let (method, path) = (headers.text(":method").to_owned(), headers.text(":path").to_owned());
         let endpoint = dialect::endpoint(&method, &path);
@@ -52,6 +60,9 @@ impl Call {
         self.books.trace(&self.gateway.tracing, &self.above);
         if self.gateway.draining.borrow().is_some() {
             return failed(FailureKind::ShuttingDown, "the gateway is shutting down; try again");
+        }
+        if self.rules.demand == Demand::Rules {
+            return failed(FailureKind::NoRules, "the gateway has no rules yet; try again later");
         }
         self.books.permit = self.gateway.admit();
         if self.books.permit.is_none() {
@@ -98,7 +109,14 @@ impl Call {
         let body = BytesMut::with_capacity(announced.min(FIRST_ROOM));
         let limit = self.gateway.settings.timeouts.upload.get();
         self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
-        self.phase = Phase::Uploading(Box::new(Upload { endpoint, path, headers, client, body }));
+        self.phase = Phase::Uploading(Box::new(Upload {
+            endpoint,
+            path,
+            headers,
+            entrance: entrance(attributes),
+            client,
+            body,
+        }));
         if self.request == Half::Done {
             self.request_ended = Ended::Headers;
             return self.request_end(Direction::Request);
@@ -214,6 +232,10 @@ impl Call {
         self.check_client(&upload.client, route.upstream)?;
         let head = Arc::new(self.head(&upload, route.upstream));
         let mut runners = select(&self.rules, &head);
+        if self.rules.demand == Demand::Policy && !runners.iter().any(Runner::enforces) {
+            let message = "no policy holds for this call, and the gateway lets none through without (rules.required)";
+            return failed(FailureKind::NoRules, message);
+        }
         for runner in &mut runners {
             runner.measured_by(gateway.journal.metrics());
         }
@@ -239,6 +261,7 @@ impl Call {
             client: self.books.client.clone(),
             session: session.or_else(|| self.view.session.clone()),
             headers: upload.headers.public(),
+            entrance: upload.entrance.clone(),
             stream: self.view.stream,
             deadline: Some(self.books.started().into_std() + total),
             trace: self.books.about.trace,

@@ -8,6 +8,9 @@ use proptest::{
 };
 
 use super::*;
+use crate::model::Entrance;
+
+static NOWHERE: Entrance = Entrance { route: None, virtual_host: None };
 
 fn facts(headers: &[(String, String)]) -> CallFacts<'_> {
     CallFacts {
@@ -20,6 +23,7 @@ fn facts(headers: &[(String, String)]) -> CallFacts<'_> {
         session: None,
         stream: true,
         headers,
+        entrance: &NOWHERE,
     }
 }
 

@@ -6,12 +6,15 @@ use cel::{
 };
 
 use super::{CallFacts, WhenError, context, shape::Shape, shortened, wrong};
+use crate::model::Entrance;
 
 /// Evaluates every condition of an expression, also those that the ones before would keep from being asked.
 pub(super) fn run(expression: &IdedExpr, shape: &Shape<'_>) -> Result<(), WhenError> {
     // Every header that it could ask for is there. `1` can be read as text, number and truth value.
     let headers: Vec<(String, String)> = shape.texts.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+    let entrance = Entrance::default();
     let full = CallFacts {
+        entrance: &entrance,
         id: "1",
         dialect: "openai_chat",
         model: "1",

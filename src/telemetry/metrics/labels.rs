@@ -136,6 +136,13 @@ pub struct ResultLabels {
     pub result: &'static str,
 }
 
+/// Labels of `luthien_rules_info`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HashLabels {
+    /// Hash of the rules.
+    pub hash: String,
+}
+
 /// Labels of [`Metrics::limited`](super::Metrics::limited).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {

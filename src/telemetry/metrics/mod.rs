@@ -25,7 +25,7 @@ use self::collect::{Breakers, Process};
 pub use self::{
     collect::Circuits,
     labels::{
-        CallLabels, DecisionLabels, DirectionLabels, HookLabels, JudgeLabel, JudgeLabels, JudgeTokenLabels,
+        CallLabels, DecisionLabels, DirectionLabels, HashLabels, HookLabels, JudgeLabel, JudgeLabels, JudgeTokenLabels,
         LimitLabels, ModelLabels, PolicyLabels, ResultLabels, TargetLabels, TokenLabels, UpstreamLabels, VersionLabels,
         WaitLabels, WhatLabels, WhyLabels,
     },
@@ -83,6 +83,10 @@ pub struct Metrics {
     pub reloads: Family<ResultLabels, Counter>,
     /// Whether the rules document was refused, so that older rules are in force.
     pub rules_rejected: Gauge<i64, AtomicI64>,
+    /// Whether the source of the rules cannot be asked.
+    pub rules_source_failing: Gauge<i64, AtomicI64>,
+    /// The rules in force; see [`Metrics::rules_are`].
+    rules_info: Family<HashLabels, Gauge<i64, AtomicI64>>,
     /// What limits turned away.
     pub limited: Family<LimitLabels, Counter>,
     /// Bytes of records that wait for the store.
@@ -188,6 +192,14 @@ impl Metrics {
                 None,
                 Gauge::default(),
             ),
+            rules_source_failing: add(
+                own,
+                names::RULES_SOURCE_FAILING,
+                "1: the source of the rules cannot be asked, and what is in force may be old",
+                None,
+                Gauge::default(),
+            ),
+            rules_info: add(own, names::RULES_INFO, "The rules in force", None, Family::default()),
             limited: add(own, names::LIMITED, "Calls that a limit turned away or ended", None, Family::default()),
             spool: add(own, names::SPOOL, "Records that wait for the store", bytes, Gauge::default()),
             spool_limit: add(own, names::SPOOL_LIMIT, "The most that may wait for the store", bytes, Gauge::default()),
@@ -226,6 +238,16 @@ impl Metrics {
         for (on, wait) in times.waits() {
             self.call_wait.get_or_create(&WaitLabels { on: on.name() }).observe(wait.as_secs_f64());
         }
+    }
+
+    /// The rules in force have this hash.
+    pub fn rules_are(&self, hash: &str) {
+        let labels = HashLabels { hash: hash.to_owned() };
+        // Those that were in force before are not told any more.
+        if self.rules_info.get(&labels).is_none() {
+            self.rules_info.clear();
+        }
+        self.rules_info.get_or_create(&labels).set(1);
     }
 
     /// Records are lost or incomplete.

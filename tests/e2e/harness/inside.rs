@@ -53,7 +53,7 @@ pub(crate) fn entry(
         name: "test-policy".into(),
         kind: "test",
         factory: Arc::new(Made(make)),
-        selects: Selector::default(),
+        selects: Arc::new(Selector::default()),
         mode: Mode::Enforce,
         on_fault,
         timeout,

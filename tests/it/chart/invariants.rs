@@ -211,17 +211,19 @@ fn only_luthien_has_a_token_and_only_where_rules_come_from_the_api() {
 fn rights_are_few_and_named() {
     // Group, resource, whether it is one object by its name, verbs.
     type Right = (&'static str, &'static str, bool, &'static [&'static str]);
-    let state: &[Right] = &[
+    // Name, namespace, rights.
+    type Expected = (&'static str, &'static str, &'static [Right]);
+    let state: &'static [Right] = &[
         ("coordination.k8s.io", "leases", true, &["get", "update", "patch"]),
         ("", "configmaps", true, &["get", "update", "patch"]),
     ];
-    let policies: &[Right] = &[
+    let policies: &'static [Right] = &[
         ("luthien.dev", "luthienpolicies", false, &["get", "list", "watch"]),
         ("luthien.dev", "luthienpolicies/status", false, &["get", "update", "patch"]),
         ("", "events", false, &["create", "patch"]),
     ];
-    let watched: &[Right] = &[("", "configmaps", true, &["get", "list", "watch"])];
-    let expected: BTreeMap<&str, Vec<(&str, &str, &[Right])>> = BTreeMap::from([
+    let watched: &'static [Right] = &[("", "configmaps", true, &["get", "list", "watch"])];
+    let expected: BTreeMap<&str, Vec<Expected>> = BTreeMap::from([
         ("crd", vec![("luthien-rules", NAMESPACE, policies), ("luthien-rules-state", NAMESPACE, state)]),
         (
             "crd-namespaces",

@@ -1,10 +1,13 @@
 //! The Helm chart: rendered by Helm 3 and Helm 4, validated, held to what must hold in every mode, and its settings given to the
 //! program and to Envoy. No cluster is needed. `scripts/install-helm.sh` installs what is.
 
+mod cluster;
+mod documentation;
 mod helm;
 mod invariants;
 mod network;
 mod refusals;
+mod releases;
 mod settings;
 mod shared;
 
@@ -88,7 +91,7 @@ fn helm_4_renders_the_same_objects() {
         let templates = &rendered[&render.name];
         let mut theirs: Vec<Value> = templates
             .iter()
-            .filter(|(name, _)| name.ends_with(".yaml"))
+            .filter(|(name, _)| !name.ends_with("NOTES.txt"))
             .flat_map(|(name, text)| documents(name, text))
             .filter(|object| !object.is_null())
             .collect();

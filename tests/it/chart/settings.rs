@@ -16,18 +16,21 @@ struct Pod {
     folder: TempDir,
     address: &'static str,
     containers: BTreeMap<String, Value>,
+    /// The name of the pod of `helm test`.
+    test: String,
 }
 
 impl Pod {
     fn of(render: &Render) -> Self {
-        let (_, pod) =
-            render.pods().into_iter().find(|(name, _)| !name.contains("demo") && !name.contains("Pod")).expect("a pod");
+        let serves = |pod: &Value| pod["kind"] != "Pod" && pod.to_string().contains(r#""args":["serve"]"#);
+        let (_, pod) = render.pods().into_iter().find(|(_, pod)| serves(pod)).expect("a pod of Luthien's");
         let spec = &pod["spec"];
         let both = ["initContainers", "containers"].into_iter().filter_map(|key| spec[key].as_array()).flatten();
         let named = both.map(|one| (one["name"].as_str().unwrap_or_default().replace("luthien-", ""), one.clone()));
         let folder = tempfile::tempdir().expect("a folder");
         let address = if render.name == "ipv6" { "fd00::7" } else { "10.0.0.7" };
-        let pod = Self { containers: named.collect(), folder, address };
+        let test = if render.name == "own" { "policy-gateway-test" } else { "luthien-test" }.to_owned();
+        let pod = Self { containers: named.collect(), folder, address, test };
         pod.write_files(render);
         pod
     }
@@ -59,7 +62,7 @@ impl Pod {
         // That of the set `own` is not the chart's.
         let rules = config_map("-rules", "policy.yaml").unwrap_or("policies: []\n");
         for key in ["policy.yaml", "rules.yaml"] {
-            fs::write(self.path("/etc/luthien/rules").to_owned() + "/" + key, rules).expect("rules");
+            fs::write(self.path("/etc/luthien/rules") + "/" + key, rules).expect("rules");
         }
         let certificate = rcgen::generate_simple_self_signed(["gateway".to_owned()]).expect("a certificate");
         let named = Regex::new(r"/etc/luthien/[-_./a-z]+").expect("a pattern");
@@ -136,6 +139,13 @@ fn envoy_takes_what_the_init_container_writes() {
             printed(Command::new(&installed).args(["drain", "--help"]));
         }
         printed(pod.command(&envoy, "envoy").args(pod.arguments("envoy")).args(["--mode", "validate"]));
+        if render.name.starts_with("sidecar") {
+            assert!(render.of("Pod").next().is_none(), "{}", render.name);
+        } else {
+            let doctor = &render.object("Pod", &pod.test)["spec"]["containers"][0]["args"];
+            let arguments = doctor.as_array().expect("arguments").iter().filter_map(Value::as_str);
+            printed(pod.command(program(), "envoy-config").args(arguments.map(|argument| pod.place(argument))));
+        }
         let written = fs::read_to_string(pod.path("/run/luthien/envoy.yaml")).expect("a configuration");
         let listeners = documents("envoy.yaml", &written)[0]["static_resources"]["listeners"].clone();
         let addresses: Vec<String> = listeners

@@ -88,12 +88,12 @@ fn the_example_of_a_sidecar_is_what_the_chart_renders() {
     for (file, now) in
         [("patch.yaml", format!("{head}{target}{patch}")), ("luthien.yaml", format!("{head}{}", objects.join("---\n")))]
     {
-        let path = root().join(EXAMPLE).join(file);
+        let at = root().join(EXAMPLE).join(file);
         if std::env::var_os("UPDATE").is_some() {
-            fs::write(&path, &now).expect("a file");
+            fs::write(&at, &now).expect("a file");
         }
         assert!(
-            fs::read_to_string(&path).unwrap_or_default() == now,
+            fs::read_to_string(&at).unwrap_or_default() == now,
             "{EXAMPLE}/{file} is not current; run `make chart`"
         );
     }

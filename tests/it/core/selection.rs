@@ -7,7 +7,7 @@ use luthien::{
     journal::Fact,
     model::{CallHead, Dialect, Failure, FailureKind, Request},
     pipeline::{Response, Setup, Stopped, run_request, select},
-    policy::{OnFault, Release, Rules, When},
+    policy::{OnFault, Release, Rules, Selector, When},
     telemetry::trace::Parent,
 };
 use serde_json::json;
@@ -18,7 +18,8 @@ use super::support::{LIMITS, Run, built_in, call, rules_with, vector};
 fn rules(when: &str, on_fault: OnFault) -> Arc<Rules> {
     let uppercase = built_in("uppercase", &json!({}));
     let mut rules = Arc::into_inner(rules_with(vec![uppercase], Release::Block, on_fault)).expect("rules of our own");
-    rules.entries[0].selects.when = Some(When::compile(when).unwrap_or_else(|error| panic!("{when}: {error}")));
+    let when = Some(When::compile(when).unwrap_or_else(|error| panic!("{when}: {error}")));
+    rules.entries[0].selects = Arc::new(Selector { when, ..Selector::default() });
     Arc::new(rules)
 }
 

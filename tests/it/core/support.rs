@@ -10,7 +10,7 @@ use bytes::Bytes;
 use luthien::{
     dialect::WireError,
     journal::Fact,
-    model::{BlockHead, CallHead, Dialect, Failure, FailureKind},
+    model::{BlockHead, CallHead, Dialect, Entrance, Failure, FailureKind},
     pipeline::{Response, ResponseLimits, Runner, Setup, Stopped, select},
     policies::{
         self,
@@ -92,6 +92,7 @@ pub fn stream_of(dialect: Dialect, data: &[&str]) -> Bytes {
 
 pub fn call(dialect: Dialect) -> Arc<CallHead> {
     Arc::new(CallHead {
+        entrance: Entrance::default(),
         id: "call-1".into(),
         dialect,
         path: "/v1/x".into(),
@@ -121,7 +122,7 @@ pub fn rules_with(factories: Vec<Arc<dyn Factory>>, release: Release, on_fault: 
             name: format!("p{number}").into(),
             kind: "test",
             factory,
-            selects: Selector::default(),
+            selects: Arc::new(Selector::default()),
             mode: Mode::Enforce,
             on_fault,
             timeout: TIMEOUT,

@@ -59,12 +59,11 @@ impl Database {
 
     /// Runs a statement as somebody else would.
     pub(super) async fn execute(&self, statement: &'static str) {
-        match &self.postgres {
-            None => drop(sqlx::raw_sql(statement).execute(&mut self.sqlite_connection().await).await.unwrap()),
-            Some(postgres) => {
-                drop(sqlx::raw_sql(statement).execute(&mut postgres_connection(postgres).await).await.unwrap());
-            }
-        }
+        let Some(postgres) = &self.postgres else {
+            sqlx::raw_sql(statement).execute(&mut self.sqlite_connection().await).await.unwrap();
+            return;
+        };
+        sqlx::raw_sql(statement).execute(&mut postgres_connection(postgres).await).await.unwrap();
     }
 
     async fn sqlite_connection(&self) -> SqliteConnection {

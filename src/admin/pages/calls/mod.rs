@@ -24,7 +24,7 @@ pub(in crate::admin) use self::{
 };
 
 /// Every outcome that there is.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 11] = [
     "completed",
     "refused",
     "rejected",
@@ -32,6 +32,7 @@ const OUTCOMES: [&str; 10] = [
     "truncated",
     "upstream_error",
     "policy_fault",
+    "no_rules",
     "client_gone",
     "interrupted",
     "open",
