@@ -12,6 +12,7 @@ mod harness;
 mod access;
 mod activity;
 mod admin;
+mod attached;
 mod auth;
 mod browser;
 mod clients;

@@ -113,7 +113,7 @@ fn retries(chain: &Chain<'_, '_>, route: &Route<'_>, action: &Node<'_>, findings
 fn upgrades(chain: &Chain<'_, '_>, route: &Route<'_>, findings: &mut Findings) {
     // Whether an upgrade is let through is decided on the first route, before Luthien has named an upstream.
     let first = route.demands(UPSTREAM).is_none() || chain.lets_in(UPSTREAM);
-    if !first || route.action().is_none() {
+    if !first || chain.manager.routes.iter().any(|other| answers_upgrades(chain, other, route)) {
         return;
     }
     let websocket =
@@ -128,6 +128,18 @@ fn upgrades(chain: &Chain<'_, '_>, route: &Route<'_>, findings: &mut Findings) {
         .why("a WebSocket through this route carries prompts and answers that no policy can read")
         .remedy("set `enabled: false`, or leave `upgrade_configs` out");
     findings.add(&UPGRADES, told);
+}
+
+/// Whether upgrades that `route` would match are answered by `other`, without Luthien and without a provider.
+fn answers_upgrades(chain: &Chain<'_, '_>, other: &Route<'_>, route: &Route<'_>) -> bool {
+    let headers = other.node.list("match/headers");
+    let only_upgrades = headers.len() == 1
+        && headers.iter().all(|header| header.text("name").is_some_and(|name| name.eq_ignore_ascii_case("upgrade")));
+    only_upgrades
+        && other.host.path() == route.host.path()
+        && other.node.text("match/prefix") == Some("/")
+        && other.action().is_none()
+        && !chain.filter.is_on(other)
 }
 
 fn host(chain: &Chain<'_, '_>, route: &Route<'_>, action: &Node<'_>, findings: &mut Findings) {

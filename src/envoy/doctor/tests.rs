@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::envoy::{Placement, bootstrap};
+use crate::envoy::{POD_DIR, Placement, bootstrap};
 
 mod faults;
 
@@ -26,7 +26,7 @@ fn settings() -> Settings {
 
 /// What we generate for a pod.
 fn ours() -> Value {
-    bootstrap(&settings(), &Placement::sidecar(&settings()).unwrap()).unwrap()
+    bootstrap(&settings(), &Placement::sidecar(&settings(), Path::new(POD_DIR)).unwrap()).unwrap()
 }
 
 fn found(document: &Value) -> Vec<Finding> {
@@ -39,17 +39,31 @@ fn ids(findings: &[Finding]) -> BTreeSet<&'static str> {
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
+/// The route of that name.
+fn route(document: &Value, name: &str) -> String {
+    let routes = format!("{MANAGER}/route_config/virtual_hosts/0/routes");
+    let at =
+        document.pointer(&routes).and_then(Value::as_array).unwrap().iter().position(|route| route["name"] == name);
+    format!("{routes}/{}", at.unwrap_or_else(|| panic!("no route `{name}`")))
+}
+
 /// Writes `value` at a pointer; `null` takes away what is there. Short words: `~` is the connection manager, `^` the ext_proc
-/// filter, `>` the route through Luthien, `@` Luthien's cluster, `#` a provider's.
+/// filter, `>` the route through Luthien, `<` that of upgrades, `@` Luthien's cluster, `#` a provider's.
 fn put(document: &mut Value, pointer: &str, value: Value) {
     let (short, rest) = pointer.split_at(1);
+    let filters = format!("{MANAGER}/http_filters");
     let place = match short {
-        "~" => MANAGER,
-        "^" => &format!("{MANAGER}/http_filters/0/typed_config"),
-        ">" => &format!("{MANAGER}/route_config/virtual_hosts/0/routes/2"),
-        "@" => "/static_resources/clusters/0",
-        "#" => "/static_resources/clusters/1",
-        other => other,
+        "~" => MANAGER.to_owned(),
+        "^" => {
+            let all = document.pointer(&filters).and_then(Value::as_array).unwrap();
+            let at = all.iter().position(|filter| filter["name"] == "envoy.filters.http.ext_proc");
+            format!("{filters}/{}/typed_config", at.unwrap())
+        }
+        ">" => route(document, "policed"),
+        "<" => route(document, "upgrade"),
+        "@" => "/static_resources/clusters/0".to_owned(),
+        "#" => "/static_resources/clusters/1".to_owned(),
+        other => other.to_owned(),
     };
     let options = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let tls = "/transport_socket/typed_config/common_tls_context/validation_context";
@@ -143,8 +157,11 @@ fn what_is_right_in_another_way_is_no_finding() {
             off
         })],
         vec![("~/path_with_escaped_slashes_action", json!("UNESCAPE_AND_REDIRECT"))],
+        // Upgrades that a route before answers.
+        vec![("~/upgrade_configs", json!([{ "upgrade_type": "websocket" }]))],
         vec![("~/stream_idle_timeout", json!("0s")), (">/route/idle_timeout", Value::Null)],
         vec![
+            ("</match/prefix", json!("/v2")),
             (">/route/upgrade_configs", json!([{ "upgrade_type": "websocket", "enabled": false }])),
             ("~/upgrade_configs", json!([{ "upgrade_type": "websocket" }])),
         ],

@@ -486,6 +486,20 @@ fn kind_of(incoming: &Incoming) -> (Direction, Message) {
 
 /// Envoy could not get an answer from the provider. What it writes to its log stays there.
 fn unreachable(upstream: &str, details: &str) -> Failure {
+    match details {
+        // Of an Envoy that somebody else configures; Envoy refuses it before it asks us.
+        "upgrade_failed" => {
+            let message =
+                "this gateway takes no upgrade to a WebSocket, which no policy could read; send plain requests";
+            return Failure::new(FailureKind::NotFound, message);
+        }
+        // The default where the routes are exact matches, or a cluster that is not there.
+        "direct_response" | "cluster_not_found" | "route_not_found" => {
+            let message = format!("Envoy has no route for the upstream {upstream}; `luthien doctor` says more");
+            return Failure::new(FailureKind::Unreachable, message);
+        }
+        _ => {}
+    }
     // A connection that could not be made in time is no slow answer.
     let slow = details.contains("timeout") && !details.starts_with("upstream_reset");
     let kind = if slow { FailureKind::FirstByteTimeout } else { FailureKind::Unreachable };

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: the gateway as a process, clients that report the wire, the official SDKs.
 
 pub(crate) mod agents;
+pub(crate) mod attached;
 pub(crate) mod balancer;
 pub(crate) mod browser;
 pub(crate) mod client;

@@ -154,11 +154,17 @@ fn of_routes() -> Vec<Fault> {
                 ),
             ],
         ),
-        ("upgrades", vec![("~/upgrade_configs", json!([{ "upgrade_type": "websocket" }]))]),
-        ("upgrades", vec![(">/route/upgrade_configs", json!([{ "upgrade_type": "WebSocket", "enabled": true }]))]),
+        ("upgrades", vec![("~/upgrade_configs", json!([{ "upgrade_type": "websocket" }])), ("<", Value::Null)]),
+        (
+            "upgrades",
+            vec![
+                (">/route/upgrade_configs", json!([{ "upgrade_type": "WebSocket", "enabled": true }])),
+                ("</match/prefix", json!("/v2")),
+            ],
+        ),
         ("host-rewrite", vec![(">/route/auto_host_rewrite", Value::Null)]),
         ("upstream-routing", vec![(">/route/cluster_header", Value::Null), (">/route/cluster", json!("openai"))]),
-        ("default-upstream", vec![("~/route_config/virtual_hosts/0/routes/2", default)]),
+        ("default-upstream", vec![("~/route_config/virtual_hosts/0/routes/0", default)]),
         ("unknown-upstream", vec![("#", Value::Null)]),
     ]
 }

@@ -1,0 +1,150 @@
+//! Luthien behind an Envoy that somebody else configures: the shapes in `tests/attach`, with real processes.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use luthien::envoy::{Address, Launch, Supervisor};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    time,
+};
+
+use super::{
+    SOON,
+    client::{self, Answer, Request, Response, Version, try_send},
+    within,
+};
+use crate::fakes::provider::Provider;
+
+/// Who configures Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    EnvoyGateway,
+    Istio,
+}
+
+/// Both processes. Dropping it ends them.
+pub(crate) struct Attached {
+    listen: SocketAddr,
+    luthien: Child,
+    envoy: Supervisor,
+    directory: TempDir,
+}
+
+impl Shape {
+    pub(crate) const ALL: [Self; 2] = [Self::EnvoyGateway, Self::Istio];
+
+    /// Its configuration, with the words of this test.
+    fn configuration(self, words: &[(&str, String)]) -> String {
+        let name = match self {
+            Self::EnvoyGateway => "envoy-gateway.yaml",
+            Self::Istio => "istio.yaml",
+        };
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/attach").join(name);
+        let text = fs::read_to_string(path).expect("the configuration is there");
+        words.iter().fold(text, |text, (word, value)| text.replace(word, value))
+    }
+}
+
+impl Attached {
+    /// Starts both in front of the provider `anthropic`, for its own dialect, and `openai`, for the other two. `unrouted` is
+    /// an upstream of the settings for which Envoy has no route.
+    pub(crate) async fn start(shape: Shape, anthropic: &Provider, openai: &Provider, policy: &str, more: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path();
+        let held = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").expect("a loopback port is free"));
+        let [listen, extproc, admin] = held.map(|held| held.local_addr().expect("a bound listener has an address"));
+        let config = root.join("luthien.yaml");
+        let text = format!(
+            "admin: {{ listen: \"{admin}\" }}\nextproc: {{ listen: \"{extproc}\" }}\nupstreams:\n\
+             - {{ name: anthropic, url: \"https://api.anthropic.test\", dialects: [anthropic_messages], models: [\"test-*\"] }}\n\
+             - {{ name: openai, url: \"https://api.openai.test\", dialects: [openai_chat, openai_responses], models: [\"test-*\"] }}\n\
+             - {{ name: unrouted, url: \"https://api.unrouted.test\", dialects: [openai_chat], models: [unrouted] }}\n{more}\n"
+        );
+        fs::write(&config, text).expect("the temporary directory is writable");
+        fs::write(root.join("policy.yaml"), policy).expect("the temporary directory is writable");
+        let log = File::create(root.join("luthien.log")).expect("the temporary directory is writable");
+        let luthien = Command::new(env!("CARGO_BIN_EXE_luthien"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .arg("--state-dir")
+            .arg(root.join("state"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the built program starts");
+        ready(admin, root.join("luthien.log")).await;
+
+        let socket = root.join("envoy-admin.sock");
+        let words = [
+            ("<ADMIN>", socket.display().to_string()),
+            ("<LISTEN>", listen.port().to_string()),
+            ("<EXTPROC>", extproc.port().to_string()),
+            ("<ANTHROPIC>", anthropic.address().port().to_string()),
+            ("<OPENAI>", openai.address().port().to_string()),
+        ];
+        let envoys = root.join("envoy.yaml");
+        fs::write(&envoys, shape.configuration(&words)).expect("the temporary directory is writable");
+        let launch = Launch {
+            through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
+            envoy: super::envoy(),
+            config: envoys,
+            admin: Address::Pipe(socket),
+            concurrency: 1,
+            ready_within: Duration::from_secs(30),
+        };
+        let envoy = Supervisor::start(launch).await.expect("Envoy starts");
+        Self { listen, luthien, envoy, directory }
+    }
+
+    /// Sends a request and returns once the head of its answer has come.
+    pub(crate) async fn send(&self, version: Version, request: Request) -> Response {
+        client::send(version, self.listen, request).await
+    }
+
+    /// Sends a request and reads its whole answer.
+    pub(crate) async fn call(&self, version: Version, request: Request) -> Answer {
+        self.send(version, request).await.finish().await
+    }
+
+    /// `luthien doctor` on the Envoy that runs.
+    pub(crate) async fn doctor(&self) -> Output {
+        let root = self.directory.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_luthien"));
+        command.arg("doctor").arg(format!("unix:{}", root.join("envoy-admin.sock").display()));
+        command.arg("--config").arg(root.join("luthien.yaml")).args(["--format", "json"]).kill_on_drop(true);
+        within(SOON, "the doctor", command.output()).await.expect("the built program starts")
+    }
+
+    /// Kills Luthien, and waits until it is gone.
+    pub(crate) async fn kill_luthien(&mut self) {
+        self.luthien.kill().await.expect("it can be killed");
+    }
+
+    /// Ends both.
+    pub(crate) async fn stop(mut self) {
+        self.envoy.stop(Duration::from_secs(10)).await;
+        self.luthien.kill().await.expect("it can be killed");
+    }
+}
+
+async fn ready(at: SocketAddr, log: PathBuf) {
+    let asked = async {
+        let status =
+            async || try_send(Version::Http1, at, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
+        while status().await != Ok(200) {
+            time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if time::timeout(SOON, asked).await.is_err() {
+        panic!("Luthien is not ready; it printed:\n{}", fs::read_to_string(log).unwrap_or_default());
+    }
+}
