@@ -68,7 +68,7 @@ fn every_object_is_valid_for_the_oldest_and_the_newest_kubernetes() {
     for version in ["1.29", "1.37"] {
         let said = printed(script("validate.py").arg(version).args(&files));
         let last = said.lines().last().unwrap_or_default();
-        assert!(last.contains(", 0 wrong, not looked at: Certificate PrometheusRule ServiceMonitor"), "{said}");
+        assert!(last.contains(" 0 wrong, not looked at: ") && !last.starts_with("0 "), "{said}");
         println!("Kubernetes {version}: {last}");
     }
 }

@@ -122,7 +122,7 @@ fn envoy_takes_what_the_init_container_writes() {
     for render in renders() {
         let pod = Pod::of(&render);
         if !pod.containers.contains_key("envoy-config") {
-            assert!(render.name.contains("extproc") || render.name == "crd-namespaces", "{}", render.name);
+            assert!(pod.containers["luthien"]["ports"].to_string().contains("extproc"), "{}", render.name);
             continue;
         }
         let mut arguments = pod.arguments("envoy-config");
