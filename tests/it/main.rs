@@ -3,6 +3,9 @@
 // It always holds here, and tells clippy that helpers are test code as well.
 #![cfg(test)]
 
+#[path = "../fakes/kubernetes.rs"]
+#[expect(dead_code, reason = "each test binary uses its own share")]
+mod api_server;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod common;
@@ -11,6 +14,7 @@ mod convert;
 mod core;
 mod envoy;
 mod examples;
+mod kubernetes;
 mod layering;
 mod policies;
 mod proto;
