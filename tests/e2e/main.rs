@@ -15,6 +15,7 @@ mod admin;
 mod auth;
 mod browser;
 mod clients;
+mod cluster;
 mod conversion;
 mod demo;
 mod fakes_alone;
