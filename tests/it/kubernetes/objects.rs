@@ -101,28 +101,29 @@ async fn priority_then_age_decide_the_order() {
 
 #[tokio::test]
 async fn who_runs_with_a_name_keeps_it() {
+    // Real servers tell ages in seconds; names decide where these are the same.
     let world = World::start().await;
     let replica = world.replica("a");
-    world.create("one", spec(&[noop("shared")])).await;
-    world.create("two", spec(&[noop("own")])).await;
+    world.create("a-one", spec(&[noop("shared")])).await;
+    world.create("b-two", spec(&[noop("own")])).await;
     replica.runs(&["shared", "own"]).await;
     // One that comes later.
-    world.create("three", spec(&[noop("fresh"), noop("shared")])).await;
-    let accepted = world.says("three", "Accepted", "Conflicted").await;
+    world.create("c-three", spec(&[noop("fresh"), noop("shared")])).await;
+    let accepted = world.says("c-three", "Accepted", "Conflicted").await;
     let message = accepted["message"].as_str().unwrap();
-    assert!(message.contains(&format!("{}/one", world.namespace)) && message.contains("`shared`"), "{message}");
-    world.says("three", "Programmed", "Conflicted").await;
+    assert!(message.contains(&format!("{}/a-one", world.namespace)) && message.contains("`shared`"), "{message}");
+    world.says("c-three", "Programmed", "Conflicted").await;
     // One that changes, and keeps what it had.
-    world.change("two", spec(&[noop("shared")])).await;
-    world.says("two", "Accepted", "Conflicted").await;
-    world.says("two", "Programmed", "LastGood").await;
+    world.change("b-two", spec(&[noop("shared")])).await;
+    world.says("b-two", "Accepted", "Conflicted").await;
+    world.says("b-two", "Programmed", "LastGood").await;
     assert_eq!(replica.policies(), ["shared", "own"]);
     // When the name is free the one that is older has it.
-    world.change("one", spec(&[noop("renamed")])).await;
+    world.change("a-one", spec(&[noop("renamed")])).await;
     replica.runs(&["renamed", "shared"]).await;
-    world.says("two", "Accepted", "Accepted").await;
-    world.says("three", "Accepted", "Conflicted").await;
-    world.delete("two").await;
+    world.says("b-two", "Accepted", "Accepted").await;
+    world.says("c-three", "Accepted", "Conflicted").await;
+    world.delete("b-two").await;
     replica.runs(&["renamed", "fresh", "shared"]).await;
 }
 
@@ -148,15 +149,15 @@ async fn routes_are_targets_where_the_gateway_api_is_used() {
     let world = World::start().await;
     let replica = world.release("a", CrdSource { gateway_api: true, ..CrdSource::default() });
     let route = json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "chat" });
-    world.create("routed", json!({ "targetRefs": [route], "policies": [noop("routed")] })).await;
-    world.create("all", spec(&[noop("all")])).await;
+    world.create("a-routed", json!({ "targetRefs": [route], "policies": [noop("routed")] })).await;
+    world.create("b-all", spec(&[noop("all")])).await;
     replica.runs(&["routed", "all"]).await;
     let rules = replica.live.current();
     let targets: Vec<String> = rules.entries[0].selects.targets.iter().flatten().map(ToString::to_string).collect();
     assert_eq!(targets, [format!("HTTPRoute {}/chat", world.namespace)]);
     assert!(rules.entries[1].selects.targets.is_none());
     until("the status", async || {
-        let accepted = world.condition("routed", "luthien", "chat", "Accepted").await?;
+        let accepted = world.condition("a-routed", "luthien", "chat", "Accepted").await?;
         (accepted["status"] == "True").then_some(())
     })
     .await;

@@ -119,13 +119,13 @@ async fn what_other_controllers_say_stays() {
 
     // A list that others fill has no room for ours, and loses nothing.
     let full: Vec<Value> = (0..16).map(foreign).collect();
-    world.create("full", spec(&[noop("y")])).await;
-    world.says("full", "Accepted", "Accepted").await;
-    write_status(&world, "full", &full).await;
-    world.change("full", spec(&[noop("z")])).await;
+    world.create("z-full", spec(&[noop("y")])).await;
+    world.says("z-full", "Accepted", "Accepted").await;
+    write_status(&world, "z-full", &full).await;
+    world.change("z-full", spec(&[noop("z")])).await;
     replica.runs(&["x", "z"]).await;
     renewed(&world, "a", 3).await;
-    assert_eq!(ancestors(&world, "full").await, full);
+    assert_eq!(ancestors(&world, "z-full").await, full);
 }
 
 #[tokio::test]
