@@ -49,8 +49,8 @@ doc: ## Build the API documentation (target/doc)
 test: tools ## Run all tests that need no account anywhere
 	@scripts/test.sh
 
-soak: tools ## Run the tests of records under load for a minute each (after `make test`)
-	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost)' --no-capture
+soak: tools ## Run the tests under load for a minute each, or ten times as many calls (after `make test`)
+	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost) or test(judged_by_one)' --no-capture
 
 overhead: tools ## Measure what traces cost (after `make test`)
 	cargo build --quiet --locked --release

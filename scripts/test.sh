@@ -218,7 +218,7 @@ tests "end-to-end tests" cargo nextest run --locked -E 'binary(e2e)'
 
 echo
 printf 'failed step: %s\n' "${failures[@]}" | grep -v ': $'
-[ "$skipped" -eq 0 ] || echo "$skipped skipped: LUTHIEN_STREAMS_DIR or LUTHIEN_CLIENTS_DIR is not set, or the coding agents do not run here"
+[ "$skipped" -eq 0 ] || echo "$skipped skipped, in whole or in part: LUTHIEN_STREAMS_DIR, LUTHIEN_CLIENTS_DIR or LUTHIEN_TEST_KUBECONFIG is not set, or the coding agents do not run here"
 echo "took ${SECONDS}s"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

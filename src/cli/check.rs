@@ -126,3 +126,96 @@ fn policies(rules: &Rules) -> String {
 fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        config::{environment::Environment, report::Style},
+        policies,
+    };
+
+    const OBJECTS: &str = "\
+# Two of them.
+apiVersion: luthien.dev/v1alpha1
+kind: LuthienPolicy
+metadata: { name: first }
+spec:
+  targetRefs: [{ group: '', kind: Service, name: luthien }]
+  policies: [{ name: one, type: noop }, { name: two, type: uppercase }]
+---
+apiVersion: luthien.dev/v1alpha1
+kind: LuthienPolicy
+metadata: { name: second }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: chat }]
+  priority: 10
+  policies:
+    - { name: three, type: noop }
+";
+
+    /// What `luthien check` says of a file, below a settings file.
+    fn said(text: &str) -> (u8, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = "upstreams: [{ name: a, url: demo, dialects: [openai_chat] }]\nrules: { crd: {} }\n";
+        fs::write(folder.path().join("luthien.yaml"), settings).expect("written");
+        fs::write(folder.path().join("objects.yaml"), text).expect("written");
+        let args = CheckArgs { config: Some("luthien.yaml".into()), rules: vec!["objects.yaml".into()] };
+        let surroundings =
+            Surroundings { environment: &Environment::default(), folder: folder.path(), style: Style::Plain };
+        let mut out = Vec::new();
+        let code = check(&args, policies::all(), surroundings, &mut out).expect("written");
+        let out = String::from_utf8(out).expect("text").replace(&format!("{}/", folder.path().display()), "");
+        (code, out)
+    }
+
+    #[test]
+    fn objects_are_checked_one_by_one() {
+        let (code, out) = said(OBJECTS);
+        assert_eq!(code, 0, "{out}");
+        for line in [
+            "objects.yaml: LuthienPolicy first: 2 policies (one, two)",
+            "objects.yaml: LuthienPolicy second: 1 policy (three)",
+        ] {
+            assert!(out.contains(line), "{out}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_object_has_its_place() {
+        for (from, to, wrong) in [
+            (
+                "name: three, type: noop",
+                "name: three, type: nop",
+                "objects.yaml:16:28: policies[0].type: there is no policy type `nop`",
+            ),
+            ("priority: 10", "priority: high", "objects.yaml:14:13: `priority` must be a whole number"),
+            ("priority: 10", "stateful: refuse", "objects.yaml:14:3: `stateful` holds for every call"),
+            ("kind: HTTPRoute", "kind: Route", "objects.yaml:13:16: targetRefs[0]: policies do not hold for a `Route`"),
+            (
+                "name: three",
+                "name: one",
+                "objects.yaml:16:15: policies[0].name: LuthienPolicy first has a policy of the name `one`",
+            ),
+            ("priority: 10", "polices: []", "objects.yaml:14:3: unknown key `polices`"),
+        ] {
+            let (code, out) = said(&OBJECTS.replace(from, to));
+            assert!(code == 1 && out.contains(wrong), "{to}: {out}");
+        }
+    }
+
+    #[test]
+    fn rules_of_a_cluster_are_not_looked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = "upstreams: [{ name: a, url: demo, dialects: [openai_chat] }]\nrules: { crd: {} }\n";
+        fs::write(folder.path().join("luthien.yaml"), settings).expect("written");
+        let args = CheckArgs { config: Some("luthien.yaml".into()), rules: Vec::new() };
+        let surroundings =
+            Surroundings { environment: &Environment::default(), folder: folder.path(), style: Style::Plain };
+        let mut out = Vec::new();
+        assert_eq!(check(&args, policies::all(), surroundings, &mut out).expect("written"), 0);
+        assert!(String::from_utf8_lossy(&out).contains("not looked at"));
+    }
+}

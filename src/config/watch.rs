@@ -232,16 +232,23 @@ mod tests {
 
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        for (version, text) in [("..v1", "one"), ("..v2", "two")] {
+        let write = |version: &str, text: &str| {
             fs::create_dir(at(version)).expect("a folder");
             fs::write(at(version).join("policy.yaml"), text).expect("written");
-        }
-        symlink("..v1", at("..data")).expect("a link");
+        };
+        let (first, second) = ("..2026_01_01_00_00_00.1", "..2026_01_01_00_01_00.2");
+        write(first, "one");
+        symlink(first, at("..data")).expect("a link");
         symlink("..data/policy.yaml", at("policy.yaml")).expect("a link");
         let mut running = start(folder, "policy.yaml");
         let at = |name: &str| running.folder.path().join(name);
-        symlink("..v2", at("..data_tmp")).expect("a link");
+        // As kubelet does: a new folder, a new link to it, the link renamed over the old one, the old folder removed.
+        fs::create_dir(at(second)).expect("a folder");
+        fs::write(at(second).join("policy.yaml"), "two").expect("written");
+        symlink(second, at("..data_tmp")).expect("a link");
         fs::rename(at("..data_tmp"), at("..data")).expect("renamed");
-        assert_eq!(running.next().await.hash, "two");
+        fs::remove_dir_all(at(first)).expect("removed");
+        let status = running.next().await;
+        assert_eq!((status.hash.as_str(), status.last_error), ("two", None));
     }
 }

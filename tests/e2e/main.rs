@@ -16,6 +16,7 @@ mod attached;
 mod auth;
 mod browser;
 mod clients;
+mod cluster;
 mod conversion;
 mod demo;
 mod fakes_alone;

@@ -268,7 +268,10 @@ fn listed(cluster: &Cluster, asked: &Asked) -> Response {
     let items: Vec<&Value> =
         all.filter(|((namespace, name), _)| asked.selects(namespace, name)).map(|(_, object)| object).collect();
     let version = cluster.version.to_string();
-    json_of(200, &json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": version }, "items": items }))
+    json_of(
+        200,
+        &json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": version }, "items": items }),
+    )
 }
 
 /// Everything since the version that is asked for, and then what happens.
@@ -291,7 +294,8 @@ fn watched(shared: Arc<Shared>, asked: Asked) -> Response {
                         return Some((Err(broken), (since, changes, true)));
                     }
                     if since < cluster.forgotten {
-                        let gone = json!({ "type": "ERROR", "object": status(410, "Expired", "too old resource version") });
+                        let gone =
+                            json!({ "type": "ERROR", "object": status(410, "Expired", "too old resource version") });
                         return Some((Ok(line(&gone)), (since, changes, true)));
                     }
                     let resource = asked.resource();
@@ -456,4 +460,3 @@ fn json_of(code: u16, value: &Value) -> Response {
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (code, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
-

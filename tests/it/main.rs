@@ -3,15 +3,19 @@
 // It always holds here, and tells clippy that helpers are test code as well.
 #![cfg(test)]
 
-mod chart;
+#[path = "../fakes/kubernetes.rs"]
+#[expect(dead_code, reason = "each test binary uses its own share")]
+mod api_server;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod common;
+mod chart;
 mod compose;
 mod convert;
 mod core;
 mod envoy;
 mod examples;
+mod kubernetes;
 mod layering;
 mod policies;
 mod proto;

@@ -301,3 +301,27 @@ fn a_key_that_everyone_can_spend_is_warned_of() {
     let told = warnings(&settings("0.0.0.0:1", "{ auth: passthrough }"));
     assert!(told.len() == 1 && told[0].contains("`paid`"), "{told:?}");
 }
+
+#[test]
+fn rules_come_from_one_source() {
+    let rules = |yaml: &str| check(&format!("{GOOD}rules: {yaml}\n"), &[]).map(|loaded| loaded.rules);
+    assert_eq!(rules("other.yaml").expect("a source"), RulesSource::File("/nowhere/other.yaml".into()));
+    assert_eq!(rules("{ file: a.yaml }").expect("a source"), RulesSource::File("/nowhere/a.yaml".into()));
+    assert_eq!(rules("{ required: true }").expect("a source"), RulesSource::File("/nowhere/policy.yaml".into()));
+    assert!(matches!(rules("{ crd: {} }"), Ok(RulesSource::Crd(crd)) if crd.name == "luthien" && !crd.gateway_api));
+    assert!(
+        matches!(rules("{ config_map: { name: r } }"), Ok(RulesSource::ConfigMap(map)) if map.key == "policy.yaml")
+    );
+    for (yaml, wrong) in [
+        ("{ crd: {}, file: a.yaml }", "rules.crd: the rules come from one source, and here are several"),
+        ("{ config_map: {} }", "`rules.config_map` has no `name`"),
+        ("{ crd: { gateway: true } }", "unknown key `gateway` in `rules.crd`"),
+        ("[a]", "`rules` must be"),
+    ] {
+        let report = rules(yaml).expect_err("a problem").to_string();
+        assert!(report.contains(wrong), "{yaml}: {report}");
+    }
+    let by_variable = |value: &str| check(GOOD, &[("LUTHIEN_RULES", value)]).expect("settings").rules;
+    assert_eq!(by_variable("x.yaml"), RulesSource::File("/nowhere/x.yaml".into()));
+    assert!(matches!(by_variable("{ crd: { name: blue } }"), RulesSource::Crd(crd) if crd.name == "blue"));
+}

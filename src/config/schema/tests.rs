@@ -14,12 +14,12 @@ use crate::{
         settings::Settings,
     },
     model,
-    policy::Demand,
     policies::{
         self,
         remote::GrpcTarget,
         site::{Provider, Reach, Remote, RemoteTarget, Target},
     },
+    policy::Demand,
 };
 
 /// The types that the examples show.
@@ -123,12 +123,7 @@ fn context() -> Context {
         GrpcTarget { name: "mine".to_owned(), url, token: None, ca: None, identity: None, connect, circuit: None };
     let remotes = vec![Remote::new("mine".to_owned(), RemoteTarget::Grpc(target))];
     let reach = Arc::new(Reach { providers, remotes, ..Reach::default() });
-    Context {
-        upstreams: vec!["anthropic".to_owned()],
-        hook: Duration::from_secs(10),
-        reach,
-        demand: Demand::default(),
-    }
+    Context { upstreams: vec!["anthropic".to_owned()], hook: Duration::from_secs(10), reach, demand: Demand::default() }
 }
 
 #[test]

@@ -232,7 +232,7 @@ impl Call {
         self.check_client(&upload.client, route.upstream)?;
         let head = Arc::new(self.head(&upload, route.upstream));
         let mut runners = select(&self.rules, &head);
-        if self.rules.demand == Demand::Policy && !runners.iter().any(Runner::enforces) {
+        if self.rules.demand == Demand::Policy && runners.iter().all(Runner::is_shadow) {
             let message = "no policy holds for this call, and the gateway lets none through without (rules.required)";
             return failed(FailureKind::NoRules, message);
         }

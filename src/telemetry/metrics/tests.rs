@@ -28,6 +28,8 @@ fn filled() -> Metrics {
     metrics.reloads.get_or_create(&ResultLabels { result: "ok" }).inc();
     metrics.limit_reached("limits.calls");
     metrics.lost("disk", 1);
+    metrics.rules_are("before");
+    metrics.rules_are("now");
     metrics
 }
 
@@ -73,6 +75,12 @@ fn the_documentation_has_every_metric_with_its_labels() {
     }
     let unknown: Vec<_> = documented.keys().filter(|name| !told.contains_key(*name)).collect();
     assert!(unknown.is_empty(), "docs/configuration.md has metrics that are not registered: {unknown:?}");
+}
+
+#[test]
+fn only_the_rules_in_force_are_told() {
+    let text = filled().encode();
+    assert!(text.contains("luthien_rules_info{hash=\"now\"} 1\n") && !text.contains("\"before\""), "{text}");
 }
 
 #[test]

@@ -47,6 +47,9 @@ pub(crate) struct Gateway {
 pub(crate) struct Builder {
     upstreams: String,
     policy: String,
+    rules: String,
+    /// Whether a start is over only when clients can connect.
+    waits: bool,
     settings: String,
     environment: BTreeMap<String, String>,
 }
@@ -240,7 +243,7 @@ impl Gateway {
                 return Err(Failed::of(self.directory.path(), &format!("it ended with {status}")));
             }
             let probe = client::try_send(Version::Http1, self.admin, Request::new("GET", "/readyz")).await;
-            if probe.is_ok_and(|answer| answer.status == 200) {
+            if probe.is_ok_and(|answer| answer.status == 200 || !self.builder.waits) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -271,12 +274,25 @@ impl Builder {
         let upstreams = format!(
             "- name: fake\n  url: {url}\n  dialects: [openai_chat, openai_responses, anthropic_messages]\n  models: [\"*\"]\n"
         );
-        Self { upstreams, policy: "policies: []\n".to_owned(), settings: String::new(), environment: BTreeMap::new() }
+        Self {
+            upstreams,
+            policy: "policies: []\n".to_owned(),
+            rules: "policy.yaml".to_owned(),
+            waits: true,
+            settings: String::new(),
+            environment: BTreeMap::new(),
+        }
     }
 
     /// The rules document.
     pub(crate) fn policy(mut self, yaml: &str) -> Self {
         yaml.clone_into(&mut self.policy);
+        self
+    }
+
+    /// Where the rules come from, in place of the rules document.
+    pub(crate) fn rules_from(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.rules);
         self
     }
 
@@ -311,9 +327,15 @@ impl Builder {
         panic!("the gateway found its port taken {ATTEMPTS} times")
     }
 
+    /// Starts it and waits only until its admin listener answers.
+    pub(crate) async fn starting(mut self) -> Gateway {
+        self.waits = false;
+        self.start().await
+    }
+
     fn config(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let Self { upstreams, settings, .. } = self;
-        format!("listen: {listen}\nadmin:\n  listen: {admin}\nrules: policy.yaml\nupstreams:\n{upstreams}\n{settings}")
+        let Self { upstreams, settings, rules, .. } = self;
+        format!("listen: {listen}\nadmin:\n  listen: {admin}\nrules: {rules}\nupstreams:\n{upstreams}\n{settings}")
     }
 }
 
