@@ -46,6 +46,21 @@ fn every_fragment_goes_with_the_values_that_are_shown() {
     }
 }
 
+#[test]
+fn the_objects_that_are_shown_are_accepted() {
+    let text = text("docs/kubernetes.md");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut seen = 0;
+    for block in blocks(&text, "yaml").into_iter().filter(|block| block.contains("kind: LuthienPolicy")) {
+        let file = folder.path().join("object.yaml");
+        fs::write(&file, block).expect("an object");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_luthien"));
+        printed(program.env_clear().current_dir(folder.path()).arg("check").arg(&file));
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn helm_does_what_the_commands_say() {
     let text = text("docs/kubernetes.md");

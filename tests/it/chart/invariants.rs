@@ -216,16 +216,14 @@ fn rights_are_few_and_named() {
     type Right = (&'static str, &'static str, bool, &'static [&'static str]);
     // Name, namespace, rights.
     type Expected = (&'static str, &'static str, &'static [Right]);
-    let state: &'static [Right] = &[
-        ("coordination.k8s.io", "leases", true, &["get", "update", "patch"]),
-        ("", "configmaps", true, &["get", "update", "patch"]),
-    ];
+    let state: &'static [Right] =
+        &[("coordination.k8s.io", "leases", true, &["get", "patch"]), ("", "configmaps", true, &["get", "patch"])];
     let policies: &'static [Right] = &[
         ("luthien.dev", "luthienpolicies", false, &["get", "list", "watch"]),
-        ("luthien.dev", "luthienpolicies/status", false, &["get", "update", "patch"]),
-        ("", "events", false, &["create", "patch"]),
+        ("luthien.dev", "luthienpolicies/status", false, &["patch"]),
+        ("events.k8s.io", "events", false, &["create"]),
     ];
-    let watched: &'static [Right] = &[("", "configmaps", true, &["get", "list", "watch"])];
+    let watched: &'static [Right] = &[("", "configmaps", true, &["list", "watch"])];
     let expected: BTreeMap<&str, Vec<Expected>> = BTreeMap::from([
         ("crd", vec![("luthien-rules", NAMESPACE, policies), ("luthien-rules-state", NAMESPACE, state)]),
         (

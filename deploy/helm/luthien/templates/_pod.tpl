@@ -30,6 +30,11 @@ seccompProfile: { type: RuntimeDefault }
 {{- $root := .root }}
 - name: POD_IP
   valueFrom: { fieldRef: { fieldPath: status.podIP } }
+{{- if include "luthien.asksApiServer" $root }}
+# How this replica is called in the Lease.
+- name: POD_NAME
+  valueFrom: { fieldRef: { fieldPath: metadata.name } }
+{{- end }}
 - { name: LUTHIEN_CONFIG, value: /etc/luthien/settings/luthien.yaml }
 - { name: LUTHIEN_STATE_DIR, value: /var/lib/luthien }
 - name: LUTHIEN_PROBE_LISTEN
