@@ -111,6 +111,9 @@ fn everything_is_in_its_namespace_labelled_and_named_once() {
                 assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
             } else if ["Role", "RoleBinding"].contains(&text(&object["kind"])) && metadata["namespace"] != NAMESPACE {
                 assert_eq!(render.name, "crd-namespaces", "{name}");
+            } else if ["ClientTrafficPolicy", "EnvoyFilter"].contains(&text(&object["kind"])) {
+                // They belong to a gateway, and have to be where it is.
+                assert!(["gateways", "istio-ingress"].contains(&text(&metadata["namespace"])), "{name}");
             } else {
                 assert_eq!(metadata["namespace"], NAMESPACE, "{name}");
             }
