@@ -1,6 +1,7 @@
-"""Validates Kubernetes objects strictly: `validate.py VERSION FILE…`. Prints what is wrong, and at last how many were looked at and
-which kinds were not, because they are none of Kubernetes' own."""
+"""Validates Kubernetes objects strictly: `validate.py VERSION FILE…`. Prints what is wrong, and at last how many different ones were looked
+at, and which kinds were not, because they are none of Kubernetes' own."""
 
+import json
 import sys
 
 import kubernetes_validate
@@ -18,7 +19,7 @@ FOREIGN = (
 
 
 def main():
-    version, looked_at, left_out, wrong = sys.argv[1], 0, set(), 0
+    version, seen, left_out, wrong = sys.argv[1], set(), set(), 0
     for path in sys.argv[2:]:
         with open(path, encoding="utf-8") as file:
             for document in yaml.safe_load_all(file):
@@ -27,14 +28,18 @@ def main():
                 if document["apiVersion"].startswith(FOREIGN):
                     left_out.add(document["kind"])
                     continue
-                looked_at += 1
+                # Many sets have the same.
+                text = json.dumps(document, sort_keys=True)
+                if text in seen:
+                    continue
+                seen.add(text)
                 try:
                     kubernetes_validate.validate(document, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     wrong += 1
                     where = ".".join(str(part) for part in error.path)
                     print(f"{path}: {document['kind']} {document['metadata']['name']}: {where}: {error.message}")
-    print(f"{looked_at} validated, {wrong} wrong, not looked at: {' '.join(sorted(left_out)) or 'none'}")
+    print(f"{len(seen)} validated, {wrong} wrong, not looked at: {' '.join(sorted(left_out)) or 'none'}")
     sys.exit(wrong != 0)
 
 

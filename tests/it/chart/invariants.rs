@@ -109,13 +109,13 @@ fn everything_is_in_its_namespace_labelled_and_named_once() {
             assert!(names.insert(format!("{name} {}", metadata["namespace"])), "{name} is there twice");
             if object["kind"] == "CustomResourceDefinition" {
                 assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
-            } else if metadata["namespace"] != NAMESPACE {
-                // Where policies are looked for, and where the gateway is.
-                let elsewhere = match render.name.as_str() {
-                    "crd-namespaces" => ["Role", "RoleBinding"],
-                    _ => ["ClientTrafficPolicy", "EnvoyFilter"],
-                };
-                assert!(elsewhere.contains(&text(&object["kind"])), "{name}");
+            } else if ["Role", "RoleBinding"].contains(&text(&object["kind"])) && metadata["namespace"] != NAMESPACE {
+                assert_eq!(render.name, "crd-namespaces", "{name}");
+            } else if ["ClientTrafficPolicy", "EnvoyFilter"].contains(&text(&object["kind"])) {
+                // They belong to a gateway, and have to be where it is.
+                assert!(["gateways", "istio-ingress"].contains(&text(&metadata["namespace"])), "{name}");
+            } else {
+                assert_eq!(metadata["namespace"], NAMESPACE, "{name}");
             }
             for (label, value) in [("instance", "luthien"), ("managed-by", "Helm"), ("part-of", "luthien")] {
                 assert_eq!(metadata["labels"][format!("app.kubernetes.io/{label}")], value, "{name}");

@@ -152,24 +152,6 @@ fn scaling_has_something_to_go_by() {
 }
 
 #[test]
-fn attachments_are_told_all_that_they_need() {
-    check(&[
-        ("demo", &["envoyGateway.enabled=true"], "set mode=extproc"),
-        ("istio", &["envoyGateway.enabled=true"], "envoyGateway.enabled and istio.enabled exclude each other"),
-        ("envoy-gateway", &[r#"envoyGateway.gateway.name="""#], "envoyGateway.gateway.name is empty"),
-        (
-            "envoy-gateway",
-            &["extproc.tls.certManager.enabled=false", r#"extproc.tls.existingSecret="a""#],
-            "envoyGateway.clientCertificateSecret is empty",
-        ),
-        ("envoy-gateway", &[r#"settings.upstreams[0].ca="/ca.crt""#], "`anthropic` has `ca`, a file of Luthien's"),
-        ("envoy-gateway", &[r#"settings.upstreams[0].url="https://192.0.2.1""#], "names its host by an IP address"),
-        ("istio", &["istio.gateways=[]"], "istio.gateways is empty"),
-        ("istio", &[r#"istio.clientCertificateSecret="""#], "istio.clientCertificateSecret is empty"),
-    ]);
-}
-
-#[test]
 fn an_older_kubernetes_is_refused() {
     let said = refusal("demo", &["--kube-version", "1.28"]);
     assert!(said.contains("chart requires kubeVersion: >=1.29.0-0"), "{said}");
