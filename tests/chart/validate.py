@@ -22,7 +22,7 @@ def main():
     version, seen, left_out, wrong = sys.argv[1], set(), set(), 0
     for path in sys.argv[2:]:
         with open(path, encoding="utf-8") as file:
-            for document in yaml.safe_load_all(file):
+            for document in yaml.load_all(file, yaml.CSafeLoader):
                 if not document:
                     continue
                 if document["apiVersion"].startswith(FOREIGN):
