@@ -6,10 +6,10 @@
 #[path = "../fakes/kubernetes.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod api_server;
+mod chart;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its own share")]
 mod common;
-mod chart;
 mod compose;
 mod convert;
 mod core;
