@@ -6,7 +6,7 @@ use super::helm::{Render, refusal, render};
 use crate::compose::document::yaml;
 
 fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_else(|| panic!("no list: {value}"))
+    value.as_array().map_or_else(|| panic!("no list: {value}"), Vec::as_slice)
 }
 
 /// With keys in the one spelling of Envoy's own field names.
