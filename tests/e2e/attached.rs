@@ -21,7 +21,7 @@ async fn providers() -> (Provider, Provider) {
 }
 
 /// Where a dialect's calls go.
-fn of<'p>(dialect: Dialect, (anthropic, openai): &'p (Provider, Provider)) -> (&'p Provider, &'static str) {
+fn of(dialect: Dialect, (anthropic, openai): &(Provider, Provider)) -> (&Provider, &'static str) {
     match dialect {
         Dialect::Anthropic => (anthropic, "api.anthropic.test"),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => (openai, "api.openai.test"),
@@ -53,11 +53,7 @@ async fn every_dialect_reaches_its_provider_by_the_route_that_luthien_names() {
                     let other = if dialect == Dialect::Anthropic { "openai" } else { "anthropic" };
                     let request = request.header("x-luthien-upstream", other).header("x-envoy-retry-on", "5xx");
                     let answer = attached.call(version, request).await;
-                    assert_eq!(
-                        (answer.status, answer.text()),
-                        (200, body.to_string()),
-                        "{shape:?} {dialect:?} {version:?}"
-                    );
+                    assert_eq!((answer.status, answer.text()), (200, body), "{shape:?} {dialect:?} {version:?}");
                     let received = provider.request(number).await;
                     assert_eq!(received.header("host"), Some(host), "{shape:?}");
                     for hidden in ["x-luthien-upstream", "x-envoy-retry-on", "x-forwarded-for", "x-request-id"] {

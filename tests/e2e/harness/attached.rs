@@ -144,7 +144,6 @@ async fn ready(at: SocketAddr, log: PathBuf) {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if time::timeout(SOON, asked).await.is_err() {
-        panic!("Luthien is not ready; it printed:\n{}", fs::read_to_string(log).unwrap_or_default());
-    }
+    let ready = time::timeout(SOON, asked).await;
+    assert!(ready.is_ok(), "Luthien is not ready; it printed:\n{}", fs::read_to_string(log).unwrap_or_default());
 }
