@@ -90,7 +90,7 @@ impl Following {
         match self {
             Self::File(watch) => watch_rules(watch).await,
             Self::ConfigMap(cluster, source, told) => cluster.follow_config_map(source, told).await,
-            Self::Objects(cluster, source, told) => cluster.follow_objects(source, told).await,
+            Self::Objects(cluster, source, told) => Box::pin(cluster.follow_objects(source, told)).await,
             Self::Nothing => pending().await,
         }
     }

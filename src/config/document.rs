@@ -125,6 +125,7 @@ impl Document {
     }
 
     /// What stands at `pointer` as a document of its own, as far as `keep` takes its keys. Places stay those of the whole.
+    #[must_use]
     pub fn below(&self, pointer: &str, keep: impl Fn(&str) -> bool) -> Self {
         let mut value = self.get(pointer).cloned().unwrap_or_else(|| Value::Object(Map::new()));
         if let Value::Object(fields) = &mut value {

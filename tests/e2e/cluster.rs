@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,7 +20,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    common::streams::Dialect,
+    common::{
+        kubernetes::{Real, real},
+        streams::Dialect,
+    },
     fakes::{kubernetes::ApiServer, provider::Provider, script::Script},
     harness::{
         client::{self, End, Request, Version},
@@ -38,30 +42,53 @@ const NAMESPACE: &str = "llm";
 
 /// An API server with what the chart makes, and the way there.
 struct Server {
-    double: ApiServer,
+    /// Nothing where it is a real one.
+    double: Option<ApiServer>,
     objects: Api<LuthienPolicy>,
-    folder: tempfile::TempDir,
+    namespace: String,
+    kubeconfig: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
+    /// The real one, where there is one, and otherwise the double.
     async fn start() -> Self {
-        let double = ApiServer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        match real().await {
+            Some(Real { client, namespace, kubeconfig }) => Self::of(client, namespace, kubeconfig, None, folder).await,
+            None => Self::double().await,
+        }
+    }
+
+    /// The double, for what cannot be had of a real one.
+    async fn double() -> Self {
+        let (double, folder) = (ApiServer::start().await, tempfile::tempdir().unwrap());
         let client = Client::try_from(Config::new(double.url().parse().unwrap())).unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, double.kubeconfig(NAMESPACE)).unwrap();
+        Self::of(client, NAMESPACE.to_owned(), kubeconfig, Some(double), folder).await
+    }
+
+    async fn of(
+        client: Client,
+        namespace: String,
+        kubeconfig: PathBuf,
+        double: Option<ApiServer>,
+        folder: tempfile::TempDir,
+    ) -> Self {
         let lease = serde_json::from_value(json!({ "metadata": { "name": "luthien-rules" } })).unwrap();
-        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), NAMESPACE);
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), &namespace);
         leases.create(&PostParams::default(), &lease).await.unwrap();
         let kept = serde_json::from_value(json!({ "metadata": { "name": "luthien-rules-last-good" } })).unwrap();
-        let config_maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+        let config_maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(client.clone(), &namespace);
         config_maps.create(&PostParams::default(), &kept).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("kubeconfig"), double.kubeconfig(NAMESPACE)).unwrap();
-        Self { double, objects: Api::namespaced(client, NAMESPACE), folder }
+        Self { double, objects: Api::namespaced(client, &namespace), namespace, kubeconfig, _folder: folder }
     }
 
     /// A gateway that takes its rules from there.
     fn builder(&self, provider: &Provider) -> Builder {
-        let kubeconfig = self.folder.path().join("kubeconfig");
-        Gateway::with(provider).rules_from("{ crd: {} }").env("KUBECONFIG", kubeconfig.to_str().unwrap())
+        let gateway = Gateway::with(provider).rules_from("{ crd: {} }");
+        gateway.env("KUBECONFIG", self.kubeconfig.to_str().unwrap()).env("POD_NAMESPACE", &self.namespace)
     }
 
     async fn create(&self, name: &str, policies: Value) {
@@ -198,7 +225,11 @@ async fn objects_rule_a_gateway_that_runs() {
     server.change("upper", json!([{ "name": "upper", "type": "upercase" }])).await;
     let state = gateway.readyz("the refusal", |state| !state["rules"]["last_error"].is_null()).await;
     let error = state["rules"]["last_error"].as_str().unwrap();
-    assert!(error.contains("LuthienPolicy llm/upper") && error.contains("did you mean `uppercase`?"), "{error}");
+    assert!(
+        error.contains(&format!("LuthienPolicy {}/upper", server.namespace))
+            && error.contains("did you mean `uppercase`?"),
+        "{error}"
+    );
     assert!(answer().await.contains("moin"));
     let metrics = gateway.admin(Request::new("GET", "/metrics")).await.text();
     let hash = state["rules"]["hash"].as_str().unwrap();
@@ -207,7 +238,8 @@ async fn objects_rule_a_gateway_that_runs() {
     assert!(metrics.contains("luthien_rules_rejected 1"), "{metrics}");
 
     // Nor does an API server that is gone.
-    drop(server.double);
+    let Some(double) = server.double else { return gateway.stop().await };
+    drop(double);
     let failing = async {
         while !gateway.admin(Request::new("GET", "/metrics")).await.text().contains("luthien_rules_source_failing 1") {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -258,8 +290,9 @@ async fn where_rules_are_required_no_call_goes_on_without() {
 /// Until there are rules, the process is not ready, and answers no call.
 #[tokio::test]
 async fn before_there_are_rules_no_call_goes_on() {
-    let (provider, server) = (Provider::start().await, Server::start().await);
-    server.double.forbid("list", "luthien.dev/luthienpolicies");
+    let (provider, server) = (Provider::start().await, Server::double().await);
+    let double = server.double.as_ref().unwrap();
+    double.forbid("list", "luthien.dev/luthienpolicies");
     server.create("upper", json!([{ "name": "upper", "type": "uppercase" }])).await;
     provider.otherwise(Script::sse(samples::text(DIALECT, &["hello"])));
     let starting = server.builder(&provider).starting().await;
@@ -281,7 +314,7 @@ async fn before_there_are_rules_no_call_goes_on() {
     let state = starting.admin(Request::new("GET", "/readyz")).await;
     assert_eq!(state.status, 503);
     assert!(state.text().contains("the API server forbids it"), "{}", state.text());
-    server.double.allow();
+    double.allow();
     let state = starting.readyz("the rules", |state| state["ready"] == true).await;
     assert_ne!(state["rules"]["hash"], "none");
     let answer = starting.call(Version::Http1, Request::stream(DIALECT)).await;

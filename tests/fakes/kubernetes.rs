@@ -21,13 +21,13 @@ use axum::{
 };
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 /// The server. Dropping it ends it and every watch.
 pub(crate) struct ApiServer {
     address: SocketAddr,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    tasks: JoinSet<()>,
 }
 
 struct Shared {
@@ -83,10 +83,11 @@ impl ApiServer {
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared { state: Mutex::default(), changed: watch::Sender::new(0) });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        let task = tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Self { address, shared, task }
+        Self { address, shared, tasks }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -170,7 +171,7 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.abort_all();
         self.disconnect();
     }
 }
@@ -258,7 +259,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         _ => {
             let written = shared.lock().write(&asked, verb, &body);
             shared.changed.send_modify(|count| *count += 1);
-            written.unwrap_or_else(|response| response)
+            written
         }
     }
 }
@@ -324,7 +325,7 @@ impl Cluster {
         self.objects.get(&asked.resource())?.get(&(asked.namespace.clone(), asked.name.clone()?))
     }
 
-    fn write(&mut self, asked: &Asked, verb: &str, body: &[u8]) -> Result<Response, Response> {
+    fn write(&mut self, asked: &Asked, verb: &str, body: &[u8]) -> Response {
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let before = self.find(asked).cloned();
         match verb {
@@ -332,22 +333,22 @@ impl Cluster {
                 let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let asked = Asked { name: Some(name), ..asked.clone() };
                 if self.find(&asked).is_some() {
-                    return Err(failure(409, "AlreadyExists", "it exists"));
+                    return failure(409, "AlreadyExists", "it exists");
                 }
                 let mut object = body;
                 if let Some(fields) = object.as_object_mut() {
                     // Only the subresource writes it.
                     fields.remove("status");
                 }
-                Ok(json_of(201, &self.put(&asked, object, None)))
+                json_of(201, &self.put(&asked, object, None))
             }
             "delete" => {
-                let object = before.ok_or_else(|| missing(asked))?;
+                let Some(object) = before else { return missing(asked) };
                 let key = (asked.namespace.clone(), asked.name.clone().unwrap_or_default());
                 self.objects.entry(asked.resource()).or_default().remove(&key);
                 self.version += 1;
                 self.happened(asked, "DELETED", object);
-                Ok(json_of(200, &status(200, "", "")))
+                json_of(200, &status(200, "", ""))
             }
             _ => {
                 if let (true, Some(rival), Some(object)) = (asked.is_status, self.rivals.pop_front(), &before) {
@@ -355,10 +356,10 @@ impl Cluster {
                     set(&mut object, "status", rival);
                     self.put(asked, object, before.as_ref());
                 }
-                let before = self.find(asked).cloned().ok_or_else(|| missing(asked))?;
+                let Some(before) = self.find(asked).cloned() else { return missing(asked) };
                 let wanted = body.pointer("/metadata/resourceVersion").filter(|version| !version.is_null());
                 if wanted.is_some_and(|version| Some(version) != before.pointer("/metadata/resourceVersion")) {
-                    return Err(failure(409, "Conflict", "the object has been modified"));
+                    return failure(409, "Conflict", "the object has been modified");
                 }
                 let mut object = if verb == "patch" { merged(before.clone(), &body) } else { body };
                 // Each of the two sides keeps what the other writes.
@@ -367,7 +368,7 @@ impl Cluster {
                     Some(value) => set(&mut object, kept, value.clone()),
                     None => _ = object.as_object_mut().and_then(|fields| fields.remove(kept)),
                 }
-                Ok(json_of(200, &self.put(asked, object, Some(&before))))
+                json_of(200, &self.put(asked, object, Some(&before)))
             }
         }
     }

@@ -40,7 +40,7 @@ pub(super) async fn watch_config_map(
             }),
             Ok(None) => Err(format!("{what}: there is no such ConfigMap; make it, or correct `rules.config_map.name`")),
             Err(error) => {
-                told.failed(&what, &said(&what, "make it, or correct `rules.config_map`", &error));
+                told.failed(&what, said(&what, "make it, or correct `rules.config_map`", &error));
                 continue;
             }
         };

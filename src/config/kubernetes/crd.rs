@@ -23,6 +23,7 @@ pub const MOST_ANCESTORS: usize = 16;
 
 /// What an object wants, as it is written. It is read by the controller and not here: an object that cannot be read must
 /// not keep others from being seen.
+#[expect(clippy::duplicated_attributes, reason = "each belongs to a column of its own")]
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 #[kube(

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     sync::Arc,
 };
 
@@ -44,13 +45,16 @@ pub struct View {
     pub standings: BTreeMap<Name, Standing>,
 }
 
+/// What an object holds for, with whether this release knows it.
+pub type Targets = Vec<(TargetRef, bool)>;
+
 /// What is to be said of an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// The version that it is said of.
     pub generation: i64,
     /// What it holds for, with whether this release knows it.
-    pub targets: Vec<(TargetRef, bool)>,
+    pub targets: Targets,
     /// What is thought of the version.
     pub verdict: Verdict,
     /// The version that runs.
@@ -84,7 +88,7 @@ struct Compiled {
 
 struct Tried {
     written: Written,
-    targets: Vec<(TargetRef, bool)>,
+    targets: Targets,
     result: Result<Option<Compiled>, String>,
 }
 
@@ -172,7 +176,8 @@ impl Policies {
                 (Some(one), Some(other)) => Some(Recorded::least(one, other)),
                 (one, other) => one.or(other),
             };
-            text.push_str(&format!("# {}, generation {}\n{}", written.name, written.generation, own.text));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# {}, generation {}\n{}", written.name, written.generation, own.text);
         }
         let said = order.iter().map(|compiled| {
             let Name { namespace, name } = &compiled.written.name;
@@ -210,7 +215,7 @@ impl Policies {
     }
 
     /// Compiles a version. `None`: it holds for nothing that this release knows.
-    fn compile(&self, written: &Written) -> (Vec<(TargetRef, bool)>, Result<Option<Compiled>, String>) {
+    fn compile(&self, written: &Written) -> (Targets, Result<Option<Compiled>, String>) {
         let wanted = match read(&written.document()) {
             Ok(wanted) => wanted,
             Err(report) => return (self.targets_of(written), Err(said(&report))),
@@ -243,12 +248,12 @@ impl Policies {
     }
 
     /// The targets of a version that cannot be read whole: its status has to stand somewhere.
-    fn targets_of(&self, written: &Written) -> Vec<(TargetRef, bool)> {
+    fn targets_of(&self, written: &Written) -> Targets {
         let targets = written.document().read_as::<Vec<TargetRef>>("/spec/targetRefs");
         self.known(&written.name.namespace, targets.unwrap_or_default())
     }
 
-    fn known(&self, namespace: &str, targets: Vec<TargetRef>) -> Vec<(TargetRef, bool)> {
+    fn known(&self, namespace: &str, targets: Vec<TargetRef>) -> Targets {
         let known = |target: TargetRef| {
             let is_known = self.release.holds(namespace, &target).is_some();
             (target, is_known)

@@ -4,6 +4,8 @@
 //! whole document anyway. Everything is bounded, because the API server reckons with the largest value that a schema
 //! allows when it estimates what an expression costs.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 /// The longest text that has no limit of its own.
@@ -95,7 +97,8 @@ fn said(about: &str, target: &Value) -> String {
         if let (Some(word), Some(about)) =
             (branch.get("const").and_then(Value::as_str), branch.get("description").and_then(Value::as_str))
         {
-            text.push_str(&format!(" {word}: {}", about.replace('\n', " ")));
+            // Writing to a string cannot fail.
+            let _ = write!(text, " {word}: {}", about.replace('\n', " "));
         }
     }
     text

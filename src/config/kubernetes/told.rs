@@ -71,16 +71,16 @@ impl Told {
     }
 
     /// It does not, for this reason; `None`: it does, but wants to be asked anew.
-    pub(super) fn failed(&mut self, what: &str, reason: &Option<String>) {
+    pub(super) fn failed(&mut self, what: &str, reason: Option<String>) {
         let Some(reason) = reason else { return };
-        if self.failing.get(what) == Some(reason) {
+        if self.failing.get(what) == Some(&reason) {
             return;
         }
         tracing::error!(reason, "the source of the rules fails; what was in force stays in force");
         if let Some(pending) = &self.pending {
             pending.because(reason.clone());
         }
-        self.failing.insert(what.to_owned(), reason.clone());
+        self.failing.insert(what.to_owned(), reason);
         self.tell_failing();
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn watch_objects(
         while let Some((namespace, event)) = next {
             match event {
                 Ok(event) => lists.entry(namespace.clone()).or_default().take(event, || told.reached(&namespace)),
-                Err(error) => told.failed(&namespace, &explain(&namespace, &error)),
+                Err(error) => told.failed(&namespace, explain(&namespace, &error)),
             }
             next = events.next().now_or_never().flatten();
         }

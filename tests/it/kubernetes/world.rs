@@ -4,25 +4,17 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::{
-        coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace},
-        events::v1::Event,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap, events::v1::Event};
 use kube::{
     Api, Client, Config, Error,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use luthien::{
     config::{
         compile::Context,
         kubernetes::{
             Cluster, Connection, Pace, Told,
-            crd::{LuthienPolicy, LuthienPolicySpec, crd},
+            crd::{LuthienPolicy, LuthienPolicySpec},
         },
         live::{Live, ReloadStatus},
         source::{ConfigMapSource, CrdSource, Watched},
@@ -32,15 +24,15 @@ use luthien::{
     policy::{Demand, Rules},
 };
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle, time};
+use tokio::{sync::watch, task::JoinSet, time};
 
-use crate::api_server::ApiServer;
+use crate::{
+    api_server::ApiServer,
+    common::kubernetes::{Real, real},
+};
 
 /// How long anything may take, on a busy machine too.
 const SOON: Duration = Duration::from_secs(30);
-
-/// The variable that leads to a real API server.
-const REAL: &str = "LUTHIEN_TEST_KUBECONFIG";
 
 /// The resource, as the double names it.
 pub(super) const OBJECTS: &str = "luthien.dev/luthienpolicies";
@@ -58,7 +50,7 @@ pub(super) struct Replica {
     pub(super) live: Arc<Live<Rules>>,
     pub(super) status: watch::Receiver<ReloadStatus>,
     pub(super) readiness: Readiness,
-    task: JoinHandle<()>,
+    _task: JoinSet<()>,
 }
 
 /// An entry of `spec.policies` that does nothing.
@@ -74,13 +66,10 @@ pub(super) fn spec(policies: &[Value]) -> Value {
 impl World {
     /// The real server, where there is one, and otherwise the double.
     pub(super) async fn start() -> Self {
-        match std::env::var_os(REAL) {
-            Some(file) => Self::real(&file).await,
-            None => {
-                eprintln!("SKIPPED: the real API server, as {REAL} is not set; this ran against the double only");
-                Self::double().await
-            }
-        }
+        let Some(Real { client, namespace, .. }) = real().await else { return Self::double().await };
+        let world = Self { client, namespace, double: None };
+        world.prepare().await;
+        world
     }
 
     /// The double, for what cannot be had of a real server.
@@ -89,31 +78,6 @@ impl World {
         let config = Config::new(double.url().parse().expect("a URL"));
         let client = Client::try_from(config).expect("a client");
         let world = Self { client, namespace: "llm".to_owned(), double: Some(double) };
-        world.prepare().await;
-        world
-    }
-
-    async fn real(file: &std::ffi::OsStr) -> Self {
-        luthien::policies::http::choose_cryptography();
-        let kubeconfig = Kubeconfig::read_from(file).expect("a kubeconfig");
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a context");
-        let client = Client::try_from(config).expect("a client");
-        let definition: CustomResourceDefinition = serde_json::from_value(crd()).expect("a definition");
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let apply = PatchParams::apply("luthien-tests").force();
-        definitions.patch("luthienpolicies.luthien.dev", &apply, &Patch::Apply(&definition)).await.expect("installed");
-        let namespace = format!("luthien-test-{}", uuid::Uuid::new_v4().simple());
-        let wanted = serde_json::from_value(json!({ "metadata": { "name": namespace } })).expect("a namespace");
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        match namespaces.create(&PostParams::default(), &wanted).await {
-            Ok(_) => {}
-            // A server for tests need not have any; then each name will do.
-            Err(Error::Api(status)) if status.code == 404 => {}
-            Err(error) => panic!("a namespace: {error}"),
-        }
-        let world = Self { client, namespace, double: None };
-        until("the definition", async || world.objects().list(&ListParams::default()).await.ok().map(|_| ())).await;
         world.prepare().await;
         world
     }
@@ -213,7 +177,7 @@ impl World {
 
     /// A replica of a release, with these settings.
     pub(super) fn release(&self, identity: &str, source: CrdSource) -> Replica {
-        self.start_replica(identity, async move |cluster, told| cluster.follow_objects(source, told).await)
+        self.start_replica(identity, async move |cluster, told| Box::pin(cluster.follow_objects(source, told)).await)
     }
 
     /// A replica that takes its rules from a ConfigMap.
@@ -222,14 +186,11 @@ impl World {
         self.start_replica("reader", async move |cluster, told| cluster.follow_config_map(source, told).await)
     }
 
-    fn start_replica<F: Future<Output = ()> + Send>(
+    fn start_replica<F: Future<Output = ()> + Send + 'static>(
         &self,
         identity: &str,
         run: impl FnOnce(Cluster, Told) -> F + Send + 'static,
-    ) -> Replica
-    where
-        F: 'static,
-    {
+    ) -> Replica {
         let none = Rules { hash: "none".to_owned(), demand: Demand::Rules, ..Rules::default() };
         let (sender, status) = watch::channel(ReloadStatus::first(&none));
         let (live, readiness) = (Arc::new(Live::new(none)), Readiness::default());
@@ -250,8 +211,9 @@ impl World {
                 first_retry: Some(Duration::from_millis(20)),
             },
         };
-        let task = tokio::spawn(run(cluster, told));
-        Replica { live, status, readiness, task }
+        let mut task = JoinSet::new();
+        task.spawn(run(cluster, told));
+        Replica { live, status, readiness, _task: task }
     }
 }
 
@@ -293,12 +255,6 @@ impl Replica {
     /// Waits until the source answers again.
     pub(super) async fn recovers(&self) {
         until("the source", async || self.status.borrow().source_error.is_none().then_some(())).await;
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
