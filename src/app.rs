@@ -27,6 +27,7 @@ use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
     config::{
         compile::{Context, compile},
+        drift::{Drift, SettingsWatch, watch_settings},
         environment::Environment,
         live::{Live, ReloadStatus},
         load::{Loaded, RulesSource},
@@ -82,6 +83,7 @@ pub struct App {
     admin_state: AdminState,
     access: Access,
     watch: Option<RulesWatch>,
+    settings_watch: Option<SettingsWatch>,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
 }
@@ -149,7 +151,15 @@ pub enum AppError {
 impl App {
     /// Compiles the rules and binds every listener.
     pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
-        let Loaded { settings, base, rules: source, state, .. } = loaded;
+        let Loaded { settings, file, base, rules: source, state, .. } = loaded;
+        let (drift_now, drift) = watch::channel(Drift::default());
+        // Settings that are built in, or came through a pipe, stay as they are.
+        let settings_watch = file.is_file().then(|| SettingsWatch {
+            file,
+            settings: settings.clone(),
+            environment: environment.clone(),
+            drift: drift_now,
+        });
         let document = source.read().map_err(AppError::Rules)?;
         let context = Context::of(&settings, &base, environment);
         let reach = Arc::clone(&context.reach);
@@ -217,6 +227,7 @@ impl App {
         let admin_state = AdminState {
             readiness: readiness.clone(),
             rules: reloads.clone(),
+            drift,
             live,
             metrics,
             activity,
@@ -244,6 +255,7 @@ impl App {
             admin_state,
             access,
             watch,
+            settings_watch,
             reloads,
             drain,
         })
@@ -275,6 +287,7 @@ impl App {
             admin_state,
             access,
             watch,
+            settings_watch,
             reloads,
             drain,
             ..
@@ -292,6 +305,12 @@ impl App {
         let rules = async {
             match watch {
                 Some(watch) => watch_rules(watch).await,
+                None => pending().await,
+            }
+        };
+        let drift = async {
+            match settings_watch {
+                Some(watch) => watch_settings(watch).await,
                 None => pending().await,
             }
         };
@@ -338,6 +357,8 @@ impl App {
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),
             () = rules => ended("rules", Ok(())),
+            () = drift => ended("settings", Ok(())),
+            () = tell_drift(&admin_state) => Ok(Ended::Well),
             () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
             result = beside => result.map(|()| Ended::Well),
             }
@@ -370,6 +391,18 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
     tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
+}
+
+/// Tells what the watch on the settings comes to.
+async fn tell_drift(state: &AdminState) {
+    let mut drift = state.drift.clone();
+    while drift.changed().await.is_ok() {
+        let now = drift.borrow_and_update().clone();
+        state.metrics.restart_needed.set(i64::try_from(now.keys.len()).unwrap_or(i64::MAX));
+        state.metrics.settings_rejected.set(i64::from(now.last_error.is_some()));
+    }
+    // Settings that are built in never change.
+    pending::<()>().await;
 }
 
 /// Tells what the watch on the rules comes to.

@@ -5,7 +5,9 @@
 pub mod check;
 pub mod compile;
 pub mod document;
+pub mod drift;
 pub mod environment;
+pub mod folder;
 pub mod live;
 pub mod load;
 mod mask;

@@ -136,6 +136,22 @@ pub struct ResultLabels {
     pub result: &'static str,
 }
 
+/// Labels of [`Metrics::rotations`](super::Metrics::rotations).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RotationLabels {
+    /// Where the settings name the file, as `upstreams[0].credentials`.
+    pub key: String,
+    /// `ok` or `rejected`.
+    pub result: &'static str,
+}
+
+/// Labels of [`Metrics::rotation_failing`](super::Metrics::rotation_failing).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabels {
+    /// Where the settings name the file, as `upstreams[0].credentials`.
+    pub key: String,
+}
+
 /// Labels of [`Metrics::limited`](super::Metrics::limited).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
