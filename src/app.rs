@@ -38,7 +38,7 @@ use crate::{
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
-    extproc::{self, Gateway, Links, Listener, SetupError},
+    extproc::{self, Gateway, Identity, Links, Listener, SetupError, TlsError},
     journal::{
         Journal,
         activity::{Activity, Event, What, bridge},
@@ -106,6 +106,9 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
+    /// The certificates of the ext_proc service cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// There is no collector at what is said to be one.
     #[error("{0}")]
     Collector(NoCollector),
@@ -294,6 +297,13 @@ impl App {
         } = self;
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
+        let identity = if let Listener::Tls(_, identity) = &extproc { Some(Arc::clone(identity)) } else { None };
+        let certificates = async {
+            match identity {
+                Some(identity) => identity.follow(&admin_state.metrics).await,
+                None => pending().await,
+            }
+        };
         let extproc = extproc::serve(extproc, Arc::clone(&gateway));
         let admin = admin::serve(admin, router(admin_state.clone(), access));
         let probe = async {
@@ -357,6 +367,7 @@ impl App {
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),
             () = rules => ended("rules", Ok(())),
+            () = certificates => ended("certificates", Ok(())),
             () = drift => ended("settings", Ok(())),
             () = tell_drift(&admin_state) => Ok(Ended::Well),
             () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
@@ -432,7 +443,11 @@ async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, 
     let Some(path) = listen.strip_prefix("unix:") else {
         let listener = bind_tcp(listen, "ext_proc", "change `extproc.listen`").await?;
         let address = local_address(&listener, listen)?;
-        return Ok((Listener::Tcp(listener), address.into()));
+        let listener = match &settings.extproc.tls {
+            Some(files) => Listener::Tls(listener, Arc::new(Identity::load(files.clone())?)),
+            None => Listener::Tcp(listener),
+        };
+        return Ok((listener, address.into()));
     };
     let path = sockets.join(path);
     Ok((Listener::Unix(bind_unix(&path, "ext_proc").await?), Address::Pipe(path)))

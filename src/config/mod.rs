@@ -7,6 +7,7 @@ pub mod compile;
 pub mod document;
 pub mod drift;
 pub mod environment;
+pub mod extproc;
 pub mod folder;
 pub mod live;
 pub mod load;

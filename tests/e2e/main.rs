@@ -24,6 +24,7 @@ mod judges;
 mod lifecycle;
 mod live;
 mod metrics;
+mod mtls;
 mod overhead;
 mod pages;
 mod passthrough;

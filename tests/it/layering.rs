@@ -30,7 +30,7 @@ const RANKS: [(&str, u32); 23] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 32] = [
+const CONFINED: [(&str, &[&str]); 33] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
@@ -57,6 +57,7 @@ const CONFINED: [(&str, &[&str]); 32] = [
     ("crc32fast", &["record"]),
     ("reqwest", &["policies"]),
     ("rustls", &["policies"]),
+    ("tokio_rustls", &["extproc"]),
     ("backon", &["policies"]),
     ("recloser", &["policies"]),
     ("moka", &["policies"]),

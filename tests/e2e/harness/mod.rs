@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: the gateway as a process, clients that report the wire, the official SDKs.
 
 pub(crate) mod agents;
+pub(crate) mod authority;
 pub(crate) mod balancer;
 pub(crate) mod browser;
 pub(crate) mod client;
@@ -9,6 +10,7 @@ pub(crate) mod gateway;
 mod http1;
 mod http2;
 pub(crate) mod inside;
+pub(crate) mod mounted;
 pub(crate) mod pod;
 mod process;
 pub(crate) mod prometheus;
