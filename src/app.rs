@@ -32,6 +32,7 @@ use crate::{
         live::{Live, ReloadStatus},
         load::{Loaded, RulesSource},
         report::Report,
+        rotation::{self, LiveSecret, SecretFile, secret_files, watch_secrets},
         secret::SecretError,
         settings::{SecretSource, Settings},
         telemetry::NoCollector,
@@ -84,6 +85,7 @@ pub struct App {
     access: Access,
     watch: Option<RulesWatch>,
     settings_watch: Option<SettingsWatch>,
+    secrets: Vec<SecretFile>,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
 }
@@ -218,7 +220,7 @@ impl App {
             Some(probe) => Some(bind_tcp(&probe.listen, "probes", "change `probe.listen`").await?),
             None => None,
         };
-        let secret = |source: &SecretSource| source.read(&base, environment).map_err(AppError::Token);
+        let secret = |source: &SecretSource| LiveSecret::new(source, &base, environment).map_err(AppError::Token);
         let access = match &settings.admin.token {
             Some(token) => {
                 Access::tokens(secret(token)?, settings.admin.viewer_token.as_ref().map(secret).transpose()?)
@@ -240,6 +242,7 @@ impl App {
         };
         Ok(Self {
             readiness,
+            secrets: secret_files(&settings, &base),
             settings,
             extproc_address,
             admin_address,
@@ -291,6 +294,7 @@ impl App {
             access,
             watch,
             settings_watch,
+            secrets,
             reloads,
             drain,
             ..
@@ -329,6 +333,7 @@ impl App {
             extproc::decide_late(left, journal).await;
             pending::<()>().await;
         };
+        let rotation = rotate(secrets, &admin_state, &settings, shared.clone());
         let bridge = async {
             match shared {
                 Some(shared) => Box::pin(bridge(Arc::clone(&admin_state.activity), shared)).await,
@@ -368,6 +373,7 @@ impl App {
             () = control::serve(control, &drain) => Ok(Ended::Well),
             () = rules => ended("rules", Ok(())),
             () = certificates => ended("certificates", Ok(())),
+            () = rotation => ended("secrets", Ok(())),
             () = drift => ended("settings", Ok(())),
             () = tell_drift(&admin_state) => Ok(Ended::Well),
             () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
@@ -402,6 +408,34 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
     tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
+}
+
+/// Tells of secrets that are replaced, and takes up those that do not follow by themselves: passwords of connections that are
+/// kept.
+async fn rotate(secrets: Vec<SecretFile>, state: &AdminState, settings: &Settings, shared: Option<Arc<SharedState>>) {
+    watch_secrets(secrets, |file, read| {
+        let (key, path) = (file.key.as_str(), file.path.display());
+        state.metrics.rotated(key, read.is_ok());
+        let secret = match read {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::error!(key, %error, "a secret cannot be read; a client's key and a token are revoked, others stay");
+                return;
+            }
+        };
+        tracing::info!(key, %path, "a secret was replaced");
+        match (key, &shared, &settings.recording.postgres) {
+            (rotation::REDIS, Some(shared), _) => shared.reconnect(),
+            (rotation::POSTGRES, _, Some(postgres)) => {
+                let place = records::postgres_place(postgres, Some(secret.expose()));
+                if let Err(error) = place.and_then(|place| state.store.reconnect(&place)) {
+                    tracing::error!(key, %error, "the new password cannot be used");
+                }
+            }
+            _ => {}
+        }
+    })
+    .await;
 }
 
 /// Tells what the watch on the settings comes to.

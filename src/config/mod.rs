@@ -19,6 +19,7 @@ pub mod reach;
 pub mod recording;
 pub mod reference;
 pub mod report;
+pub mod rotation;
 pub mod routes;
 pub mod rules;
 pub mod schema;

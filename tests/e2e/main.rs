@@ -35,6 +35,7 @@ mod remotes;
 mod requests;
 mod responses;
 mod rolling;
+mod rotation;
 mod routing;
 mod timeouts;
 mod tools;

@@ -115,8 +115,15 @@ async fn certificates_are_replaced_while_a_stream_goes_on_and_bad_ones_never() {
     // A key that does not belong to the certificate.
     let mixed = Pair { cert: third.cert.clone(), key: second.key.clone() };
     for bad in [files(&mixed, &ours), [("tls.crt", "x"), ("tls.key", "x"), ("ca.crt", "x")]] {
+        let refused = secured.gateway.output().matches("certificates of ext_proc refused").count();
         secured.server.swap(&bad);
         secured.says(r#"luthien_rotation_failing{key="extproc.tls"} 1"#).await;
+        let told = async {
+            while secured.gateway.output().matches("certificates of ext_proc refused").count() == refused {
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(SOON, "the refusal", told).await;
         assert!(shows(address, &ours, Some(&client), &second).await.unwrap());
     }
     assert!(secured.gateway.output().contains("the last good ones stay in force"));

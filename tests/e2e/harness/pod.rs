@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use luthien::envoy::{Address, AdminClient};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
@@ -70,11 +71,13 @@ impl Pod {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
         serve.arg("serve").arg("--config").arg(&config).arg("--state-dir").arg(root.join("state"));
         let luthien = start(&mut serve, root, "luthien.log");
-        ready(admin, root).await;
+        let status = async || try_send(Version::Http1, admin, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
+        until(root, "Luthien", async || status().await == Ok(200)).await;
         let mut envoy = Command::new(super::envoy());
         envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
         let envoy = start(envoy.args(["--log-level", "warning"]), root, "envoy.log");
-        ready(listen, root).await;
+        let admin = AdminClient::new(Address::Pipe(run.join("envoy-admin.sock")));
+        until(root, "Envoy", async || admin.ready().await.is_ok()).await;
         Self { listen, envoy, luthien, directory }
     }
 
@@ -130,16 +133,14 @@ fn start(command: &mut Command, root: &Path, log: &str) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-async fn ready(at: SocketAddr, root: &Path) {
-    let asked = async {
-        let status =
-            async || try_send(Version::Http1, at, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
-        while status().await != Ok(200) {
+async fn until(root: &Path, who: &str, is_ready: impl AsyncFn() -> bool) {
+    let ready = async {
+        while !is_ready().await {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if time::timeout(SOON, asked).await.is_err() {
-        panic!("nobody is ready at {at}; it printed:\n{}", output(root));
+    if time::timeout(SOON, ready).await.is_err() {
+        panic!("{who} is not ready; it printed:\n{}", output(root));
     }
 }
 
