@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 /// A PostgreSQL that ends with the test.
@@ -60,16 +59,6 @@ impl Postgres {
         // As an operator would: SIGQUIT, "immediate shutdown"; SIGKILL would leave its children.
         let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
         let _ = self.process.wait();
-    }
-
-    /// Takes another password from now on, and throws out whoever is connected.
-    pub(crate) async fn change_password(&self, password: &str) {
-        let url = self.url().replacen('@', &format!(":{}@", Self::PASSWORD), 1);
-        let mut connection = sqlx::PgConnection::connect(&url).await.expect("its address");
-        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL";
-        for statement in [format!("ALTER USER {} PASSWORD '{password}'", Self::USER), others.to_owned()] {
-            connection.execute(sqlx::AssertSqlSafe(statement)).await.expect("it is done");
-        }
     }
 
     /// Its address, without a password.

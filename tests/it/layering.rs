@@ -56,7 +56,7 @@ const CONFINED: [(&str, &[&str]); 33] = [
     ("zstd", &["record", "store"]),
     ("crc32fast", &["record"]),
     ("reqwest", &["policies"]),
-    ("rustls", &["policies"]),
+    ("rustls", &["extproc", "policies"]),
     ("tokio_rustls", &["extproc"]),
     ("backon", &["policies"]),
     ("recloser", &["policies"]),

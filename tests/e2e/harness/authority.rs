@@ -7,7 +7,10 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -73,7 +76,9 @@ pub(crate) async fn shows(
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(address).await?;
     let mut stream = TlsConnector::from(Arc::new(config)).connect(IpAddr::from(Ipv4Addr::LOCALHOST).into(), stream).await?;
-    // In TLS 1.3 the server judges our certificate after our part of the handshake. Its settings come when it is content.
+    // In TLS 1.3 the server judges our certificate after our part of the handshake. Its settings come when it is content, and
+    // from some when they have ours (RFC 9113, 3.4): the preface and an empty frame.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
     stream.read_exact(&mut [0; 9]).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).expect("a certificate");
     Ok(*shown == certificate(&expected.cert))

@@ -44,7 +44,7 @@ conformance!(
 async fn a_new_password_is_used_by_connections_that_begin_later() {
     let db = Database::postgres().await;
     let postgres = db.postgres.as_ref().expect("a PostgreSQL");
-    postgres.change_password("another").await;
+    db.change_password("another").await;
     db.store.migrate().await.expect_err("the password that it knows is wrong, and nobody is connected any more");
     let place = Place::postgres(&postgres.url(), None, Some("another")).expect("an address");
     db.store.reconnect(&place).expect("an address");
