@@ -3,43 +3,40 @@
 //! [`App::bind`] returns what is bound, so that a wrong address or a bad rule is an error before anything runs;
 //! [`App::run`] runs it until the process is asked to stop. `luthien up` adds Envoy and the demo provider around it.
 
+mod changes;
 mod control;
+mod listen;
 mod records;
 
-use std::{
-    future::pending,
-    io,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
 };
 
 pub use self::control::{ControlError, end_calls};
-use self::records::Records;
+use self::{
+    changes::Changes,
+    listen::{bind_control, bind_extproc, bind_tcp, local_address},
+    records::Records,
+};
 use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
     config::{
         compile::{Context, compile},
-        drift::{Drift, SettingsWatch, watch_settings},
         environment::Environment,
         live::{Live, ReloadStatus},
         load::{Loaded, RulesSource},
         report::Report,
-        rotation::{self, LiveSecret, SecretFile, secret_files, watch_secrets},
+        rotation::LiveSecret,
         secret::SecretError,
         settings::{SecretSource, Settings},
         telemetry::NoCollector,
         watch::{RulesWatch, watch_rules},
     },
     envoy::{Address, SocketDir, socket_dir},
-    extproc::{self, Gateway, Identity, Links, Listener, SetupError, TlsError},
+    extproc::{self, Gateway, Links, Listener, SetupError, TlsError},
     journal::{
         Journal,
         activity::{Activity, Event, What, bridge},
@@ -84,8 +81,7 @@ pub struct App {
     admin_state: AdminState,
     access: Access,
     watch: Option<RulesWatch>,
-    settings_watch: Option<SettingsWatch>,
-    secrets: Vec<SecretFile>,
+    changes: Changes,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
 }
@@ -157,14 +153,7 @@ impl App {
     /// Compiles the rules and binds every listener.
     pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
         let Loaded { settings, file, base, rules: source, state, .. } = loaded;
-        let (drift_now, drift) = watch::channel(Drift::default());
-        // Settings that are built in, or came through a pipe, stay as they are.
-        let settings_watch = file.is_file().then(|| SettingsWatch {
-            file,
-            settings: settings.clone(),
-            environment: environment.clone(),
-            drift: drift_now,
-        });
+        let (changes, drift) = Changes::of(&settings, &base, file, environment);
         let document = source.read().map_err(AppError::Rules)?;
         let context = Context::of(&settings, &base, environment);
         let reach = Arc::clone(&context.reach);
@@ -207,12 +196,7 @@ impl App {
         let gateway = Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), links)?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
-        // In the folder in which Envoy finds the external processor, so that who ends it finds both.
-        let control = match &extproc_address {
-            Address::Pipe(path) => path.with_file_name(control::SOCKET),
-            Address::Socket { .. } => sockets.path().join(control::SOCKET),
-        };
-        let control = bind_unix(&control, "control").await?;
+        let control = bind_control(&extproc_address, sockets.path()).await?;
         let admin =
             bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
         let admin_address = local_address(&admin, &settings.admin.listen)?;
@@ -242,7 +226,6 @@ impl App {
         };
         Ok(Self {
             readiness,
-            secrets: secret_files(&settings, &base),
             settings,
             extproc_address,
             admin_address,
@@ -261,7 +244,7 @@ impl App {
             admin_state,
             access,
             watch,
-            settings_watch,
+            changes,
             reloads,
             drain,
         })
@@ -293,8 +276,7 @@ impl App {
             admin_state,
             access,
             watch,
-            settings_watch,
-            secrets,
+            changes,
             reloads,
             drain,
             ..
@@ -302,12 +284,7 @@ impl App {
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
         let identity = if let Listener::Tls(_, identity) = &extproc { Some(Arc::clone(identity)) } else { None };
-        let certificates = async {
-            match identity {
-                Some(identity) => identity.follow(&admin_state.metrics).await,
-                None => pending().await,
-            }
-        };
+        let changes = changes.follow(&admin_state, &settings, shared.clone(), identity);
         let extproc = extproc::serve(extproc, Arc::clone(&gateway));
         let admin = admin::serve(admin, router(admin_state.clone(), access));
         let probe = async {
@@ -322,18 +299,11 @@ impl App {
                 None => pending().await,
             }
         };
-        let drift = async {
-            match settings_watch {
-                Some(watch) => watch_settings(watch).await,
-                None => pending().await,
-            }
-        };
         // Ends with the last call.
         let late = async {
             extproc::decide_late(left, journal).await;
             pending::<()>().await;
         };
-        let rotation = rotate(secrets, &admin_state, &settings, shared.clone());
         let bridge = async {
             match shared {
                 Some(shared) => Box::pin(bridge(Arc::clone(&admin_state.activity), shared)).await,
@@ -372,10 +342,7 @@ impl App {
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),
             () = rules => ended("rules", Ok(())),
-            () = certificates => ended("certificates", Ok(())),
-            () = rotation => ended("secrets", Ok(())),
-            () = drift => ended("settings", Ok(())),
-            () = tell_drift(&admin_state) => Ok(Ended::Well),
+            () = changes => ended("files", Ok(())),
             () = tell_reloads(reloads, &admin_state) => Ok(Ended::Well),
             result = beside => result.map(|()| Ended::Well),
             }
@@ -410,46 +377,6 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     Ok(Tracing::to(Collector { resource, ..collector })?)
 }
 
-/// Tells of secrets that are replaced, and takes up those that do not follow by themselves: passwords of connections that are
-/// kept.
-async fn rotate(secrets: Vec<SecretFile>, state: &AdminState, settings: &Settings, shared: Option<Arc<SharedState>>) {
-    watch_secrets(secrets, |file, read| {
-        let (key, path) = (file.key.as_str(), file.path.display());
-        state.metrics.rotated(key, read.is_ok());
-        let secret = match read {
-            Ok(secret) => secret,
-            Err(error) => {
-                tracing::error!(key, %error, "a secret cannot be read; a client's key and a token are revoked, others stay");
-                return;
-            }
-        };
-        tracing::info!(key, %path, "a secret was replaced");
-        match (key, &shared, &settings.recording.postgres) {
-            (rotation::REDIS, Some(shared), _) => shared.reconnect(),
-            (rotation::POSTGRES, _, Some(postgres)) => {
-                let place = records::postgres_place(postgres, Some(secret.expose()));
-                if let Err(error) = place.and_then(|place| state.store.reconnect(&place)) {
-                    tracing::error!(key, %error, "the new password cannot be used");
-                }
-            }
-            _ => {}
-        }
-    })
-    .await;
-}
-
-/// Tells what the watch on the settings comes to.
-async fn tell_drift(state: &AdminState) {
-    let mut drift = state.drift.clone();
-    while drift.changed().await.is_ok() {
-        let now = drift.borrow_and_update().clone();
-        state.metrics.restart_needed.set(i64::try_from(now.keys.len()).unwrap_or(i64::MAX));
-        state.metrics.settings_rejected.set(i64::from(now.last_error.is_some()));
-    }
-    // Settings that are built in never change.
-    pending::<()>().await;
-}
-
 /// Tells what the watch on the rules comes to.
 async fn tell_reloads(mut reloads: watch::Receiver<ReloadStatus>, state: &AdminState) {
     let (mut ok, mut failed) = (0, 0);
@@ -470,59 +397,4 @@ async fn tell_reloads(mut reloads: watch::Receiver<ReloadStatus>, state: &AdminS
     }
     // Rules that are built in never change.
     pending::<()>().await;
-}
-
-async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, Address), AppError> {
-    let listen = settings.extproc.listen.as_deref().unwrap_or("unix:extproc.sock");
-    let Some(path) = listen.strip_prefix("unix:") else {
-        let listener = bind_tcp(listen, "ext_proc", "change `extproc.listen`").await?;
-        let address = local_address(&listener, listen)?;
-        let listener = match &settings.extproc.tls {
-            Some(files) => Listener::Tls(listener, Arc::new(Identity::load(files.clone())?)),
-            None => Listener::Tcp(listener),
-        };
-        return Ok((listener, address.into()));
-    };
-    let path = sockets.join(path);
-    Ok((Listener::Unix(bind_unix(&path, "ext_proc").await?), Address::Pipe(path)))
-}
-
-async fn bind_unix(path: &Path, role: &'static str) -> Result<UnixListener, AppError> {
-    let failed = |error| AppError::Listen {
-        address: format!("unix:{}", path.display()),
-        role,
-        error,
-        remedy: "name another folder with --state-dir",
-    };
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another luthien uses this state folder")));
-    }
-    // What is left of a process that was killed.
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(failed(error));
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    // Whoever can connect to one of ours can read or end every call.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
-}
-
-async fn bind_tcp(listen: &str, role: &'static str, remedy: &'static str) -> Result<TcpListener, AppError> {
-    TcpListener::bind(listen).await.map_err(|error| AppError::Listen {
-        address: listen.to_owned(),
-        role,
-        error,
-        remedy,
-    })
-}
-
-fn local_address(listener: &TcpListener, listen: &str) -> Result<SocketAddr, AppError> {
-    listener.local_addr().map_err(|error| AppError::Listen {
-        address: listen.to_owned(),
-        role: "the listener",
-        error,
-        remedy: "choose another address",
-    })
 }

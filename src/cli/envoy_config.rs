@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{environment::Environment, settings::Settings};
-use crate::envoy::{
-    Address, BootstrapError, POD_DIR, Placement, Tracer, YamlError, bootstrap, secret_files, to_yaml,
-};
+use crate::envoy::{Address, BootstrapError, POD_DIR, Placement, Tracer, YamlError, bootstrap, secret_files, to_yaml};
 
 /// Print the configuration of Envoy that belongs to luthien.yaml
 ///

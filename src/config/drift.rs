@@ -8,9 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{
-    environment::Environment, folder::FolderWatch, load::load, report::key, settings::Settings, yaml::child,
-};
+use super::{environment::Environment, folder::FolderWatch, load::load, report::key, settings::Settings, yaml::child};
 
 /// How the settings file differs from the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,7 +172,10 @@ mod tests {
         let now = running.next("upstreams: 1\n").await;
         assert!(now.last_error.is_some_and(|error| error.contains("upstreams")) && !now.keys.is_empty());
 
-        let two = format!("{}  - {{ name: b, url: http://b, dialects: [openai_chat] }}\n", "upstreams:\n  - { name: a, url: http://a, dialects: [openai_chat] }\n");
+        let two = format!(
+            "{}  - {{ name: b, url: http://b, dialects: [openai_chat] }}\n",
+            "upstreams:\n  - { name: a, url: http://a, dialects: [openai_chat] }\n"
+        );
         assert_eq!(running.next(&two).await, Drift { keys: vec!["upstreams".to_owned()], last_error: None });
 
         // The same in other words.

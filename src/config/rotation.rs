@@ -179,21 +179,25 @@ pub const REDIS: &str = "redis.password";
 /// See [`REDIS`].
 pub const POSTGRES: &str = "recording.postgres.password";
 
-/// Watches the files of secrets for as long as it is polled, and tells of each that changed: that it was replaced, or why it
-/// cannot be read.
-pub async fn watch_secrets(files: Vec<SecretFile>, tell: impl Fn(&SecretFile, Result<&Secret, &SecretError>)) {
-    let mut folders = FolderWatch::of(files.iter().map(|file| file.path.as_path()));
+/// Watches the files of secrets from now on, for as long as it is polled, and tells of each that changed: that it was replaced,
+/// or why it cannot be read.
+pub fn watch_secrets(
+    files: Vec<SecretFile>,
+    tell: impl Fn(&SecretFile, Result<&Secret, &SecretError>),
+) -> impl Future<Output = ()> {
     // By their digests: nothing has to be kept here.
-    let read = |file: &SecretFile| from_file(&file.path);
     let known = |read: &Result<Secret, SecretError>| read.as_ref().map(Secret::digest).map_err(Clone::clone);
-    let mut seen: Vec<_> = files.iter().map(|file| known(&read(file))).collect();
-    loop {
-        folders.changed().await;
-        for (file, seen) in files.iter().zip(&mut seen) {
-            let now = read(file);
-            if known(&now) != *seen {
-                *seen = known(&now);
-                tell(file, now.as_ref());
+    let mut seen: Vec<_> = files.iter().map(|file| known(&from_file(&file.path))).collect();
+    async move {
+        let mut folders = FolderWatch::of(files.iter().map(|file| file.path.as_path()));
+        loop {
+            folders.changed().await;
+            for (file, seen) in files.iter().zip(&mut seen) {
+                let now = from_file(&file.path);
+                if known(&now) != *seen {
+                    *seen = known(&now);
+                    tell(file, now.as_ref());
+                }
             }
         }
     }

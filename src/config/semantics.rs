@@ -122,12 +122,11 @@ impl Check<'_> {
             Some("" | "unix:") if self.document.get(listen).is_some() => {
                 self.add(listen, "this is neither a Unix socket nor an address", EXTPROC_LISTEN);
             }
-            Some(unix) if unix.is_empty() || unix.starts_with("unix:") => {
-                if has_tls {
-                    let remedy = "remove `tls`, or listen on an address: `listen: 0.0.0.0:9000`";
-                    self.add_key(tls, "a Unix socket has no TLS; it is open to our own user only", remedy);
-                }
+            Some(unix) if has_tls && (unix.is_empty() || unix.starts_with("unix:")) => {
+                let remedy = "remove `tls`, or listen on an address: `listen: 0.0.0.0:9000`";
+                self.add_key(tls, "a Unix socket has no TLS; it is open to our own user only", remedy);
             }
+            Some(unix) if unix.is_empty() || unix.starts_with("unix:") => {}
             Some(address) => match address.parse::<SocketAddr>() {
                 Err(_) => self.add(listen, "this is neither a Unix socket nor an address", EXTPROC_LISTEN),
                 Ok(address) if !address.ip().is_loopback() && !has_tls && !is_plain => {

@@ -36,6 +36,7 @@ impl Address {
     }
 
     /// Where somebody on this machine reaches who listens here: "all addresses" are none to connect to.
+    #[must_use]
     pub fn reachable(self) -> Self {
         match (self.ip(), self) {
             (Some(ip), Self::Socket { port, .. }) if ip.is_unspecified() => {
@@ -132,7 +133,9 @@ mod tests {
 
     #[test]
     fn all_addresses_are_reached_at_loopback() {
-        for (listens, reached) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("a:1", "a:1")] {
+        for (listens, reached) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("a:1", "a:1")]
+        {
             assert_eq!(listens.parse::<Address>().unwrap().reachable().to_string(), reached);
         }
     }

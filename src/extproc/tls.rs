@@ -115,11 +115,11 @@ impl Identity {
             match read.and_then(|contents| contents.config(&self.files)) {
                 Ok(config) => {
                     self.current.store(Arc::new(config));
-                    metrics.rotated(KEY, true);
+                    metrics.changes.rotated(KEY, true);
                     tracing::info!(cert = %cert.display(), "certificates of ext_proc replaced, new connections get them");
                 }
                 Err(error) => {
-                    metrics.rotated(KEY, false);
+                    metrics.changes.rotated(KEY, false);
                     tracing::error!(%error, "certificates of ext_proc refused, the last good ones stay in force");
                 }
             }
@@ -161,13 +161,12 @@ pub(super) fn connections(
 
 impl Contents {
     fn read(files: &ExtprocTls) -> Result<Self, TlsError> {
-        let read =
-            |path: &Path| fs::read(path).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error });
+        let read = |path: &Path| fs::read(path).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error });
         Ok(Self { cert: read(&files.cert)?, key: read(&files.key)?, client_ca: read(&files.client_ca)? })
     }
 
     fn digest(&self) -> [u8; 32] {
-        let parts = [&self.cert, &self.key, &self.client_ca].map(|part| Sha256::digest(part));
+        let parts = [&self.cert, &self.key, &self.client_ca].map(Sha256::digest);
         Sha256::digest(parts.concat()).into()
     }
 

@@ -83,7 +83,8 @@ async fn only_who_shows_a_certificate_of_the_authority_gets_in() {
     secured.call(&provider).await;
     // Whoever says nothing keeps nobody waiting.
     let silent = TcpStream::connect(secured.address).await.unwrap();
-    let shown = within(Duration::from_secs(5), "a handshake", shows(secured.address, &ours, Some(&client), &server)).await;
+    let shown =
+        within(Duration::from_secs(5), "a handshake", shows(secured.address, &ours, Some(&client), &server)).await;
     assert!(shown.unwrap());
     shows(secured.address, &ours, None, &server).await.expect_err("a client without a certificate");
     shows(secured.address, &ours, Some(&stranger), &server).await.expect_err("a client of another authority");

@@ -233,7 +233,8 @@ async fn connections_are_told_that_they_end() {
     let answer = client::send(Version::Http1, pod.listen(), call()).await.finish().await;
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     connection.call(&call()).await;
-    within(SOON, "GOAWAY", connection.ended).await.expect("it is watched").expect("it ends well");
+    let ended = within(SOON, "GOAWAY", connection.ended.join_next()).await.expect("it is watched");
+    ended.expect("nothing panics").expect("it ends well");
     pod.end_envoy().await;
     pod.end_luthien().await;
     let gone = pod.drain(&[]).await;
@@ -246,14 +247,16 @@ struct Http2 {
     at: SocketAddr,
     sender: SendRequest<Bytes>,
     /// Whether the other side has ended it.
-    ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
+    ended: JoinSet<Result<(), h2::Error>>,
 }
 
 impl Http2 {
     async fn connect(at: SocketAddr) -> Self {
         let socket = TcpStream::connect(at).await.unwrap();
         let (sender, connection) = h2::client::handshake(socket).await.unwrap();
-        Self { at, sender, ended: tokio::spawn(connection) }
+        let mut ended = JoinSet::new();
+        ended.spawn(connection);
+        Self { at, sender, ended }
     }
 
     /// Makes a call, which has to succeed.

@@ -68,7 +68,8 @@ async fn keys_and_tokens_are_replaced_and_revoked_without_a_restart() {
     assert_eq!((asks("admin-one").await, asks("viewer-one").await, asks("admin-two").await), (200, 200, 401));
     let form = Request { body: "token=admin-one".into(), ..Request::new("POST", "/login") };
     let form = form.header("content-type", "application/x-www-form-urlencoded");
-    let cookie = gateway.admin(form).await.header("set-cookie").and_then(|set| set.split(';').next()).unwrap().to_owned();
+    let cookie =
+        gateway.admin(form).await.header("set-cookie").and_then(|set| set.split(';').next()).unwrap().to_owned();
     let in_session = async || gateway.admin(Request::new("GET", "/version").header("cookie", &cookie)).await.status;
     assert_eq!(in_session().await, 200);
 
@@ -101,7 +102,8 @@ async fn keys_and_tokens_are_replaced_and_revoked_without_a_restart() {
 #[tokio::test]
 async fn settings_that_changed_are_told_and_the_gateway_stays_ready() {
     let provider = Provider::start().await;
-    let gateway = Gateway::with(&provider).settings("timeouts: { stall: 9s }").env("LUTHIEN_LIMITS_CALLS", "7").start().await;
+    let gateway =
+        Gateway::with(&provider).settings("timeouts: { stall: 9s }").env("LUTHIEN_LIMITS_CALLS", "7").start().await;
     let file = gateway.settings();
     let before = fs::read_to_string(&file).unwrap();
     assert!(gateway.readyz("the settings", |_| true).await["settings"]["note"].is_null());
@@ -119,7 +121,11 @@ async fn settings_that_changed_are_told_and_the_gateway_stays_ready() {
     says(&gateway, "", "luthien_settings_rejected 1\n").await;
 
     fs::write(&file, format!("# the same\n{before}")).unwrap();
-    gateway.readyz("the end of it", |state| state["settings"]["note"].is_null() && state["settings"]["last_error"].is_null()).await;
+    gateway
+        .readyz("the end of it", |state| {
+            state["settings"]["note"].is_null() && state["settings"]["last_error"].is_null()
+        })
+        .await;
     says(&gateway, "", "luthien_restart_needed 0\n").await;
     says(&gateway, "", "luthien_settings_rejected 0\n").await;
     assert_eq!(gateway.output().matches("restart needed").count(), 1);

@@ -118,7 +118,7 @@ fn ext_proc_is_open_to_other_machines_only_by_a_certificate_or_by_saying_so() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("x"), "").expect("written");
     let path = folder.path().join("x").display().to_string();
-    let with = |extproc: &str| check(&format!("{GOOD}extproc: {{ {} }}\n", extproc.replace("X", &path)), &[]);
+    let with = |extproc: &str| check(&format!("{GOOD}extproc: {{ {} }}\n", extproc.replace('X', &path)), &[]);
     let (tls, envoy) = ("tls: { cert: X, key: X, client_ca: X }", "envoy: { cert: X, key: X, ca: X }");
     for good in [
         "",

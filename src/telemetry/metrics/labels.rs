@@ -136,7 +136,7 @@ pub struct ResultLabels {
     pub result: &'static str,
 }
 
-/// Labels of [`Metrics::rotations`](super::Metrics::rotations).
+/// Labels of [`Changes::rotations`](super::Changes::rotations).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RotationLabels {
     /// Where the settings name the file, as `upstreams[0].credentials`.
@@ -145,7 +145,7 @@ pub struct RotationLabels {
     pub result: &'static str,
 }
 
-/// Labels of [`Metrics::rotation_failing`](super::Metrics::rotation_failing).
+/// Labels of [`Changes::rotation_failing`](super::Changes::rotation_failing).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SecretLabels {
     /// Where the settings name the file, as `upstreams[0].credentials`.

@@ -1,6 +1,7 @@
 //! The metrics, in the OpenMetrics text format and in the one that came before it.
 
 mod buckets;
+mod changes;
 mod collect;
 mod labels;
 mod models;
@@ -23,6 +24,7 @@ use prometheus_client::{
 
 use self::collect::{Breakers, Process};
 pub use self::{
+    changes::Changes,
     collect::Circuits,
     labels::{
         CallLabels, DecisionLabels, DirectionLabels, HookLabels, JudgeLabel, JudgeLabels, JudgeTokenLabels,
@@ -83,14 +85,8 @@ pub struct Metrics {
     pub reloads: Family<ResultLabels, Counter>,
     /// Whether the rules document was refused, so that older rules are in force.
     pub rules_rejected: Gauge<i64, AtomicI64>,
-    /// Keys of the settings that a new process would read otherwise.
-    pub restart_needed: Gauge<i64, AtomicI64>,
-    /// Whether the settings file is wrong.
-    pub settings_rejected: Gauge<i64, AtomicI64>,
-    /// Certificates and secrets that were read again.
-    pub rotations: Family<RotationLabels, Counter>,
-    /// Whether one cannot be read, so that an older one is in force.
-    pub rotation_failing: Family<SecretLabels, Gauge<i64, AtomicI64>>,
+    /// What changes while the process runs.
+    pub changes: Changes,
     /// What limits turned away.
     pub limited: Family<LimitLabels, Counter>,
     /// Bytes of records that wait for the store.
@@ -196,34 +192,7 @@ impl Metrics {
                 None,
                 Gauge::default(),
             ),
-            restart_needed: add(
-                own,
-                names::RESTART_NEEDED,
-                "Keys of the settings file that differ from what is in force",
-                None,
-                Gauge::default(),
-            ),
-            settings_rejected: add(
-                own,
-                names::SETTINGS_REJECTED,
-                "1: the settings file is wrong, and a new process would not start",
-                None,
-                Gauge::default(),
-            ),
-            rotations: add(
-                own,
-                names::ROTATIONS,
-                "Certificates and secrets that were read again",
-                None,
-                Family::default(),
-            ),
-            rotation_failing: add(
-                own,
-                names::ROTATION_FAILING,
-                "1: a certificate or secret cannot be read, and the last good one is in force",
-                None,
-                Family::default(),
-            ),
+            changes: Changes::register(own),
             limited: add(own, names::LIMITED, "Calls that a limit turned away or ended", None, Family::default()),
             spool: add(own, names::SPOOL, "Records that wait for the store", bytes, Gauge::default()),
             spool_limit: add(own, names::SPOOL_LIMIT, "The most that may wait for the store", bytes, Gauge::default()),
@@ -262,13 +231,6 @@ impl Metrics {
         for (on, wait) in times.waits() {
             self.call_wait.get_or_create(&WaitLabels { on: on.name() }).observe(wait.as_secs_f64());
         }
-    }
-
-    /// A certificate or secret was read again, or cannot be. `key` is where the settings name it.
-    pub fn rotated(&self, key: &str, is_good: bool) {
-        let result = if is_good { "ok" } else { "rejected" };
-        self.rotations.get_or_create(&RotationLabels { key: key.to_owned(), result }).inc();
-        self.rotation_failing.get_or_create(&SecretLabels { key: key.to_owned() }).set(i64::from(!is_good));
     }
 
     /// Records are lost or incomplete.

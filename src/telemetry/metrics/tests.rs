@@ -28,6 +28,7 @@ fn filled() -> Metrics {
     metrics.reloads.get_or_create(&ResultLabels { result: "ok" }).inc();
     metrics.limit_reached("limits.calls");
     metrics.lost("disk", 1);
+    metrics.changes.rotated("admin.token", true);
     metrics
 }
 

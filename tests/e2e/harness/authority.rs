@@ -69,13 +69,17 @@ pub(crate) async fn shows(
         .with_root_certificates(roots);
     let mut config = match own {
         Some(Pair { cert, key }) => config
-            .with_client_auth_cert(vec![certificate(cert)], PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key"))
+            .with_client_auth_cert(
+                vec![certificate(cert)],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key"),
+            )
             .expect("a pair"),
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(address).await?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(IpAddr::from(Ipv4Addr::LOCALHOST).into(), stream).await?;
+    let mut stream =
+        TlsConnector::from(Arc::new(config)).connect(IpAddr::from(Ipv4Addr::LOCALHOST).into(), stream).await?;
     // In TLS 1.3 the server judges our certificate after our part of the handshake. Its settings come when it is content, and
     // from some when they have ours (RFC 9113, 3.4): the preface and an empty frame.
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;

@@ -1,4 +1,4 @@
-//! A folder as kubelet mounts a Secret or a ConfigMap: what changes is a symbolic link, and with it every file at once.
+//! A folder as kubelet mounts a Secret or a `ConfigMap`: what changes is a symbolic link, and with it every file at once.
 
 use std::{
     fs,

@@ -71,7 +71,8 @@ impl Pod {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
         serve.arg("serve").arg("--config").arg(&config).arg("--state-dir").arg(root.join("state"));
         let luthien = start(&mut serve, root, "luthien.log");
-        let status = async || try_send(Version::Http1, admin, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
+        let status =
+            async || try_send(Version::Http1, admin, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
         until(root, "Luthien", async || status().await == Ok(200)).await;
         let mut envoy = Command::new(super::envoy());
         envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
@@ -139,9 +140,8 @@ async fn until(root: &Path, who: &str, is_ready: impl AsyncFn() -> bool) {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if time::timeout(SOON, ready).await.is_err() {
-        panic!("{who} is not ready; it printed:\n{}", output(root));
-    }
+    let in_time = time::timeout(SOON, ready).await.is_ok();
+    assert!(in_time, "{who} is not ready; it printed:\n{}", output(root));
 }
 
 async fn end(child: &mut Child) {
