@@ -182,6 +182,5 @@ async fn the_listeners_certificate_is_replaced_without_a_restart() {
         }
     };
     within(SOON, "the new certificate", replaced).await;
-    pod.end_envoy().await;
-    pod.end_luthien().await;
+    pod.stop().await;
 }

@@ -34,6 +34,15 @@ pub(crate) struct Pod {
     directory: TempDir,
 }
 
+/// Which containers have a `preStop`.
+#[derive(Clone, Copy)]
+pub(crate) enum Containers {
+    /// Envoy's only: Luthien is a native sidecar, which is asked to end after it.
+    Sidecar,
+    /// Both, and both begin at the same time.
+    Both,
+}
+
 impl Pod {
     /// Starts one in front of this provider, and waits until it is ready. `settings` are more top-level ones.
     pub(crate) async fn start(provider: &Provider, settings: &str) -> Self {
@@ -100,13 +109,35 @@ impl Pod {
         async move { within(Duration::from_mins(2), "the drain", command.output()).await.expect("the installed program") }
     }
 
-    /// Asks Envoy's container to end, as is done when its `preStop` is over, and waits for it.
-    pub(crate) async fn end_envoy(&mut self) {
-        end(&mut self.envoy).await;
+    /// Ends it as kubelet does: each container first runs its `preStop`, and is asked to end as soon as that is over. Returns what
+    /// the draining printed.
+    pub(crate) async fn end(mut self, containers: Containers, arguments: &[&str]) -> String {
+        let [first, second] = [self.drain(arguments), self.drain(arguments)];
+        let Self { envoy, luthien, .. } = &mut self;
+        let ended = async |drained: Output, container: &mut Child| {
+            let said = String::from_utf8_lossy(&[drained.stdout, drained.stderr].concat()).into_owned();
+            assert!(drained.status.success(), "{said}");
+            end(container).await;
+            said
+        };
+        let envoys = async { ended(first.await, envoy).await };
+        match containers {
+            Containers::Sidecar => {
+                let said = envoys.await;
+                end(luthien).await;
+                said
+            }
+            Containers::Both => {
+                let luthiens = async { ended(second.await, luthien).await };
+                let (envoys, luthiens) = tokio::join!(envoys, luthiens);
+                envoys + &luthiens
+            }
+        }
     }
 
-    /// The same for Luthien's. It has to end well.
-    pub(crate) async fn end_luthien(&mut self) {
+    /// Asks both containers to end, Envoy's first, and waits for them.
+    pub(crate) async fn stop(&mut self) {
+        end(&mut self.envoy).await;
         end(&mut self.luthien).await;
     }
 }
