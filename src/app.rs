@@ -15,7 +15,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-pub use self::control::{ControlError, end_calls};
+pub use self::control::{ControlError, SOCKET as CONTROL_SOCKET, end_calls};
 use self::{
     changes::Changes,
     listen::{bind_control, bind_extproc, bind_tcp, local_address},
