@@ -1,13 +1,19 @@
 # Luthien's image: the one program, without a shell, for a user without rights. `docker build -t luthien .`
 #
-# The runtime is distroless and not slim Debian: it holds glibc, libgcc, the certificate authorities and time zones, which
-# is all that the program needs, and nothing that an intruder could start. What a shell would do, the program does
-# itself: `luthien healthcheck` and `luthien envoy-config --output`.
+# The program is linked statically, so that it also runs in Envoy's container, where `luthien envoy-config
+# --install-program` puts it. The runtime is distroless and not slim Debian: it holds the certificate authorities and time
+# zones, which is all that the program needs, and nothing that an intruder could start. What a shell would do, the program
+# does itself: `luthien healthcheck`, `luthien drain` and `luthien envoy-config --output`.
+#
+# A static glibc resolves names by /etc/hosts and by DNS as /etc/resolv.conf says, which is what containers have. It loads
+# no other sources of /etc/nsswitch.conf (mdns, LDAP, systemd's resolver other than as a DNS server).
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 # release, or local: quicker to build, slower to run.
 ARG PROFILE=release
+# With a target named, the flags are for the program only: what runs while it is built (macros) cannot be static.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
 
 # The dependencies, in a layer that lasts until Cargo.lock changes: they are compiled for a program that does nothing.
 # The registry is a cache of the builder; what was compiled is in the layer, so that it travels with it.
@@ -16,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     mkdir src \
     && echo '//! Nothing yet.' > src/lib.rs \
     && printf '//! Nothing yet.\nfn main() {}\n' > src/main.rs \
-    && cargo build --locked --profile "$PROFILE" --lib --bins \
+    && cargo build --locked --profile "$PROFILE" --target "$(rustc --print host-tuple)" --lib --bins \
     && rm -r src
 
 COPY askama.toml ./
@@ -26,11 +32,12 @@ COPY src src
 # Newer than what was built from the placeholders, whatever time the files bring along.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     touch src/lib.rs src/main.rs \
-    && cargo build --locked --profile "$PROFILE" --lib --bins \
-    && install -D "target/$PROFILE/luthien" /out/luthien \
+    && host=$(rustc --print host-tuple) \
+    && cargo build --locked --profile "$PROFILE" --target "$host" --lib --bins \
+    && install -D "target/$host/$PROFILE/luthien" /out/luthien \
     && mkdir -p /out/run /out/state
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/static-debian12:nonroot
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Luthien" \

@@ -3,27 +3,26 @@
 //! [`App::bind`] returns what is bound, so that a wrong address or a bad rule is an error before anything runs;
 //! [`App::run`] runs it until the process is asked to stop. `luthien up` adds Envoy and the demo provider around it.
 
+mod changes;
 mod control;
+mod listen;
 mod records;
 mod rules;
 
-use std::{
-    future::pending,
-    io,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
 };
 
-pub use self::control::{ControlError, end_calls};
-use self::{records::Records, rules::Following};
+pub use self::control::{ControlError, SOCKET as CONTROL_SOCKET, end_calls};
+use self::{
+    changes::Changes,
+    listen::{bind_control, bind_extproc, bind_tcp, local_address},
+    records::Records,
+    rules::Following,
+};
 use crate::{
     admin::{self, About, Access, AdminState, probe_router, router},
     config::{
@@ -32,12 +31,13 @@ use crate::{
         live::{Live, ReloadStatus},
         load::Loaded,
         report::Report,
+        rotation::LiveSecret,
         secret::SecretError,
         settings::{SecretSource, Settings},
         telemetry::NoCollector,
     },
     envoy::{Address, SocketDir, socket_dir},
-    extproc::{self, Gateway, Links, Listener, SetupError},
+    extproc::{self, Gateway, Links, Listener, SetupError, TlsError},
     journal::{
         Journal,
         activity::{Activity, bridge},
@@ -82,6 +82,7 @@ pub struct App {
     admin_state: AdminState,
     access: Access,
     rules: Following,
+    changes: Changes,
     reloads: watch::Receiver<ReloadStatus>,
     drain: Drain,
 }
@@ -107,6 +108,9 @@ pub enum AppError {
     /// Something of the settings cannot be used.
     #[error("{0}")]
     Setup(#[from] SetupError),
+    /// The certificates of the ext_proc service cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// There is no collector at what is said to be one.
     #[error("{0}")]
     Collector(NoCollector),
@@ -152,7 +156,8 @@ pub enum AppError {
 impl App {
     /// Compiles the rules and binds every listener.
     pub async fn bind(loaded: Loaded, environment: &Environment) -> Result<Self, AppError> {
-        let Loaded { settings, base, rules: source, state, .. } = loaded;
+        let Loaded { settings, file, base, rules: source, state, .. } = loaded;
+        let (changes, drift) = Changes::of(&settings, &base, file, environment);
         let readiness = Readiness::default();
         let context = Context::of(&settings, &base, environment);
         let reach = Arc::clone(&context.reach);
@@ -184,12 +189,7 @@ impl App {
         let gateway = Gateway::new(settings.clone(), &base, environment, Arc::<Live<Rules>>::clone(&live), links)?;
         let sockets = socket_dir(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
         let (extproc, extproc_address) = bind_extproc(&settings, sockets.path()).await?;
-        // In the folder in which Envoy finds the external processor, so that who ends it finds both.
-        let control = match &extproc_address {
-            Address::Pipe(path) => path.with_file_name(control::SOCKET),
-            Address::Socket { .. } => sockets.path().join(control::SOCKET),
-        };
-        let control = bind_unix(&control, "control").await?;
+        let control = bind_control(&extproc_address, sockets.path()).await?;
         let admin =
             bind_tcp(&settings.admin.listen, "the admin listener", "set LUTHIEN_ADMIN_PORT to another port").await?;
         let admin_address = local_address(&admin, &settings.admin.listen)?;
@@ -197,7 +197,7 @@ impl App {
             Some(probe) => Some(bind_tcp(&probe.listen, "probes", "change `probe.listen`").await?),
             None => None,
         };
-        let secret = |source: &SecretSource| source.read(&base, environment).map_err(AppError::Token);
+        let secret = |source: &SecretSource| LiveSecret::new(source, &base, environment).map_err(AppError::Token);
         let access = match &settings.admin.token {
             Some(token) => {
                 Access::tokens(secret(token)?, settings.admin.viewer_token.as_ref().map(secret).transpose()?)
@@ -207,6 +207,7 @@ impl App {
         let admin_state = AdminState {
             readiness: readiness.clone(),
             rules: reloads.clone(),
+            drift,
             live,
             metrics,
             activity,
@@ -234,6 +235,7 @@ impl App {
             admin_state,
             access,
             rules,
+            changes,
             reloads,
             drain,
         })
@@ -265,12 +267,15 @@ impl App {
             admin_state,
             access,
             rules,
+            changes,
             reloads,
             drain,
             ..
         } = self;
         let _sockets = sockets;
         let limit = settings.timeouts.drain.get();
+        let identity = if let Listener::Tls(_, identity) = &extproc { Some(Arc::clone(identity)) } else { None };
+        let changes = changes.follow(&admin_state, &settings, shared.clone(), identity);
         let extproc = extproc::serve(extproc, Arc::clone(&gateway));
         let admin = admin::serve(admin, router(admin_state.clone(), access));
         let probe = async {
@@ -322,6 +327,7 @@ impl App {
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),
             () = Box::pin(rules.follow()) => ended("rules", Ok(())),
+            () = changes => ended("files", Ok(())),
             () = rules::tell(reloads, &admin_state) => Ok(Ended::Well),
             result = beside => result.map(|()| Ended::Well),
             }
@@ -354,55 +360,4 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
     let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
     tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
-}
-
-async fn bind_extproc(settings: &Settings, sockets: &Path) -> Result<(Listener, Address), AppError> {
-    let listen = settings.extproc.listen.as_deref().unwrap_or("unix:extproc.sock");
-    let Some(path) = listen.strip_prefix("unix:") else {
-        let listener = bind_tcp(listen, "ext_proc", "change `extproc.listen`").await?;
-        let address = local_address(&listener, listen)?;
-        return Ok((Listener::Tcp(listener), address.into()));
-    };
-    let path = sockets.join(path);
-    Ok((Listener::Unix(bind_unix(&path, "ext_proc").await?), Address::Pipe(path)))
-}
-
-async fn bind_unix(path: &Path, role: &'static str) -> Result<UnixListener, AppError> {
-    let failed = |error| AppError::Listen {
-        address: format!("unix:{}", path.display()),
-        role,
-        error,
-        remedy: "name another folder with --state-dir",
-    };
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another luthien uses this state folder")));
-    }
-    // What is left of a process that was killed.
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(failed(error));
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    // Whoever can connect to one of ours can read or end every call.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
-}
-
-async fn bind_tcp(listen: &str, role: &'static str, remedy: &'static str) -> Result<TcpListener, AppError> {
-    TcpListener::bind(listen).await.map_err(|error| AppError::Listen {
-        address: listen.to_owned(),
-        role,
-        error,
-        remedy,
-    })
-}
-
-fn local_address(listener: &TcpListener, listen: &str) -> Result<SocketAddr, AppError> {
-    listener.local_addr().map_err(|error| AppError::Listen {
-        address: listen.to_owned(),
-        role: "the listener",
-        error,
-        remedy: "choose another address",
-    })
 }

@@ -38,6 +38,7 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
     }
     let missing = missing(&state);
     let rules = state.rules.borrow().clone();
+    let drift = state.drift.borrow().clone();
     let body = json!({
         "ready": missing.is_empty(),
         "missing": missing,
@@ -47,6 +48,7 @@ pub(super) async fn readyz(State(state): State<AdminState>, caller: Option<Exten
             "reloads_ok": rules.reloads_ok,
             "reloads_failed": rules.reloads_failed,
         },
+        "settings": { "note": drift.note(), "last_error": drift.last_error },
         "recording": { "spool_bytes": state.room.spool.bytes(), "full": state.room.is_full(), "failing": state.room.spool.is_failing() },
     });
     (status(&state), Json(body)).into_response()

@@ -13,7 +13,10 @@ use axum::{
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    config::live::{Live, ReloadStatus},
+    config::{
+        drift::Drift,
+        live::{Live, ReloadStatus},
+    },
     journal::activity::Activity,
     lifecycle::Readiness,
     policy::Rules,
@@ -35,6 +38,8 @@ pub struct AdminState {
     pub readiness: Readiness,
     /// How the rules came to be what they are.
     pub rules: watch::Receiver<ReloadStatus>,
+    /// How the settings file differs from the settings in force.
+    pub drift: watch::Receiver<Drift>,
     /// The rules in force.
     pub live: Arc<Live<Rules>>,
     /// The metrics.

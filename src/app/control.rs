@@ -17,7 +17,7 @@ use tokio::{
 use crate::lifecycle::{Drain, Ending};
 
 /// The socket's name, beside that of the external processor.
-pub(super) const SOCKET: &str = "control.sock";
+pub const SOCKET: &str = "control.sock";
 
 /// The one request, and its answer.
 const END: &str = "end calls\n";

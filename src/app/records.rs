@@ -11,14 +11,18 @@ use tokio::sync::watch;
 
 use super::AppError;
 use crate::{
-    config::{environment::Environment, recording::Audit, settings::Settings},
+    config::{
+        environment::Environment,
+        recording::{Audit, Postgres},
+        settings::Settings,
+    },
     record::{
         Lanes, Recorder, Room, Work, lanes, micros,
         spool::{Reader, Spool},
         work,
     },
     redact::Redactor,
-    store::{Keep, Place, Store},
+    store::{Keep, OpenError, Place, Store},
     telemetry::metrics::Metrics,
 };
 
@@ -38,6 +42,11 @@ pub(super) struct Records {
     keep: Keep,
 }
 
+/// The database that the settings name.
+pub(super) fn postgres_place(postgres: &Postgres, password: Option<&str>) -> Result<Place, OpenError> {
+    Place::postgres(&postgres.url, postgres.username.as_deref(), password)
+}
+
 impl Records {
     /// Opens the spool and the store in the folder `state`. A database elsewhere is not waited for.
     pub(super) fn open(
@@ -52,7 +61,7 @@ impl Records {
         let place = match &recording.postgres {
             Some(postgres) => {
                 let password = recording.password(base, environment).map_err(AppError::Recording)?;
-                Place::postgres(&postgres.url, postgres.username.as_deref(), password.as_deref())
+                postgres_place(postgres, password.as_deref())
             }
             None => Ok(Place::Sqlite(state.join("luthien.db"))),
         };

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use crate::{
-    app::{ControlError, LAST_WORDS, end_calls},
+    app::{CONTROL_SOCKET, ControlError, LAST_WORDS, end_calls},
     envoy::{Address, AdminClient, AdminError, Left, POD_DIR, Patience, empty},
 };
 
@@ -17,7 +17,8 @@ use crate::{
 ///
 /// The listener's health check fails from now on, connections are closed with their next answer, and calls that still come
 /// are served. Returns when none is in flight. When the time is over, those that still are end with their dialect's error
-/// event. May run several times at once.
+/// event. May run several times at once. Where the folder has no Envoy, because that is elsewhere, it only gives it the time to
+/// notice.
 #[derive(Debug, Clone, Args)]
 pub struct DrainArgs {
     /// How long calls in flight may take.
@@ -34,9 +35,9 @@ pub struct DrainArgs {
 /// Why calls may have been cut off.
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
-    /// There never was an Envoy.
-    #[error("there is no Envoy in {}: no envoy-admin.sock; name the folder of its sockets with --dir", dir.display())]
-    NoEnvoy {
+    /// There never was an Envoy, nor a Luthien.
+    #[error("{} has the sockets of nobody; name the folder of Envoy's and Luthien's with --dir", dir.display())]
+    Nobody {
         /// The folder.
         dir: PathBuf,
     },
@@ -66,7 +67,15 @@ pub async fn run(args: &DrainArgs, out: &mut dyn Write) -> Result<(), DrainError
     let &DrainArgs { wait, notice, ref dir } = args;
     let socket = dir.join("envoy-admin.sock");
     if !socket.exists() {
-        return Err(DrainError::NoEnvoy { dir: dir.clone() });
+        if !dir.join(CONTROL_SOCKET).exists() {
+            return Err(DrainError::Nobody { dir: dir.clone() });
+        }
+        // Its Envoys are elsewhere, and have to notice that it goes.
+        tokio::time::sleep(notice).await;
+        return Ok(writeln!(
+            out,
+            "Luthien serves an Envoy elsewhere; asked to end, it ends its calls (timeouts.drain)"
+        )?);
     }
     let admin = AdminClient::new(Address::Pipe(socket));
     let calls = match empty(&admin, Patience { notice, wait }).await? {
@@ -85,4 +94,26 @@ pub async fn run(args: &DrainArgs, out: &mut dyn Write) -> Result<(), DrainError
 
 async fn end(dir: &Path, calls: u64, wait: Duration) -> Result<(), DrainError> {
     end_calls(dir).await.map_err(|error| DrainError::Control { calls, wait, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_envoy_there_is_only_time_to_notice_and_without_anybody_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let notice = Duration::from_secs(7);
+        let args = DrainArgs { wait: Duration::from_mins(5), notice, dir: dir.path().to_owned() };
+        let mut said = Vec::new();
+        let error = run(&args, &mut said).await.unwrap_err().to_string();
+        assert!(error.contains("--dir") && said.is_empty(), "{error}");
+        std::fs::write(dir.path().join(CONTROL_SOCKET), "").unwrap();
+        let begun = Instant::now();
+        run(&args, &mut said).await.unwrap();
+        assert_eq!(begun.elapsed(), notice);
+        assert!(String::from_utf8(said).unwrap().contains("timeouts.drain"));
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{environment::Environment, settings::Settings};
-use crate::envoy::{Address, BootstrapError, POD_DIR, Placement, Tracer, YamlError, bootstrap, tls_secret, to_yaml};
+use crate::envoy::{Address, BootstrapError, POD_DIR, Placement, Tracer, YamlError, bootstrap, secret_files, to_yaml};
 
 /// Print the configuration of Envoy that belongs to luthien.yaml
 ///
@@ -39,9 +39,6 @@ pub struct EnvoyConfigArgs {
     #[arg(long, value_name = "DIR", env = "LUTHIEN_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }
-
-/// The file of the listener's certificate, beside Envoy's configuration.
-pub(super) const TLS_SECRET: &str = "tls.yaml";
 
 /// Modes of what is written.
 const PROGRAM: u32 = 0o755;
@@ -83,10 +80,10 @@ pub fn run(
     let state = args.state_dir.as_deref().unwrap_or(state);
     let mut placement =
         if args.sidecar { Placement::sidecar(settings, &args.dir)? } else { Placement::local(state, state) };
-    if let (false, Some(listen)) = (args.sidecar, &settings.extproc.listen) {
-        placement.extproc = match listen.strip_prefix("unix:") {
+    if let (false, Some(at)) = (args.sidecar, settings.extproc.reached()) {
+        placement.extproc = match at.strip_prefix("unix:") {
             Some(path) => Address::Pipe(state.join(path)),
-            None => listen.parse().map_err(|_| BootstrapError::Extproc { value: listen.clone() })?,
+            None => at.parse().map(Address::reachable).map_err(|_| BootstrapError::Extproc { value: at.to_owned() })?,
         };
     }
     placement.demo.clone_from(&args.demo);
@@ -95,23 +92,19 @@ pub fn run(
         let copied = std::env::current_exe().and_then(|program| replace(path, PROGRAM, |new| fs::copy(program, new)));
         copied.map_err(|error| EnvoyConfigError::Output { what: "this program", path: path.clone(), error })?;
     }
-    if let (Some(path), Some(tls)) = (&args.output, &settings.tls)
-        && args.sidecar
-    {
-        placement.tls_secret = Some(beside(path, TLS_SECRET));
-        write(&beside(path, TLS_SECRET), "the listener's certificate", &to_yaml(&tls_secret(tls))?)?;
+    if let Some(path) = args.output.as_deref().filter(|_| args.sidecar) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Wherever Envoy is started.
+        placement.secrets = Some(std::path::absolute(folder)?);
+    }
+    for (path, secret) in secret_files(settings, &placement) {
+        write(&path, "the name of a certificate", &to_yaml(&secret)?)?;
     }
     let text = document(settings, &placement, args.sidecar)?;
     match &args.output {
         Some(path) => write(path, "Envoy's configuration", &text),
         None => Ok(out.write_all(text.as_bytes())?),
     }
-}
-
-/// A file in the folder of another, as Envoy will find it from wherever it is started.
-fn beside(path: &Path, name: &str) -> PathBuf {
-    let path = path.with_file_name(name);
-    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn write(path: &Path, what: &'static str, text: &str) -> Result<(), EnvoyConfigError> {

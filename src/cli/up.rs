@@ -19,7 +19,7 @@ use crate::{
     demo,
     envoy::{
         AdminClient, Launch, Patience, Placement, Supervisor, Tracer, default_concurrency, empty, ensure_free,
-        find_envoy, tls_secret, to_yaml, tool_folders,
+        find_envoy, secret_files, to_yaml, tool_folders,
     },
     lifecycle::Stop,
 };
@@ -127,18 +127,19 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
 }
 
 fn placement(app: &App, state: &Path, demo: Option<SocketAddr>) -> Placement {
+    let said = app.settings.extproc.envoy.as_ref().and_then(|envoy| envoy.address.as_ref()?.parse().ok());
     Placement {
-        extproc: app.extproc_address.clone(),
+        extproc: said.unwrap_or_else(|| app.extproc_address.clone().reachable()),
         demo: demo.map(Into::into),
-        tls_secret: app.settings.tls.is_some().then(|| state.join(envoy_config::TLS_SECRET)),
+        secrets: Some(state.to_owned()),
         ..Placement::local(app.sockets.path(), state)
     }
 }
 
 /// Writes Envoy's configuration into the state folder.
 fn write_config(app: &App, state: &Path, placement: &Placement) -> Result<PathBuf, Failed> {
-    if let (Some(tls), Some(path)) = (&app.settings.tls, &placement.tls_secret) {
-        fs::write(path, to_yaml(&tls_secret(tls)).map_err(|error| Failed::Sentence(error.to_string()))?)?;
+    for (path, secret) in secret_files(&app.settings, placement) {
+        fs::write(path, to_yaml(&secret).map_err(|error| Failed::Sentence(error.to_string()))?)?;
     }
     let text = envoy_config::document(&app.settings, placement, false)?;
     let path = state.join("envoy.yaml");

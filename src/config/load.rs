@@ -8,6 +8,7 @@ use super::{
     check,
     document::{Document, Part},
     environment::Environment,
+    extproc::{ExtprocClient, ExtprocTls},
     overlay::{self, Override},
     quickstart,
     report::Report,
@@ -133,6 +134,12 @@ impl Settings {
         if let Some(tls) = &mut self.tls {
             join(&mut tls.cert);
             join(&mut tls.key);
+        }
+        if let Some(ExtprocTls { cert, key, client_ca }) = &mut self.extproc.tls {
+            [cert, key, client_ca].into_iter().for_each(join);
+        }
+        if let Some(ExtprocClient { cert, key, ca, .. }) = &mut self.extproc.envoy {
+            [cert, key, ca].into_iter().for_each(join);
         }
         for token in [&mut self.admin.token, &mut self.admin.viewer_token].into_iter().flatten() {
             if let SecretSource::File(path) = token {

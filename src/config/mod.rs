@@ -5,7 +5,10 @@
 pub mod check;
 pub mod compile;
 pub mod document;
+pub mod drift;
 pub mod environment;
+pub mod extproc;
+pub mod folder;
 pub mod kubernetes;
 pub mod live;
 pub mod load;
@@ -17,6 +20,7 @@ pub mod reach;
 pub mod recording;
 pub mod reference;
 pub mod report;
+pub mod rotation;
 pub mod routes;
 pub mod rules;
 pub mod schema;

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::{
     document::Document,
     environment::Environment,
+    rotation::read_later,
     settings::{self, Credentials, Dialect, RemoteProtocol, SecretSource, Settings, Timeouts, Upstream},
     target::Target,
 };
@@ -140,9 +141,6 @@ fn key(credentials: &Credentials, base: &Path, environment: &Environment) -> Opt
 }
 
 fn read(source: &SecretSource, base: &Path, environment: &Environment) -> ReadSecret {
-    let (source, base, environment) = (source.clone(), base.to_owned(), environment.clone());
-    Box::new(move || {
-        let secret = source.read(&base, &environment).map_err(|error| error.to_string())?;
-        Ok(secret.expose().to_owned())
-    })
+    let read = read_later(source, base, environment);
+    Box::new(move || read().map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string()))
 }

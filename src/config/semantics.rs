@@ -67,6 +67,8 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
     names.map(warning).collect()
 }
 
+const EXTPROC_LISTEN: &str = "write `unix:` and a path, or an IP address and a port as 127.0.0.1:9000";
+
 struct Check<'d> {
     document: &'d Document,
     base: &'d Path,
@@ -102,21 +104,63 @@ impl Check<'_> {
                 self.add(pointer, format!("this is the address of `{name}`, which is {one}"), remedy);
             }
         }
-        let extproc: Option<String> = self.document.read_as("/extproc/listen");
-        let legal = |address: &str| match address.strip_prefix("unix:") {
-            Some(path) => !path.is_empty(),
-            None => address.parse::<SocketAddr>().is_ok(),
-        };
-        if extproc.is_some_and(|address| !legal(&address)) {
-            let remedy = "write `unix:` and a path, or an IP address and a port as 127.0.0.1:9000";
-            self.add("/extproc/listen", "this is neither a Unix socket nor an address", remedy);
-        }
+        self.extproc();
         self.admin_tokens();
         let trace: Option<String> = self.document.read_as("/admin/trace_url");
         let is_url = |url: &String| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
         if trace.is_some_and(|url| !is_url(&url) || !["{call_id}", "{trace_id}"].iter().any(|id| url.contains(id))) {
             let remedy = "write an http or https address with `{call_id}` in it, as https://grafana.example/explore?call={call_id}";
             self.add("/admin/trace_url", "this is no address of a call's trace", remedy);
+        }
+    }
+
+    fn extproc(&mut self) {
+        let (listen, tls, plaintext) = ("/extproc/listen", "/extproc/tls", "/extproc/plaintext");
+        let text = self.document.read_or(listen, String::new());
+        let has_tls = self.document.get(tls).is_some();
+        let is_plain = self.document.read_or(plaintext, false).unwrap_or_default();
+        match text.as_deref() {
+            None => {}
+            Some("" | "unix:") if self.document.get(listen).is_some() => {
+                self.add(listen, "this is neither a Unix socket nor an address", EXTPROC_LISTEN);
+            }
+            Some(unix) if has_tls && (unix.is_empty() || unix.starts_with("unix:")) => {
+                let remedy = "remove `tls`, or listen on an address: `listen: 0.0.0.0:9000`";
+                self.add_key(tls, "a Unix socket has no TLS; it is open to our own user only", remedy);
+            }
+            Some(unix) if unix.is_empty() || unix.starts_with("unix:") => {}
+            Some(address) => match address.parse::<SocketAddr>() {
+                Err(_) => self.add(listen, "this is neither a Unix socket nor an address", EXTPROC_LISTEN),
+                Ok(address) if !address.ip().is_loopback() && !has_tls && !is_plain => {
+                    let remedy = "add `tls: { cert: …, key: …, client_ca: … }` to `extproc`, or, where a mesh encrypts and \
+                                  asks who connects, `plaintext: true`";
+                    self.add(listen, "other machines can connect and would read every call", remedy);
+                }
+                Ok(_) => {}
+            },
+        }
+        if has_tls && is_plain {
+            self.add_key(plaintext, "there is `tls` as well", "remove one of them");
+        }
+        let envoy = "/extproc/envoy";
+        if self.document.get(envoy).is_some() {
+            if !has_tls {
+                self.add_key(envoy, "Envoy shows a certificate only where there is `tls`", "add `tls`, or remove it");
+            }
+            let address: Option<String> = self.document.read_as("/extproc/envoy/address");
+            let is_address = |text: &String| {
+                text.parse::<SocketAddr>().is_ok()
+                    || text.rsplit_once(':').is_some_and(|(host, port)| {
+                        !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+                    })
+            };
+            if address.is_some_and(|address| !is_address(&address)) {
+                let remedy = "write it as luthien:9000 or 127.0.0.1:9000";
+                self.add("/extproc/envoy/address", "this is no host and port", remedy);
+            }
+        }
+        for file in ["tls/cert", "tls/key", "tls/client_ca", "envoy/cert", "envoy/key", "envoy/ca"] {
+            self.file(&format!("/extproc/{file}"));
         }
     }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    extproc::Extproc,
     quickstart::Upstreams,
     recording::Recording,
     source::RulesSettings,
@@ -111,15 +112,6 @@ pub struct Admin {
 pub struct Probe {
     /// `ADDRESS:PORT`.
     pub listen: String,
-}
-
-/// Where Envoy reaches the ext_proc service.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Extproc {
-    /// `unix:PATH` (relative to the state directory) or `ADDRESS:PORT`. Default: a Unix socket in the state directory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<String>,
 }
 
 /// Log output.

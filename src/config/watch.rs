@@ -4,27 +4,18 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode},
-};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{
     document::Document,
+    folder::FolderWatch,
     live::{Live, ReloadStatus},
     report::Report,
 };
 use crate::policy::Rules;
-
-/// How long the folder must have something new before it is looked at: an editor's save is several steps.
-const SETTLE: Duration = Duration::from_millis(150);
-
-/// How often the document is read without an event, for file systems that tell none (network mounts, some containers).
-const POLL: Duration = Duration::from_secs(5);
 
 /// Makes rules of a document.
 pub type Compile = dyn Fn(&Document) -> Result<Rules, Report> + Send + Sync;
@@ -43,24 +34,13 @@ pub struct RulesWatch {
     pub status: watch::Sender<ReloadStatus>,
 }
 
-/// Watches the rules document for as long as it is polled.
-///
-/// The folder is watched and not the file, because editors put a new file in its place and Kubernetes swaps a symbolic
-/// link beside it. Content that did not change does nothing.
+/// Watches the rules document for as long as it is polled. Content that did not change does nothing.
 pub async fn watch_rules(watch: RulesWatch) {
     let RulesWatch { file, text, live, compile, status } = watch;
-    let changed = Arc::new(Notify::new());
-    // Dropped, and with it the watch, when this future is.
-    let _watcher = folder_watcher(&file, &changed);
+    let mut folder = FolderWatch::of([file.as_path()]);
     let mut seen: Result<Arc<str>, String> = Ok(text);
-    let mut poll = tokio::time::interval(POLL);
-    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        // The first tick comes at once: the document may have changed since it was loaded.
-        tokio::select! {
-            () = changed.notified() => tokio::time::sleep(SETTLE).await,
-            _ = poll.tick() => {}
-        }
+        folder.changed().await;
         let now = match tokio::fs::read_to_string(&file).await {
             Ok(text) => Ok(Arc::from(text)),
             Err(error) => Err(format!("{}: the rules document cannot be read: {error}", file.display())),
@@ -113,37 +93,9 @@ fn tell(result: Result<Rules, String>, file: &Path, live: &Live<Rules>, status: 
     }
 }
 
-/// Rings `changed` when something happens in the folder of `file`. Without it there is still the poll.
-fn folder_watcher(file: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let ring = Arc::clone(changed);
-    let handler = move |event: notify::Result<notify::Event>| {
-        // Reading is an event too, also our own: without this the loop would wake itself for ever.
-        let is_read = event.is_ok_and(|event| match event.kind {
-            EventKind::Access(kind) => kind != AccessKind::Close(AccessMode::Write),
-            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
-                false
-            }
-        });
-        if !is_read {
-            ring.notify_one();
-        }
-    };
-    let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    watcher
-        .inspect_err(|error| {
-            let (folder, every) = (folder.display(), POLL.as_secs());
-            tracing::warn!(%folder, %error, "folder cannot be watched, rules are read every {every} s instead");
-        })
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::Duration};
 
     use super::*;
 

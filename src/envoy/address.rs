@@ -1,7 +1,7 @@
 //! Addresses as Envoy wants them: a Unix socket, or a host and a port.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -32,6 +32,19 @@ impl Address {
         match self {
             Self::Pipe(_) => None,
             Self::Socket { host, .. } => host.parse().ok(),
+        }
+    }
+
+    /// Where somebody on this machine reaches who listens here: "all addresses" are none to connect to.
+    #[must_use]
+    pub fn reachable(self) -> Self {
+        match (self.ip(), self) {
+            (Some(ip), Self::Socket { port, .. }) if ip.is_unspecified() => {
+                let loopback: IpAddr =
+                    if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+                SocketAddr::new(loopback, port).into()
+            }
+            (_, address) => address,
         }
     }
 
@@ -116,5 +129,14 @@ mod tests {
     fn all_ipv6_addresses_include_ipv4() {
         let address: Address = "[::]:8080".parse().unwrap();
         assert_eq!(address.to_envoy_listen()["socket_address"]["ipv4_compat"], true);
+    }
+
+    #[test]
+    fn all_addresses_are_reached_at_loopback() {
+        for (listens, reached) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("a:1", "a:1")]
+        {
+            assert_eq!(listens.parse::<Address>().unwrap().reachable().to_string(), reached);
+        }
     }
 }

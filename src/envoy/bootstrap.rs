@@ -26,9 +26,9 @@ pub struct Placement {
     pub access_log: AccessLog,
     /// Where the demo provider listens, if one runs.
     pub demo: Option<Address>,
-    /// A file with the content of [`super::tls_secret`], for a certificate that is replaced while Envoy runs. Without it
-    /// Envoy reads the files of `tls` once.
-    pub tls_secret: Option<PathBuf>,
+    /// A folder with the files of [`super::secret_files`], for certificates that are replaced while Envoy runs. Without it
+    /// Envoy reads the files that the settings name once.
+    pub secrets: Option<PathBuf>,
     /// Where Envoy sends its spans, if anywhere.
     pub tracer: Option<Tracer>,
     /// The certificate authorities for providers without a `ca` of their own; see [`system_ca`].
@@ -70,6 +70,12 @@ pub enum BootstrapError {
         /// As in the settings.
         value: String,
     },
+    /// The ext_proc service asks for a certificate.
+    #[error(
+        "`extproc.tls` asks Envoy for a certificate; add `envoy: {{ address: HOST:PORT, cert: …, key: …, ca: … }}` to \
+         `extproc`"
+    )]
+    NoCertificate,
     /// The listener for Envoy's metrics.
     #[error(
         "`telemetry.metrics.envoy_listen` is `{value}`, but Envoy listens on an IP address and a port; write 127.0.0.1:8083"
@@ -126,7 +132,7 @@ impl Placement {
             admin: Address::Pipe(sockets.join("envoy-admin.sock")),
             access_log: AccessLog::File(state.join("envoy-access.log")),
             demo: None,
-            tls_secret: None,
+            secrets: None,
             tracer: None,
             system_ca: system_ca(),
         }
@@ -135,17 +141,17 @@ impl Placement {
     /// In a container of its own, whose image has the certificate authorities at Debian's place. Reaches Luthien where
     /// `extproc.listen` says, otherwise over the Unix socket in `dir`, which both mount ([`POD_DIR`]).
     pub fn sidecar(settings: &Settings, dir: &Path) -> Result<Self, BootstrapError> {
-        let extproc = match &settings.extproc.listen {
+        let extproc = match settings.extproc.reached() {
             None => Address::Pipe(dir.join("extproc.sock")),
-            Some(text) => text.parse().map_err(|_: AddressError| BootstrapError::Extproc { value: text.clone() })?,
+            Some(text) => text.parse().map_err(|_: AddressError| BootstrapError::Extproc { value: text.to_owned() })?,
         };
         Ok(Self {
             mode: Mode::Sidecar,
-            extproc,
+            extproc: extproc.reachable(),
             admin: Address::Pipe(dir.join("envoy-admin.sock")),
             access_log: AccessLog::Stdout,
             demo: None,
-            tls_secret: None,
+            secrets: None,
             tracer: None,
             system_ca: Some(IMAGE_CA.into()),
         })

@@ -8,6 +8,7 @@ use super::address::Address;
 use super::bootstrap::{BootstrapError, Placement};
 use super::stats;
 use super::timers::seconds;
+use super::tls::Shown;
 use super::yaml::set;
 use crate::config::settings::{Settings, Upstream};
 
@@ -29,10 +30,10 @@ pub(super) fn clusters(settings: &Settings, placement: &Placement) -> Result<Vec
     let providers = settings.upstreams.iter().map(|upstream| provider(upstream, settings, placement));
     let stats = settings.telemetry.metrics.envoy_listen.as_ref().map(|_| Ok(stats::cluster(&placement.admin)));
     let collector = placement.tracer.as_ref().map(|tracer| tracer.cluster(placement.system_ca.as_deref()));
-    std::iter::once(Ok(extproc(settings, placement))).chain(providers).chain(stats).chain(collector).collect()
+    std::iter::once(extproc(settings, placement)).chain(providers).chain(stats).chain(collector).collect()
 }
 
-fn extproc(settings: &Settings, placement: &Placement) -> Value {
+fn extproc(settings: &Settings, placement: &Placement) -> Result<Value, BootstrapError> {
     let mut cluster = base(EXTPROC, "1s", &placement.extproc, None, settings);
     set(
         &mut cluster,
@@ -51,7 +52,19 @@ fn extproc(settings: &Settings, placement: &Placement) -> Value {
             },
         })),
     );
-    cluster
+    if settings.extproc.tls.is_some()
+        && let Address::Socket { host, .. } = &placement.extproc
+    {
+        let envoy = settings.extproc.envoy.as_ref().ok_or(BootstrapError::NoCertificate)?;
+        let (key, certificate) = Shown::Luthien.certificate(&envoy.certificate(), placement);
+        let mut socket = authority_validation(host, placement.extproc.ip().is_some(), &envoy.ca);
+        if let Some(context) = socket.pointer_mut("/typed_config/common_tls_context") {
+            set(context, key, certificate);
+            set(context, "alpn_protocols", json!(["h2"]));
+        }
+        set(&mut cluster, "transport_socket", socket);
+    }
+    Ok(cluster)
 }
 
 fn provider(upstream: &Upstream, settings: &Settings, placement: &Placement) -> Result<Value, BootstrapError> {

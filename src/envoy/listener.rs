@@ -22,7 +22,7 @@ const REQUEST_HEADERS_KIB: u32 = 96;
 pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, placement: &Placement) -> Value {
     let mut chain = json!({ "filters": [connection_manager(timers, placement)] });
     if let Some(tls) = tls {
-        set(&mut chain, "transport_socket", tls::downstream(tls, placement.tls_secret.as_deref()));
+        set(&mut chain, "transport_socket", tls::downstream(tls, placement));
     }
     let mut listener = json!({
         "name": "clients",

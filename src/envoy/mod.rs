@@ -38,6 +38,6 @@ pub use exec::{ExecError, ExecPlan, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
-pub use tls::tls_secret;
+pub use tls::secret_files;
 pub use tracer::Tracer;
 pub use yaml::{YamlError, to_yaml};

@@ -1,32 +1,62 @@
-//! The certificate of the client listener.
+//! The certificates that Envoy shows: to clients, and to Luthien where that asks for one.
 //!
 //! A certificate is replaced every few months or weeks, and a restart cuts every stream. Envoy reads one anew only if it
 //! comes as a secret from a file of its own, so there are two forms: in place, and by such a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::bootstrap::Placement;
 use super::yaml::set;
-use crate::config::settings::Tls;
+use crate::config::settings::{Settings, Tls};
 
-/// The secret's name, in the configuration and in the file.
-const NAME: &str = "client_listener";
+/// To whom a certificate is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shown {
+    Clients,
+    Luthien,
+}
 
-/// The listener's transport socket: with the files of `tls`, or with the secret in the file `secret`.
-pub(super) fn downstream(tls: &Tls, secret: Option<&Path>) -> Value {
+impl Shown {
+    /// The secret's name, in the configuration and in its file.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "client_listener",
+            Self::Luthien => "extproc_client",
+        }
+    }
+
+    /// Its file in [`Placement::secrets`]. The ending tells Envoy how to read it.
+    fn file(self, folder: &Path) -> PathBuf {
+        folder.join(match self {
+            Self::Clients => "tls.yaml",
+            Self::Luthien => "extproc-tls.yaml",
+        })
+    }
+
+    /// The part of a TLS context that says which certificate is shown.
+    pub(super) fn certificate(self, tls: &Tls, placement: &Placement) -> (&'static str, Value) {
+        match &placement.secrets {
+            None => ("tls_certificates", json!([files(tls)])),
+            Some(folder) => {
+                let source =
+                    json!({ "path_config_source": { "path": self.file(folder) }, "resource_api_version": "V3" });
+                let secrets = json!([{ "name": self.name(), "sds_config": source }]);
+                ("tls_certificate_sds_secret_configs", secrets)
+            }
+        }
+    }
+}
+
+/// The listener's transport socket.
+pub(super) fn downstream(tls: &Tls, placement: &Placement) -> Value {
     let mut context = json!({
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_params": { "tls_minimum_protocol_version": "TLSv1_2" },
     });
-    match secret {
-        None => set(&mut context, "tls_certificates", json!([files(tls)])),
-        Some(path) => {
-            let source = json!({ "path_config_source": { "path": path }, "resource_api_version": "V3" });
-            let secrets = json!([{ "name": NAME, "sds_config": source }]);
-            set(&mut context, "tls_certificate_sds_secret_configs", secrets);
-        }
-    }
+    let (key, certificate) = Shown::Clients.certificate(tls, placement);
+    set(&mut context, key, certificate);
     json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
@@ -36,17 +66,26 @@ pub(super) fn downstream(tls: &Tls, secret: Option<&Path>) -> Value {
     })
 }
 
-/// The content of the file that [`super::Placement::tls_secret`] names. Envoy reads certificate and key anew when a file
-/// is *moved* into the certificate's directory, as Kubernetes does with a mounted secret and `mv` does; a file that is
-/// written in place is not noticed. Both must be in that directory, and the file must end in `.yaml`.
-pub fn tls_secret(tls: &Tls) -> Value {
+/// The files that have to stand in [`Placement::secrets`], with their content.
+///
+/// Envoy reads certificate and key anew when a file is *moved* into the certificate's directory, as Kubernetes does with a
+/// mounted secret and `mv` does; a file that is written in place is not noticed. Both must be in that directory.
+pub fn secret_files(settings: &Settings, placement: &Placement) -> Vec<(PathBuf, Value)> {
+    let Some(folder) = &placement.secrets else { return Vec::new() };
+    let to_luthien = settings.extproc.envoy.as_ref().map(|envoy| (Shown::Luthien, envoy.certificate()));
+    let to_clients = settings.tls.clone().map(|tls| (Shown::Clients, tls));
+    let shown = to_clients.into_iter().chain(to_luthien);
+    shown.map(|(shown, tls)| (shown.file(folder), secret(shown, &tls))).collect()
+}
+
+fn secret(shown: Shown, tls: &Tls) -> Value {
     let mut certificate = files(tls);
     let directory = tls.cert.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     set(&mut certificate, "watched_directory", json!({ "path": directory }));
     json!({
         "resources": [{
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            "name": NAME,
+            "name": shown.name(),
             "tls_certificate": certificate,
         }],
     })

@@ -1,29 +1,18 @@
 //! Who the client is, and what the provider is shown.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
-
-use arc_swap::ArcSwap;
+use std::path::Path;
 
 use crate::{
     config::{
         environment::Environment,
-        secret::{Secret, SecretError, digests_equal, from_file},
+        rotation::LiveSecret,
+        secret::{Secret, SecretError, digests_equal},
         settings::{ClientAuth, ClientKey, Clients, Credentials, SecretSource},
     },
     model::Dialect,
 };
 
 use super::headers::HeaderView;
-
-/// A secret that is read again when its file changes.
-pub(super) enum LiveSecret {
-    Fixed(Secret),
-    File { path: PathBuf, last: ArcSwap<(Option<SystemTime>, Secret)> },
-}
 
 /// The key that a provider is shown.
 pub(super) enum Credential {
@@ -59,45 +48,6 @@ impl Client {
         match (self, credential) {
             (Self::Unjudged, Credential::Ours(_)) => keys.auth == ClientAuth::Passthrough,
             (Self::Known { .. }, _) | (Self::Unjudged, Credential::Passthrough) => true,
-        }
-    }
-}
-
-impl LiveSecret {
-    fn new(source: &SecretSource, base: &Path, environment: &Environment) -> Result<Self, SecretError> {
-        let secret = source.read(base, environment)?;
-        Ok(match source {
-            SecretSource::Env(_) => Self::Fixed(secret),
-            SecretSource::File(path) => {
-                let path = base.join(path);
-                let last = ArcSwap::from_pointee((modified(&path), secret));
-                Self::File { path, last }
-            }
-        })
-    }
-
-    /// The secret as it is now. A file that has become unreadable keeps its last good content.
-    pub(super) fn get(&self) -> Secret {
-        match self {
-            Self::Fixed(secret) => secret.clone(),
-            Self::File { last, .. } => self.current().unwrap_or_else(|| last.load().1.clone()),
-        }
-    }
-
-    /// The secret as it stands in its file right now. `None`: the file is gone or empty.
-    fn current(&self) -> Option<Secret> {
-        match self {
-            Self::Fixed(secret) => Some(secret.clone()),
-            Self::File { path, last } => {
-                let known = last.load();
-                let now = modified(path)?;
-                if known.0 == Some(now) {
-                    return Some(known.1.clone());
-                }
-                let secret = from_file(path).ok()?;
-                last.store(Arc::new((Some(now), secret.clone())));
-                Some(secret)
-            }
         }
     }
 }
@@ -145,7 +95,7 @@ impl ClientKeys {
         let fits = |key: &Key| match key {
             Key::Digest(key) => digests_equal(key, &digest),
             // A key whose file was removed or emptied is revoked.
-            Key::Secret(secret) => secret.current().is_some_and(|secret| digests_equal(&secret.digest(), &digest)),
+            Key::Secret(secret) => secret.valid().is_some_and(|secret| digests_equal(&secret.digest(), &digest)),
         };
         self.keys.iter().fold(None, |found, (name, key)| if fits(key) { Some(name.as_str()) } else { found })
     }
@@ -169,8 +119,4 @@ pub(super) fn header(dialect: Dialect, key: &Secret) -> (&'static str, String) {
         Dialect::AnthropicMessages => ("x-api-key", key.expose().to_owned()),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => ("authorization", format!("Bearer {}", key.expose())),
     }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }

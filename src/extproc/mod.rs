@@ -19,7 +19,9 @@ mod rescue;
 mod routing;
 mod service;
 mod spans;
+mod tls;
 
 pub use gateway::{Gateway, Links, SetupError};
 pub use late::{Late, decide_late, late};
 pub use service::{Listener, serve};
+pub use tls::{Identity, TlsError};

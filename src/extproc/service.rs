@@ -6,14 +6,18 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
     external_processor_server::{ExternalProcessor, ExternalProcessorServer},
 };
-use futures::{FutureExt, Stream, stream};
-use tokio::net::{TcpListener, UnixListener};
+use futures::{FutureExt, Stream, StreamExt, stream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tonic_health::server::health_reporter;
 use tracing::error;
 
-use super::{call::Call, gateway::Gateway};
+use super::{
+    call::Call,
+    gateway::Gateway,
+    tls::{Identity, connections},
+};
 use crate::telemetry::trace::{HEADERS, Parent};
 
 /// Envoy's messages carry whole chunks of bodies; tonic's own limit of 4 MiB would cut calls off.
@@ -30,6 +34,8 @@ pub enum Listener {
     Unix(UnixListener),
     /// A TCP port.
     Tcp(TcpListener),
+    /// A TCP port, for those who show a certificate.
+    Tls(TcpListener, Arc<Identity>),
 }
 
 /// Serves the external processor, and gRPC's health service beside it.
@@ -47,7 +53,15 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         .add_service(calls);
     match listener {
         Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await,
-        Listener::Tcp(listener) => server.serve_with_incoming(TcpListenerStream::new(listener)).await,
+        Listener::Tcp(listener) => {
+            // Chunks are small, and each is awaited.
+            let undelayed = |stream: &TcpStream| {
+                let _ = stream.set_nodelay(true);
+            };
+            let connections = TcpListenerStream::new(listener).map(|stream| stream.inspect(undelayed));
+            server.serve_with_incoming(connections).await
+        }
+        Listener::Tls(listener, identity) => server.serve_with_incoming(connections(listener, identity)).await,
     }
 }
 

@@ -4,10 +4,11 @@
 //! calls behind it nothing for a while. Knows nothing of what is kept.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt, future::ready};
 use redis::{
     AsyncCommands, Client, ExistenceCheck, IntoConnectionInfo, SetExpiry, SetOptions,
@@ -25,7 +26,8 @@ const PREFIX: &str = "luthien:";
 /// A Redis.
 pub struct SharedState {
     connect: Connect,
-    connection: OnceCell<ConnectionManager>,
+    /// Made anew when the password was replaced: the library connects again with the one that it knows.
+    connection: ArcSwap<OnceCell<ConnectionManager>>,
     /// When it did not answer.
     failed: Mutex<Option<Instant>>,
 }
@@ -59,7 +61,13 @@ impl SharedState {
             info = info.set_redis_settings(settings);
             Client::open(info).map_err(|error| error.to_string())
         };
-        Self { connect: Box::new(connect), connection: OnceCell::new(), failed: Mutex::default() }
+        Self { connect: Box::new(connect), connection: ArcSwap::default(), failed: Mutex::default() }
+    }
+
+    /// Connects anew when it is next needed, with the password as it is then.
+    pub fn reconnect(&self) {
+        self.connection.store(Arc::default());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What stands under `key`, if it is there and Redis answers.
@@ -131,7 +139,8 @@ impl SharedState {
                 .set_number_of_retries(1);
             ConnectionManager::new_with_config(client, config).await.map_err(|error| error.to_string())
         };
-        let connected = self.within(self.connection.get_or_try_init(|| connect)).await?;
+        let connection = self.connection.load_full();
+        let connected = self.within(connection.get_or_try_init(|| connect)).await?;
         match connected {
             Ok(connection) => Some(connection.clone()),
             Err(error) => {

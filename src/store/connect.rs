@@ -126,6 +126,14 @@ impl Store {
         Ok(Self { pool, kind, writing: Mutex::default() })
     }
 
+    /// Connects to `place` from now on, where it is the same database with another password. Connections that are there go on.
+    pub fn reconnect(&self, place: &Place) -> Result<(), OpenError> {
+        if let Place::Postgres(Postgres { url }) = place {
+            self.pool.set_connect_options(url.parse()?);
+        }
+        Ok(())
+    }
+
     /// Makes the tables, or brings them up to date. Several processes may do so at once.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         let migrations = match self.kind {

@@ -53,6 +53,14 @@ pub const RULES_INFO: &str = "rules_info";
 pub const RULES_SOURCE_FAILING: &str = "rules_source_failing";
 /// Whether the rules document was refused, so that older rules are in force.
 pub const RULES_REJECTED: &str = "rules_rejected";
+/// How many keys of the settings have another value in their file, which a new process would use.
+pub const RESTART_NEEDED: &str = "restart_needed";
+/// Whether the settings file is wrong, so that a new process would not start.
+pub const SETTINGS_REJECTED: &str = "settings_rejected";
+/// Certificates and secrets that were read again because their file changed, by key of the settings and result.
+pub const ROTATIONS: &str = "rotations";
+/// Whether a certificate or secret cannot be read, so that an older one is in force, by key of the settings.
+pub const ROTATION_FAILING: &str = "rotation_failing";
 /// Calls that were turned away or ended by a limit, by limit.
 pub const LIMITED: &str = "limited";
 /// Bytes of records that wait for the store.

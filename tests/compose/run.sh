@@ -122,6 +122,13 @@ compose run --rm --no-deps -T demo healthcheck http://luthien:8082/metrics >"$lo
 ! compose run --rm --no-deps -T demo healthcheck http://luthien:8083/metrics >"$log" 2>&1 || fail 'a health check can fail'
 ok 'metrics are there within the network'
 
+compose run --rm --no-deps -T envoy-config envoy-config --sidecar --demo demo:8090 --output /run/luthien/envoy.yaml \
+  --install-program /run/luthien/luthien >"$log" 2>&1 || fail 'the program is installed where other containers find it'
+compose exec -T envoy /run/luthien/luthien drain --wait 20s --notice 0s >"$log" 2>&1 || fail "Envoy is emptied: $(cat "$log")"
+grep -q 'no call is in flight' "$log" || fail "Envoy is empty: $(cat "$log")"
+[ "$(curl -sS -o /dev/null -w '%{http_code}' --max-time 20 "$clients/readyz")" = 503 ] || fail 'the health check says so'
+ok "the program runs in Envoy's container and empties it"
+
 compose stop >"$log" 2>&1 || fail 'everything stops'
 codes=$(compose ps --all --format '{{.Service}}={{.ExitCode}}' | sort | tr '\n' ' ')
 case $codes in

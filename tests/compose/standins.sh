@@ -50,7 +50,7 @@ fi
 
 distroless=$(named 'gcr.io/distroless/')
 if missing "$distroless"; then
-  debian "$work/distroless" extract base-files,ca-certificates,libc6,libgcc-s1,netbase,tzdata
+  debian "$work/distroless" extract base-files,ca-certificates,netbase,tzdata
   cat "$work/distroless/usr/share/ca-certificates/mozilla/"*.crt >"$work/ca-certificates.crt"
   install -Dm644 "$work/ca-certificates.crt" "$work/distroless/etc/ssl/certs/ca-certificates.crt"
   echo 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin' >"$work/distroless/etc/passwd"

@@ -26,7 +26,7 @@ use crate::{
         balancer::Balancer,
         client::{self, End, Request, Version},
         errors,
-        pod::Pod,
+        pod::{Containers, Pod},
         samples, within,
     },
 };
@@ -123,31 +123,6 @@ async fn short_calls(url: String, body: String, whole: String, done: Arc<AtomicU
     }
 }
 
-/// Who runs `luthien drain` before the end.
-#[derive(Clone, Copy)]
-enum Containers {
-    /// Envoy only: Luthien is a native sidecar, which ends after it.
-    Sidecar,
-    /// Both, and both are asked to end at the same time.
-    Both,
-}
-
-/// Ends a pod that serves, and returns what its draining printed. `meanwhile` happens while it drains.
-async fn end(mut pod: Pod, containers: Containers, arguments: &[&str], meanwhile: impl Future<Output = ()>) -> String {
-    let drained = async |containers| {
-        let Containers::Both = containers else { return String::new() };
-        let output = pod.drain(arguments).await;
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
-    };
-    let (envoys, luthiens, ()) = tokio::join!(drained(Containers::Both), drained(containers), meanwhile);
-    let said = envoys + &luthiens;
-    pod.end_envoy().await;
-    pod.end_luthien().await;
-    said
-}
-
 #[tokio::test]
 async fn a_rolling_restart_under_load_fails_no_call_and_cuts_no_stream() {
     let provider = Provider::start().await;
@@ -180,7 +155,7 @@ async fn a_rolling_restart_under_load_fails_no_call_and_cuts_no_stream() {
             let answer = held.finish_after(read).await;
             assert_eq!((answer.text(), answer.end), (whole, End::Clean));
         };
-        let said = end(old, containers, PATIENT, meanwhile).await;
+        let (said, ()) = tokio::join!(old.end(containers, PATIENT), meanwhile);
         assert!(said.contains("no call is in flight"), "{said}");
         load.each_makes(1).await;
     }
@@ -208,7 +183,7 @@ async fn a_stream_that_outlasts_the_time_ends_with_its_dialects_error() {
             }
         };
         let begun = Instant::now();
-        let said = end(pod, containers, &["--wait", "1s", "--notice", "0s"], ended).await;
+        let (said, ()) = tokio::join!(pod.end(containers, &["--wait", "1s", "--notice", "0s"]), ended);
         assert!(begun.elapsed() >= Duration::from_secs(1), "it did not wait");
         assert!(said.contains("2 calls are in flight after 1s") && said.contains("no call is in flight"), "{said}");
     }
@@ -233,9 +208,9 @@ async fn connections_are_told_that_they_end() {
     let answer = client::send(Version::Http1, pod.listen(), call()).await.finish().await;
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     connection.call(&call()).await;
-    within(SOON, "GOAWAY", connection.ended).await.expect("it is watched").expect("it ends well");
-    pod.end_envoy().await;
-    pod.end_luthien().await;
+    let ended = within(SOON, "GOAWAY", connection.ended.join_next()).await.expect("it is watched");
+    ended.expect("nothing panics").expect("it ends well");
+    pod.stop().await;
     let gone = pod.drain(&[]).await;
     assert!(gone.status.success(), "{gone:?}");
     assert!(String::from_utf8_lossy(&gone.stdout).contains("Envoy has ended"), "{gone:?}");
@@ -246,14 +221,16 @@ struct Http2 {
     at: SocketAddr,
     sender: SendRequest<Bytes>,
     /// Whether the other side has ended it.
-    ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
+    ended: JoinSet<Result<(), h2::Error>>,
 }
 
 impl Http2 {
     async fn connect(at: SocketAddr) -> Self {
         let socket = TcpStream::connect(at).await.unwrap();
         let (sender, connection) = h2::client::handshake(socket).await.unwrap();
-        Self { at, sender, ended: tokio::spawn(connection) }
+        let mut ended = JoinSet::new();
+        ended.spawn(connection);
+        Self { at, sender, ended }
     }
 
     /// Makes a call, which has to succeed.

@@ -30,7 +30,7 @@ const RANKS: [(&str, u32); 23] = [
 ];
 
 /// Libraries that only some modules may know.
-const CONFINED: [(&str, &[&str]); 34] = [
+const CONFINED: [(&str, &[&str]); 35] = [
     ("tonic", &["extproc", "policies"]),
     ("tonic_health", &["extproc"]),
     ("prost", &["extproc", "policies"]),
@@ -56,7 +56,8 @@ const CONFINED: [(&str, &[&str]); 34] = [
     ("zstd", &["record", "store"]),
     ("crc32fast", &["record"]),
     ("reqwest", &["policies"]),
-    ("rustls", &["policies"]),
+    ("rustls", &["extproc", "policies"]),
+    ("tokio_rustls", &["extproc"]),
     ("backon", &["policies"]),
     ("recloser", &["policies"]),
     ("moka", &["policies"]),

@@ -66,7 +66,7 @@ async fn form(State(access): State<Access>, Query(query): Query<Vec<(String, Str
 
 async fn log_in(State(access): State<Access>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Rule::Tokens { sessions, attempts, .. } = &*access.0 else {
+    let Rule::Tokens { attempts, .. } = &*access.0 else {
         return if is_local(&parts) { redirect("/") } else { Denied::ForeignHost.answer(&parts) };
     };
     if Origin::of(&parts.headers) == Origin::Foreign {
@@ -88,7 +88,8 @@ async fn log_in(State(access): State<Access>, request: Request) -> Response {
         answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         return answer;
     }
-    let Some(role) = access.0.role_of(field(&fields, "token").trim()) else {
+    let role = access.0.role_of(field(&fields, "token").trim());
+    let Some((role, sessions)) = role.zip(access.0.sessions()) else {
         tracing::warn!("somebody tried to log in with a wrong token");
         return pages::login(StatusCode::UNAUTHORIZED, &next, Some("This is not the token."));
     };

@@ -19,7 +19,7 @@ use self::{
     session::Sessions,
 };
 use super::reply;
-use crate::config::secret::Secret;
+use crate::config::{rotation::LiveSecret, secret::Secret};
 
 pub(super) use login::routes as login_routes;
 
@@ -32,7 +32,7 @@ enum Rule {
     /// its `Host` or its `Origin` tells (DNS rebinding).
     Loopback,
     /// Whoever has one of the tokens, or a session that one of them began.
-    Tokens { admin: Secret, viewer: Option<Secret>, sessions: Sessions, attempts: Attempts },
+    Tokens { admin: LiveSecret, viewer: Option<LiveSecret>, attempts: Attempts },
 }
 
 /// What somebody may do.
@@ -68,9 +68,8 @@ impl Access {
     }
 
     /// For whoever has the token; with that of viewers, only to read.
-    pub fn tokens(admin: Secret, viewer: Option<Secret>) -> Self {
-        let sessions = Sessions::new(&admin, viewer.as_ref());
-        Self(Arc::new(Rule::Tokens { admin, viewer, sessions, attempts: Attempts::default() }))
+    pub fn tokens(admin: LiveSecret, viewer: Option<LiveSecret>) -> Self {
+        Self(Arc::new(Rule::Tokens { admin, viewer, attempts: Attempts::default() }))
     }
 
     /// Who sends a request, if it may be answered.
@@ -80,14 +79,15 @@ impl Access {
         let caller = match &*self.0 {
             Rule::Loopback if !is_local(parts) => return Err(Denied::ForeignHost),
             Rule::Loopback => Caller { role: Role::Admin, has_session: false },
-            Rule::Tokens { sessions, .. } => {
+            Rule::Tokens { .. } => {
                 let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
                 if let Some(sent) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
                     // No browser sends this of its own accord, so its origin does not matter.
                     let role = self.0.role_of(sent).ok_or(Denied::Stranger)?;
                     return Caller { role, has_session: false }.may(changes);
                 }
-                let role = sessions.role(&parts.headers, now).ok_or(Denied::Stranger)?;
+                let role = self.0.sessions().and_then(|sessions| sessions.role(&parts.headers, now));
+                let role = role.ok_or(Denied::Stranger)?;
                 // A browser sends the cookie with whatever a page of another site makes it send.
                 if changes && origin != Origin::Own {
                     return Err(Denied::ForeignPage);
@@ -103,11 +103,25 @@ impl Access {
 }
 
 impl Rule {
+    /// The tokens as they are now. One whose file was removed lets nobody in.
+    fn tokens(&self) -> (Option<Secret>, Option<Secret>) {
+        match self {
+            Self::Loopback => (None, None),
+            Self::Tokens { admin, viewer, .. } => (admin.valid(), viewer.as_ref().and_then(LiveSecret::valid)),
+        }
+    }
+
+    /// What tells sessions that the tokens began.
+    fn sessions(&self) -> Option<Sessions> {
+        let (admin, viewer) = self.tokens();
+        admin.map(|admin| Sessions::new(&admin, viewer.as_ref()))
+    }
+
     /// The role that a token gives. Looks at all of them whichever fits.
     fn role_of(&self, sent: &str) -> Option<Role> {
-        let Self::Tokens { admin, viewer, .. } = self else { return None };
-        let is_admin = admin.matches(sent.as_bytes());
-        let is_viewer = viewer.as_ref().is_some_and(|viewer| viewer.matches(sent.as_bytes()));
+        let (admin, viewer) = self.tokens();
+        let fits = |token: Option<Secret>| token.is_some_and(|token| token.matches(sent.as_bytes()));
+        let (is_admin, is_viewer) = (fits(admin), fits(viewer));
         match (is_admin, is_viewer) {
             (true, _) => Some(Role::Admin),
             (false, true) => Some(Role::Viewer),

@@ -4,7 +4,7 @@ use super::*;
 
 fn access() -> Access {
     let secret = |text: &str| Secret::new(text).expect("a secret");
-    Access::tokens(secret("adm"), Some(secret("view")))
+    Access::tokens(secret("adm").into(), Some(secret("view").into()))
 }
 
 fn parts(method: &str, headers: &[(&str, &str)]) -> Parts {
@@ -18,7 +18,7 @@ fn parts(method: &str, headers: &[(&str, &str)]) -> Parts {
 #[test]
 fn a_token_gives_its_role_and_a_cookie_that_of_its_token() {
     let access = access();
-    let Rule::Tokens { sessions, .. } = &*access.0 else { panic!("tokens") };
+    let sessions = access.0.sessions().expect("tokens");
     let now = SystemTime::now();
     let session = |role| sessions.begin(role, now, false).split(';').next().map(str::to_owned).expect("a cookie");
     let (admin, viewer) = (session(Role::Admin), session(Role::Viewer));

@@ -114,6 +114,45 @@ log: { level: 'luthien=loud' }
 }
 
 #[test]
+fn ext_proc_is_open_to_other_machines_only_by_a_certificate_or_by_saying_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("x"), "").expect("written");
+    let path = folder.path().join("x").display().to_string();
+    let with = |extproc: &str| check(&format!("{GOOD}extproc: {{ {} }}\n", extproc.replace('X', &path)), &[]);
+    let (tls, envoy) = ("tls: { cert: X, key: X, client_ca: X }", "envoy: { cert: X, key: X, ca: X }");
+    for good in [
+        "",
+        "listen: 'unix:a.sock'",
+        "listen: 127.0.0.1:9000",
+        "listen: '[::1]:9000'",
+        "listen: 0.0.0.0:9000, plaintext: true",
+        &format!("listen: 0.0.0.0:9000, {tls}"),
+        &format!("listen: 127.0.0.1:9000, {tls}, {envoy}"),
+        &format!("listen: 0.0.0.0:9000, {tls}, {}", envoy.replace("{ ", "{ address: luthien:9000, ")),
+    ] {
+        if let Err(report) = with(good) {
+            panic!("{good}: {report}");
+        }
+    }
+    for (extproc, message) in [
+        ("listen: 0.0.0.0:9000".to_owned(), "other machines can connect"),
+        ("listen: 10.0.0.1:9000, plaintext: false".to_owned(), "plaintext: true"),
+        (format!("listen: 0.0.0.0:9000, plaintext: true, {tls}"), "there is `tls` as well"),
+        (format!("listen: 'unix:a.sock', {tls}"), "a Unix socket has no TLS"),
+        (tls.to_owned(), "a Unix socket has no TLS"),
+        (format!("listen: 127.0.0.1:9000, {envoy}"), "only where there is `tls`"),
+        (format!("listen: 127.0.0.1:9000, {tls}, {}", envoy.replace("{ ", "{ address: luthien, ")), "no host and port"),
+        ("listen: 127.0.0.1:9000, tls: { cert: X, key: X, client_ca: absent }".to_owned(), "cannot be read"),
+        ("listen: 127.0.0.1:9000, tls: { cert: X, key: X }".to_owned(), "client_ca"),
+        ("listen: ''".to_owned(), "neither a Unix socket nor an address"),
+        ("listen: luthien:9000".to_owned(), "neither a Unix socket nor an address"),
+    ] {
+        let report = with(&extproc).expect_err("a report").to_string();
+        assert!(report.contains(message), "{extproc}: {report}");
+    }
+}
+
+#[test]
 fn keys_and_passthrough_must_agree() {
     let with = |clients: &str| check(&format!("{GOOD}clients: {clients}\n"), &[("KEY", "k")]);
     let key = "keys: [{name: a, env: KEY}]";

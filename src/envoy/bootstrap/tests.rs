@@ -7,7 +7,7 @@ use std::process::Command;
 use super::*;
 use crate::cli::envoy_config::document;
 use crate::envoy::doctor::{Expected, examine};
-use crate::envoy::find_envoy;
+use crate::envoy::{find_envoy, secret_files};
 
 /// Two providers.
 const EXAMPLE: &str = r#"{
@@ -138,6 +138,52 @@ fn envoy_accepts_every_kind_of_upstream_and_place() {
         ..local()
     };
     accepted(&settings, &Placement { system_ca: system_ca(), ..placement });
+}
+
+#[test]
+fn towards_luthien_over_tcp_envoy_shows_a_certificate_and_asks_for_one() {
+    let mut settings = example();
+    let file = |name: &str| PathBuf::from("/certs").join(name);
+    settings.extproc = serde_json::from_value(json!({
+        "listen": "0.0.0.0:9000",
+        "tls": { "cert": file("s.pem"), "key": file("s.key"), "client_ca": file("ca.pem") },
+    }))
+    .unwrap();
+    let missing = Placement::sidecar(&settings, Path::new(POD_DIR)).unwrap();
+    let error = bootstrap(&settings, &missing).unwrap_err().to_string();
+    assert!(error.contains("add `envoy: { address: HOST:PORT, cert: …"), "{error}");
+
+    let envoy = json!({ "cert": file("e.pem"), "key": file("e.key"), "ca": file("ca.pem") });
+    for (address, host, kind) in [(None, "127.0.0.1", "IP_ADDRESS"), (Some("luthien:9000"), "luthien", "DNS")] {
+        let mut envoy = envoy.clone();
+        envoy["address"] = address.into();
+        settings.extproc.envoy = serde_json::from_value(envoy).unwrap();
+        for secrets in [None, Some(PathBuf::from("/run/luthien"))] {
+            let placement = Placement { secrets, ..Placement::sidecar(&settings, Path::new(POD_DIR)).unwrap() };
+            let value = bootstrap(&settings, &placement).unwrap();
+            let cluster = &value["static_resources"]["clusters"][0];
+            let at = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+            assert_eq!(
+                (&at["socket_address"]["address"], &at["socket_address"]["port_value"]),
+                (&json!(host), &json!(9000))
+            );
+            let context = &cluster["transport_socket"]["typed_config"]["common_tls_context"];
+            let name = &context["validation_context"]["match_typed_subject_alt_names"][0];
+            assert_eq!((&name["san_type"], &name["matcher"]["exact"]), (&json!(kind), &json!(host)));
+            assert_eq!(context["alpn_protocols"], json!(["h2"]));
+            let shown = secret_files(&settings, &placement);
+            if placement.secrets.is_none() {
+                assert_eq!(context["tls_certificates"][0]["certificate_chain"]["filename"], "/certs/e.pem");
+                continue;
+            }
+            let source = &context["tls_certificate_sds_secret_configs"][0];
+            assert_eq!(source["sds_config"]["path_config_source"]["path"], "/run/luthien/extproc-tls.yaml");
+            let [(path, secret)] = shown.as_slice() else { panic!("{shown:?}") };
+            assert_eq!(path, Path::new("/run/luthien/extproc-tls.yaml"));
+            assert_eq!(secret["resources"][0]["name"], source["name"]);
+            assert_eq!(secret["resources"][0]["tls_certificate"]["watched_directory"]["path"], "/certs");
+        }
+    }
 }
 
 #[test]

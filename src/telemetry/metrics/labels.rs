@@ -143,6 +143,22 @@ pub struct HashLabels {
     pub hash: String,
 }
 
+/// Labels of [`Changes::rotations`](super::Changes::rotations).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RotationLabels {
+    /// Where the settings name the file, as `upstreams[0].credentials`.
+    pub key: String,
+    /// `ok` or `rejected`.
+    pub result: &'static str,
+}
+
+/// Labels of [`Changes::rotation_failing`](super::Changes::rotation_failing).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabels {
+    /// Where the settings name the file, as `upstreams[0].credentials`.
+    pub key: String,
+}
+
 /// Labels of [`Metrics::limited`](super::Metrics::limited).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {

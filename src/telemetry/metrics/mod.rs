@@ -1,6 +1,7 @@
 //! The metrics, in the OpenMetrics text format and in the one that came before it.
 
 mod buckets;
+mod changes;
 mod collect;
 mod labels;
 mod models;
@@ -23,11 +24,12 @@ use prometheus_client::{
 
 use self::collect::{Breakers, Process};
 pub use self::{
+    changes::Changes,
     collect::Circuits,
     labels::{
         CallLabels, DecisionLabels, DirectionLabels, HashLabels, HookLabels, JudgeLabel, JudgeLabels, JudgeTokenLabels,
-        LimitLabels, ModelLabels, PolicyLabels, ResultLabels, TargetLabels, TokenLabels, UpstreamLabels, VersionLabels,
-        WaitLabels, WhatLabels, WhyLabels,
+        LimitLabels, ModelLabels, PolicyLabels, ResultLabels, RotationLabels, SecretLabels, TargetLabels, TokenLabels,
+        UpstreamLabels, VersionLabels, WaitLabels, WhatLabels, WhyLabels,
     },
     models::{Models, OTHER},
 };
@@ -87,6 +89,8 @@ pub struct Metrics {
     pub rules_source_failing: Gauge<i64, AtomicI64>,
     /// The rules in force; see [`Metrics::rules_are`].
     rules_info: Family<HashLabels, Gauge<i64, AtomicI64>>,
+    /// What changes while the process runs.
+    pub changes: Changes,
     /// What limits turned away.
     pub limited: Family<LimitLabels, Counter>,
     /// Bytes of records that wait for the store.
@@ -188,6 +192,7 @@ impl Metrics {
             rules_rejected: add(own, names::RULES_REJECTED, "1: rules were refused", None, Gauge::default()),
             rules_source_failing: add(own, names::RULES_SOURCE_FAILING, "1: nobody answers", None, Gauge::default()),
             rules_info: add(own, names::RULES_INFO, "The rules in force", None, Family::default()),
+            changes: Changes::register(own),
             limited: add(own, names::LIMITED, "Calls that a limit turned away or ended", None, Family::default()),
             spool: add(own, names::SPOOL, "Records that wait for the store", bytes, Gauge::default()),
             spool_limit: add(own, names::SPOOL_LIMIT, "The most that may wait for the store", bytes, Gauge::default()),

@@ -30,6 +30,7 @@ fn filled() -> Metrics {
     metrics.lost("disk", 1);
     metrics.rules_are("before");
     metrics.rules_are("now");
+    metrics.changes.rotated("admin.token", true);
     metrics
 }
 

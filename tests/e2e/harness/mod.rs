@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod attached;
+pub(crate) mod authority;
 pub(crate) mod balancer;
 pub(crate) mod browser;
 pub(crate) mod client;
@@ -10,6 +11,7 @@ pub(crate) mod gateway;
 mod http1;
 mod http2;
 pub(crate) mod inside;
+pub(crate) mod mounted;
 pub(crate) mod pod;
 mod process;
 pub(crate) mod prometheus;

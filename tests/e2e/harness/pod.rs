@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use luthien::envoy::{Address, AdminClient};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
@@ -31,6 +32,15 @@ pub(crate) struct Pod {
     envoy: Child,
     luthien: Child,
     directory: TempDir,
+}
+
+/// Which containers have a `preStop`.
+#[derive(Clone, Copy)]
+pub(crate) enum Containers {
+    /// Envoy's only: Luthien is a native sidecar, which is asked to end after it.
+    Sidecar,
+    /// Both, and both begin at the same time.
+    Both,
 }
 
 impl Pod {
@@ -70,11 +80,14 @@ impl Pod {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
         serve.arg("serve").arg("--config").arg(&config).arg("--state-dir").arg(root.join("state"));
         let luthien = start(&mut serve, root, "luthien.log");
-        ready(admin, root).await;
+        let status =
+            async || try_send(Version::Http1, admin, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
+        until(root, "Luthien", async || status().await == Ok(200)).await;
         let mut envoy = Command::new(super::envoy());
         envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
         let envoy = start(envoy.args(["--log-level", "warning"]), root, "envoy.log");
-        ready(listen, root).await;
+        let admin = AdminClient::new(Address::Pipe(run.join("envoy-admin.sock")));
+        until(root, "Envoy", async || admin.ready().await.is_ok()).await;
         Self { listen, envoy, luthien, directory }
     }
 
@@ -96,13 +109,35 @@ impl Pod {
         async move { within(Duration::from_mins(2), "the drain", command.output()).await.expect("the installed program") }
     }
 
-    /// Asks Envoy's container to end, as is done when its `preStop` is over, and waits for it.
-    pub(crate) async fn end_envoy(&mut self) {
-        end(&mut self.envoy).await;
+    /// Ends it as kubelet does: each container first runs its `preStop`, and is asked to end as soon as that is over. Returns what
+    /// the draining printed.
+    pub(crate) async fn end(mut self, containers: Containers, arguments: &[&str]) -> String {
+        let [first, second] = [self.drain(arguments), self.drain(arguments)];
+        let Self { envoy, luthien, .. } = &mut self;
+        let ended = async |drained: Output, container: &mut Child| {
+            let said = String::from_utf8_lossy(&[drained.stdout, drained.stderr].concat()).into_owned();
+            assert!(drained.status.success(), "{said}");
+            end(container).await;
+            said
+        };
+        let envoys = async { ended(first.await, envoy).await };
+        match containers {
+            Containers::Sidecar => {
+                let said = envoys.await;
+                end(luthien).await;
+                said
+            }
+            Containers::Both => {
+                let luthiens = async { ended(second.await, luthien).await };
+                let (envoys, luthiens) = tokio::join!(envoys, luthiens);
+                envoys + &luthiens
+            }
+        }
     }
 
-    /// The same for Luthien's. It has to end well.
-    pub(crate) async fn end_luthien(&mut self) {
+    /// Asks both containers to end, Envoy's first, and waits for them.
+    pub(crate) async fn stop(&mut self) {
+        end(&mut self.envoy).await;
         end(&mut self.luthien).await;
     }
 }
@@ -130,17 +165,14 @@ fn start(command: &mut Command, root: &Path, log: &str) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-async fn ready(at: SocketAddr, root: &Path) {
-    let asked = async {
-        let status =
-            async || try_send(Version::Http1, at, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
-        while status().await != Ok(200) {
+async fn until(root: &Path, who: &str, is_ready: impl AsyncFn() -> bool) {
+    let ready = async {
+        while !is_ready().await {
             time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if time::timeout(SOON, asked).await.is_err() {
-        panic!("nobody is ready at {at}; it printed:\n{}", output(root));
-    }
+    let in_time = time::timeout(SOON, ready).await.is_ok();
+    assert!(in_time, "{who} is not ready; it printed:\n{}", output(root));
 }
 
 async fn end(child: &mut Child) {

@@ -32,7 +32,23 @@ impl Redis {
 
     /// Its entry in the settings; the password stands in `REDIS_PASSWORD`.
     pub(crate) fn settings(&self) -> String {
-        format!("redis: {{ url: \"redis+unix://{}\", password: {{ env: REDIS_PASSWORD }} }}", self.socket.display())
+        format!("redis: {{ url: \"{}\", password: {{ env: REDIS_PASSWORD }} }}", self.url())
+    }
+
+    /// Where it is, as the settings say it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+
+    /// Takes another password from now on, and throws out whoever is connected.
+    pub(crate) async fn change_password(&self, password: &str) {
+        let url = format!("{}?pass={}", self.url(), Self::PASSWORD);
+        let client = redis::Client::open(url).expect("its address");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it takes connections");
+        let changed = redis::cmd("CONFIG").arg(&["SET", "requirepass", password]).exec_async(&mut connection).await;
+        changed.expect("a new password");
+        // This connection as well, which may be before the answer comes.
+        let _ = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec_async(&mut connection).await;
     }
 
     pub(crate) const PASSWORD: &str = "redis-secret";

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use luthien::config::settings::Tls;
-use luthien::envoy::{tls_secret, to_yaml};
+use luthien::envoy::{secret_files, to_yaml};
 use serde_json::{Value, json};
 
 use super::double::Double;
@@ -89,10 +89,11 @@ async fn a_replaced_certificate_is_used_without_a_restart() {
     let new = certificate(&dir, "new", "DNS:localhost");
     let authority = dir.join("authority.pem");
     std::fs::copy(&new.cert, &authority).unwrap();
-    let secret = dir.join("tls.yaml");
-    std::fs::write(&secret, to_yaml(&tls_secret(&used)).unwrap()).unwrap();
     provider.settings.tls = Some(used.clone());
-    provider.placement.tls_secret = Some(secret);
+    provider.placement.secrets = Some(dir.clone());
+    for (path, secret) in secret_files(&provider.settings, &provider.placement) {
+        std::fs::write(path, to_yaml(&secret).unwrap()).unwrap();
+    }
     provider
         .run(async |base| {
             let url = format!("https://localhost:{}", base.rsplit_once(':').unwrap().1);

@@ -4,6 +4,8 @@ mod conformance;
 mod support;
 mod upgrades;
 
+use luthien::store::Place;
+
 use self::support::Database;
 
 /// A test for each database.
@@ -38,3 +40,14 @@ conformance!(
     migrations_run_once_and_let_a_newer_version_be,
     the_spool_is_written_however_often_the_store_fails,
 );
+
+#[tokio::test]
+async fn a_new_password_is_used_by_connections_that_begin_later() {
+    let db = Database::postgres().await;
+    let postgres = db.postgres.as_ref().expect("a PostgreSQL");
+    db.change_password("another").await;
+    db.store.migrate().await.expect_err("the password that it knows is wrong, and nobody is connected any more");
+    let place = Place::postgres(&postgres.url(), None, Some("another")).expect("an address");
+    db.store.reconnect(&place).expect("an address");
+    db.store.migrate().await.expect("the new password");
+}

@@ -5,7 +5,7 @@ use luthien::{
     store::{Place, Store},
 };
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::common::postgres::Postgres;
@@ -29,6 +29,18 @@ impl Database {
         let postgres = Postgres::start();
         let place = Place::postgres(&postgres.url(), None, Some(Postgres::PASSWORD)).unwrap();
         Self::with(place, Some(postgres), tempfile::tempdir().unwrap()).await
+    }
+
+    /// The user has another password from now on, and whoever is connected is thrown out.
+    pub(super) async fn change_password(&self, password: &str) {
+        let mut url: url::Url = self.postgres.as_ref().expect("a PostgreSQL").url().parse().unwrap();
+        url.set_password(Some(Postgres::PASSWORD)).unwrap();
+        let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
+        let change = format!("ALTER USER {} PASSWORD '{password}'", Postgres::USER);
+        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL";
+        for statement in [change, others.to_owned()] {
+            connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        }
     }
 
     async fn with(place: Place, postgres: Option<Postgres>, folder: TempDir) -> Self {
