@@ -351,8 +351,8 @@ impl Cluster {
                 json_of(200, &status(200, "", ""))
             }
             _ => {
-                if let (true, Some(rival), Some(object)) = (asked.is_status, self.rivals.pop_front(), &before) {
-                    let mut object = object.clone();
+                let rival = if asked.is_status { self.rivals.pop_front() } else { None };
+                if let (Some(rival), Some(mut object)) = (rival, before.clone()) {
                     set(&mut object, "status", rival);
                     self.put(asked, object, before.as_ref());
                 }
