@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev claude codex demo tools build fmt lint doc test soak overhead test-live compose observability ollama compose-down \
-  compose-test graph envoy-config chart clean
+  compose-test test-kubernetes graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
@@ -73,6 +73,9 @@ compose-down: ## End what these started (ARGS=--volumes deletes what they stored
 
 compose-test: ## Build the image, start compose.yaml, make a call through it and end it (needs a Docker engine, or root)
 	@tests/compose/run.sh
+
+test-kubernetes: tools ## Run the tests of rules in Kubernetes against a real API server (about five minutes to build it; after `make test`)
+	@tests/kubernetes/run.sh cargo nextest run --locked --test it --test e2e -E 'test(/^kubernetes::/) or test(/^cluster::/)'
 
 graph: ## Draw which module uses which (text, and target/graph.dot)
 	@python3 scripts/graph.py

@@ -48,6 +48,8 @@ struct Cluster {
     epoch: u64,
     /// Verbs and resources that are forbidden.
     forbidden: BTreeSet<(String, String)>,
+    /// Roles of who shows a token; who shows none may do everything.
+    roles: Option<Roles>,
     /// Groups that do not exist.
     missing: BTreeSet<String>,
     /// What somebody else writes into the status right before the next write.
@@ -148,6 +150,16 @@ impl ApiServer {
         });
     }
 
+    /// Whoever shows a token may do what these `Role` objects allow, each in its namespace, and nothing else.
+    pub(crate) fn allow_only(&self, roles: &[Value]) {
+        self.change(|cluster| cluster.roles = Some(Roles::new(roles)));
+    }
+
+    /// What was asked for and is in no role, and what roles allow and nobody asked for.
+    pub(crate) fn rights(&self) -> (Vec<String>, Vec<String>) {
+        self.shared.lock().roles.as_ref().map(|roles| (roles.refused.clone(), roles.unused())).unwrap_or_default()
+    }
+
     /// Nobody has installed the definitions of a group.
     pub(crate) fn without(&self, group: &str) {
         self.change(|cluster| _ = cluster.missing.insert(group.to_owned()));
@@ -226,9 +238,88 @@ impl Asked {
         }
     }
 
+    /// The only name that a list or a watch is about.
+    fn field(&self) -> Option<&str> {
+        self.query.get("fieldSelector").and_then(|field| field.strip_prefix("metadata.name="))
+    }
+
     fn selects(&self, namespace: &str, name: &str) -> bool {
-        let field = self.query.get("fieldSelector").and_then(|field| field.strip_prefix("metadata.name="));
+        let field = self.field();
         (self.namespace.is_empty() || self.namespace == namespace) && field.is_none_or(|only| only == name)
+    }
+}
+
+/// What may be asked for, verb by verb, and what was.
+struct Roles {
+    rights: Vec<Right>,
+    refused: Vec<String>,
+}
+
+/// One verb on one resource, of one name or of all.
+struct Right {
+    namespace: String,
+    verb: String,
+    resource: String,
+    name: Option<String>,
+    was_used: bool,
+}
+
+impl Roles {
+    fn new(roles: &[Value]) -> Self {
+        let texts = |list: &Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()
+        };
+        let mut rights = Vec::new();
+        for role in roles {
+            let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                let names = texts(&rule["resourceNames"]);
+                let names = if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+                for (group, resource) in texts(&rule["apiGroups"])
+                    .iter()
+                    .flat_map(|g| texts(&rule["resources"]).into_iter().map(move |r| (g, r)))
+                {
+                    for (verb, name) in
+                        texts(&rule["verbs"]).into_iter().flat_map(|v| names.iter().map(move |n| (v.clone(), n)))
+                    {
+                        rights.push(Right {
+                            namespace: namespace.to_owned(),
+                            verb,
+                            resource: format!("{group}/{resource}"),
+                            name: name.clone(),
+                            was_used: false,
+                        });
+                    }
+                }
+            }
+        }
+        Self { rights, refused: Vec::new() }
+    }
+
+    /// As the API server's RBAC decides it: a list or watch of one name is about that name, and what is created has none yet.
+    fn allow(&mut self, asked: &Asked, verb: &str) -> bool {
+        let resource = asked.resource() + if asked.is_status { "/status" } else { "" };
+        let name = if verb == "create" { None } else { asked.name.as_deref().or(asked.field()) };
+        let fits = |right: &&mut Right| {
+            right.verb == verb
+                && right.namespace == asked.namespace
+                && right.resource == resource
+                && right.name.as_deref().is_none_or(|only| Some(only) == name)
+        };
+        match self.rights.iter_mut().find(fits) {
+            Some(right) => right.was_used = true,
+            None => self.refused.push(format!("{verb} {resource} {} in {}", name.unwrap_or("*"), asked.namespace)),
+        }
+        self.refused.is_empty()
+    }
+
+    fn unused(&self) -> Vec<String> {
+        let unused = self.rights.iter().filter(|right| !right.was_used);
+        let said = |right: &Right| {
+            let Right { namespace, verb, resource, name, .. } = right;
+            format!("{verb} {resource} {} in {namespace}", name.as_deref().unwrap_or("*"))
+        };
+        unused.map(said).collect()
     }
 }
 
@@ -236,6 +327,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let Some(asked) = Asked::of(&request) else { return failure(404, "NotFound", "there is no such path") };
     let verb = asked.verb(request.method());
     let path = request.uri().path().to_owned();
+    let has_token = request.headers().contains_key(header::AUTHORIZATION);
     let body = axum::body::to_bytes(request.into_body(), 4 << 20).await.unwrap_or_default();
     {
         let mut cluster = shared.lock();
@@ -244,7 +336,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         if cluster.missing.contains(&asked.group) {
             return failure(404, "NotFound", "the server could not find the requested resource");
         }
-        if cluster.forbidden.contains(&(verb.to_owned(), resource.clone())) {
+        let is_allowed = !has_token || cluster.roles.as_mut().is_none_or(|roles| roles.allow(&asked, verb));
+        if !is_allowed || cluster.forbidden.contains(&(verb.to_owned(), resource.clone())) {
             let message = format!("{resource} is forbidden: User \"double\" cannot {verb} it");
             return failure(403, "Forbidden", &message);
         }

@@ -16,10 +16,10 @@ pub(super) const CHART: &str = "deploy/helm/luthien";
 /// What the chart is rendered for, unless a case says otherwise.
 const KUBERNETES: &str = "1.32";
 /// The namespace of the release.
-pub(super) const NAMESPACE: &str = "ai";
+pub(crate) const NAMESPACE: &str = "ai";
 
 /// One rendered set of values.
-pub(super) struct Render {
+pub(crate) struct Render {
     /// The set's name.
     pub(super) name: String,
     /// What Helm printed.
@@ -30,7 +30,7 @@ pub(super) struct Render {
 
 impl Render {
     /// The objects of a kind.
-    pub(super) fn of<'r>(&'r self, kind: &'r str) -> impl Iterator<Item = &'r Value> + 'r {
+    pub(crate) fn of<'r>(&'r self, kind: &'r str) -> impl Iterator<Item = &'r Value> + 'r {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
 
@@ -77,7 +77,7 @@ pub(super) fn renders() -> Vec<Render> {
 }
 
 /// A set of values, rendered, with more arguments for Helm.
-pub(super) fn render(name: &str, more: &[&str]) -> Render {
+pub(crate) fn render(name: &str, more: &[&str]) -> Render {
     render_release("luthien", name, more)
 }
 

@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
 
-use self::helm::{CHART, NAMESPACE, Render, helm, printed, renders, script, sets};
+use self::helm::{CHART, Render, helm, printed, renders, script, sets};
+pub(crate) use self::helm::{NAMESPACE, render};
 use crate::compose::document::{documents, root};
 
 /// Kinds that are files of the repository in a few lines of YAML; `shared` looks at them.

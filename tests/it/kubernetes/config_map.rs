@@ -1,16 +1,11 @@
 //! Rules from a ConfigMap that is watched by its name.
 
-use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use kube::api::DeleteParams;
+use serde_json::json;
 
 use super::world::{World, until};
 
 const GOOD: &str = "policies: [{ name: first, type: noop }]\n";
-
-async fn write(world: &World, data: Value) {
-    let patch = Patch::Merge(json!({ "data": data }));
-    world.config_maps().patch("rules", &PatchParams::default(), &patch).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_config_map_is_followed() {
@@ -31,9 +26,9 @@ async fn a_config_map_is_followed() {
         assert!(replica.is_ready());
     };
 
-    write(&world, json!({ "policy.yaml": "policies: [{ name: x, type: nop }]" })).await;
+    world.change_config_map("rules", json!({ "policy.yaml": "policies: [{ name: x, type: nop }]" })).await;
     error("did you mean `noop`?").await;
-    write(&world, json!({ "policy.yaml": null, "other": GOOD })).await;
+    world.change_config_map("rules", json!({ "policy.yaml": null, "other": GOOD })).await;
     error("put the rules document under `policy.yaml`").await;
     world.config_maps().delete("rules", &DeleteParams::default()).await.unwrap();
     error("there is no such ConfigMap").await;
@@ -52,7 +47,7 @@ async fn an_outage_changes_nothing() {
     world.server().forget();
     replica.fails("forbids").await;
     assert_eq!(replica.policies(), ["first"]);
-    write(&world, json!({ "policy.yaml": "policies: []" })).await;
+    world.change_config_map("rules", json!({ "policy.yaml": "policies: []" })).await;
     world.server().allow();
     replica.runs(&[]).await;
     replica.recovers().await;

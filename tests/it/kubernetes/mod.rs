@@ -4,5 +4,6 @@ mod config_map;
 mod objects;
 mod outages;
 mod replicas;
+mod rights;
 mod schema;
 mod world;

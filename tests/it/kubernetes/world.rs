@@ -40,6 +40,8 @@ pub(super) const OBJECTS: &str = "luthien.dev/luthienpolicies";
 /// A namespace for one test.
 pub(super) struct World {
     pub(super) client: Client,
+    /// Who replicas are for the server.
+    account: Client,
     pub(super) namespace: String,
     /// Nothing where the server is a real one.
     pub(super) double: Option<ApiServer>,
@@ -67,7 +69,7 @@ impl World {
     /// The real server, where there is one, and otherwise the double.
     pub(super) async fn start() -> Self {
         let Some(Real { client, namespace, .. }) = real().await else { return Self::double().await };
-        let world = Self { client, namespace, double: None };
+        let world = Self { account: client.clone(), client, namespace, double: None };
         world.prepare().await;
         world
     }
@@ -77,7 +79,20 @@ impl World {
         let double = ApiServer::start().await;
         let config = Config::new(double.url().parse().expect("a URL"));
         let client = Client::try_from(config).expect("a client");
-        let world = Self { client, namespace: "llm".to_owned(), double: Some(double) };
+        let world = Self { account: client.clone(), client, namespace: "llm".to_owned(), double: Some(double) };
+        world.prepare().await;
+        world
+    }
+
+    /// The double, in which replicas may do what these roles allow.
+    pub(super) async fn with_rights(namespace: &str, roles: &[Value]) -> Self {
+        let double = ApiServer::start().await;
+        double.allow_only(roles);
+        let mut config = Config::new(double.url().parse().expect("a URL"));
+        let client = Client::try_from(config.clone()).expect("a client");
+        config.auth_info.token = Some("of-the-service-account".to_owned().into());
+        let account = Client::try_from(config).expect("a client");
+        let world = Self { client, account, namespace: namespace.to_owned(), double: Some(double) };
         world.prepare().await;
         world
     }
@@ -110,6 +125,11 @@ impl World {
         let object =
             serde_json::from_value(json!({ "metadata": { "name": name }, "data": data })).expect("a ConfigMap");
         self.config_maps().create(&PostParams::default(), &object).await.expect("a ConfigMap");
+    }
+
+    pub(super) async fn change_config_map(&self, name: &str, data: Value) {
+        let patch = Patch::Merge(json!({ "data": data }));
+        self.config_maps().patch(name, &PatchParams::default(), &patch).await.expect("changed");
     }
 
     pub(super) async fn create(&self, name: &str, spec: Value) -> LuthienPolicy {
@@ -196,7 +216,7 @@ impl World {
         let (live, readiness) = (Arc::new(Live::new(none)), Readiness::default());
         let told = Told::new(Arc::clone(&live), sender, readiness.pending("rules", "are not loaded yet"));
         let cluster = Cluster {
-            connection: Connection { client: self.client.clone(), namespace: self.namespace.clone() },
+            connection: Connection { client: self.account.clone(), namespace: self.namespace.clone() },
             context: Context {
                 upstreams: vec!["anthropic".to_owned()],
                 hook: Duration::from_secs(10),
