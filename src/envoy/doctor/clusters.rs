@@ -161,7 +161,7 @@ fn luthiens(cluster: &Node<'_>, document: &Document<'_>, expected: &Expected, fi
         Some(_) => {}
     }
     let sockets = tls(cluster);
-    if sockets.is_empty() && !stays_here(cluster, document) {
+    if sockets.is_empty() && !expected.in_a_mesh && !stays_here(cluster, document) {
         let told = Told::new(name(cluster), cluster.path_of("transport_socket"))
             .why(
                 "prompts, answers and the keys of clients go over the network as they are, and anybody \
@@ -169,7 +169,7 @@ fn luthiens(cluster: &Node<'_>, document: &Document<'_>, expected: &Expected, fi
             )
             .remedy(
                 "use TLS with a client certificate (`extproc.tls` in luthien.yaml), a Unix socket, \
-            or a mesh that encrypts",
+            or a mesh that encrypts (and say so: `extproc.plaintext: true`, read by `--config`)",
             );
         findings.add(&EXTPROC_PLAINTEXT, told);
     }

@@ -35,6 +35,8 @@ pub struct Expected {
     calls: u64,
     upstreams: Option<Vec<String>>,
     cluster: Option<String>,
+    /// Something else encrypts and asks who connects.
+    in_a_mesh: bool,
 }
 
 impl Expected {
@@ -45,13 +47,14 @@ impl Expected {
             calls: settings.limits.calls.into(),
             upstreams: Some(settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect()),
             cluster,
+            in_a_mesh: settings.extproc.plaintext,
         }
     }
 
     /// Without settings: the default clocks and limits, and upstreams that nobody names.
     pub fn unknown(cluster: Option<String>) -> Self {
         let longest = Timers::longest(&Timeouts::default(), &[]);
-        Self { longest, calls: Limits::default().calls.into(), upstreams: None, cluster }
+        Self { longest, calls: Limits::default().calls.into(), upstreams: None, cluster, in_a_mesh: false }
     }
 }
 

@@ -197,6 +197,16 @@ fn limits_are_those_of_the_settings() {
 }
 
 #[test]
+fn what_a_mesh_encrypts_is_no_finding() {
+    let mut document = ours();
+    put(&mut document, "@/load_assignment", Value::Null);
+    assert_eq!(ids(&found(&document)), BTreeSet::from(["extproc-plaintext"]));
+    let mut meshed = settings();
+    meshed.extproc.plaintext = true;
+    assert_eq!(examine(document, &Expected::of(&meshed, None)).unwrap(), []);
+}
+
+#[test]
 fn only_the_named_cluster_is_ours() {
     let mut document = ours();
     let mut other = filter("other", "ext_proc.v3.ExternalProcessor", json!({ "failure_mode_allow": true }));
