@@ -79,13 +79,26 @@ fn what_runs_is_asked_for_its_health() {
 
 #[test]
 fn what_drains_has_the_time_for_it() {
-    let mut seen = 0;
+    let (mut seen, mut notices) = (0, 0);
     for (name, pod) in renders().iter().flat_map(Render::pods) {
         let envoy = lasting(&pod).into_iter().find(|container| text(&container["name"]).ends_with("envoy"));
-        let Some(envoy) = envoy else { continue };
+        let seconds = |value: &Value| text(value).trim_end_matches('s').parse::<u64>().expect("seconds");
+        let Some(envoy) = envoy else {
+            let Some(luthien) = lasting(&pod).into_iter().find(|container| container["name"] == "luthien") else {
+                continue;
+            };
+            // Its Envoys are elsewhere: they have to notice, and then calls get their time.
+            let command = list(&luthien["lifecycle"]["preStop"]["exec"]["command"]);
+            assert_eq!(command[..3], [json!("luthien"), json!("drain"), json!("--notice")], "{name}");
+            assert_eq!(command[4..], [json!("--dir"), json!("/var/lib/luthien")], "{name}");
+            let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().expect("seconds");
+            assert!(grace >= 300 + seconds(&command[3]) + 10, "{name}: {grace} s");
+            notices += 1;
+            continue;
+        };
         let command = list(&envoy["lifecycle"]["preStop"]["exec"]["command"]);
         assert_eq!(command[..3], [json!("/run/luthien/luthien"), json!("drain"), json!("--wait")], "{name}");
-        let wait: u64 = text(&command[3]).trim_end_matches('s').parse().expect("seconds");
+        let wait = seconds(&command[3]);
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().expect("seconds");
         assert!(grace >= wait + 45, "{name}: {grace} s for {wait} s");
         let all = lasting(&pod);
@@ -96,7 +109,7 @@ fn what_drains_has_the_time_for_it() {
         }
         seen += 1;
     }
-    assert!(seen > 8, "{seen}");
+    assert!(seen > 8 && notices > 4, "{seen} {notices}");
 }
 
 #[test]

@@ -155,7 +155,4 @@ fn scaling_has_something_to_go_by() {
 fn an_older_kubernetes_is_refused() {
     let said = refusal("demo", &["--kube-version", "1.28"]);
     assert!(said.contains("chart requires kubeVersion: >=1.29.0-0"), "{said}");
-    // Where the pause is no step of its own yet, there is none.
-    assert!(render("extproc-mesh", &[]).text.contains("preStop: { sleep"));
-    assert!(!render("extproc-mesh", &["--kube-version", "1.29"]).text.contains("preStop"));
 }

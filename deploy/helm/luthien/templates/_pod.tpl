@@ -131,10 +131,10 @@ seccompProfile: { type: RuntimeDefault }
     periodSeconds: 5
     timeoutSeconds: 3
     failureThreshold: 2
-  {{- if and $extproc (semverCompare ">=1.30-0" $root.Capabilities.KubeVersion.Version) }}
-  # Envoy first hears that this pod goes.
-  lifecycle: { preStop: { sleep: { seconds: 15 } } }
-  {{- else if not (or $extproc .native) }}
+  {{- if $extproc }}
+  # Envoy, elsewhere, first has to notice that this pod goes.
+  lifecycle: { preStop: { exec: { command: [luthien, drain, --notice, 15s, --dir, /var/lib/luthien] } } }
+  {{- else if not .native }}
   # It is asked to stop at the same time as Envoy, and has to outlive it.
   lifecycle:
     preStop: { exec: { command: [luthien, drain, --wait, {{ $root.Values.drain.waitSeconds }}s] } }
