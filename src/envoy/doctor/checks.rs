@@ -61,6 +61,7 @@ checks! {
     FORWARD_RULES = "forward-rules", Warning, "Luthien sees every header (`forward_rules`)";
     METADATA = "metadata", Warning, "Envoy takes the metadata `luthien`, and sends none with each message";
     ATTRIBUTES = "attributes", Warning, "`response.code_details` is sent, which tells Envoy's answers from the provider's";
+    TARGETS = "targets", Error, "the route and the virtual host are sent, by which LuthienPolicy objects are told apart (`rules.crd.gateway_api`)";
     DECOMPRESSOR = "decompressor", Error, "no decompressor beside ext_proc, which then waits for ever";
     COMPRESSOR = "compressor", Error, "no compressor that hides answers from Luthien or holds event streams back";
     BUFFER = "buffer", Error, "no filter holds whole requests, with a limit for their size";

@@ -3,11 +3,14 @@
 use super::chain::{Chain, UPSTREAM};
 use super::checks::{
     ATTRIBUTES, BODY_MODE, CONTENT_LENGTH, Check, FAILURE_MODE, FORWARD_RULES, HEADER_MODE, IMMEDIATE_RESPONSE,
-    METADATA, MODE_OVERRIDE, MUTATION_RULES, OBSERVABILITY_MODE, ROUTE_CACHE, TRAILER_MODE, TRANSPORT,
+    METADATA, MODE_OVERRIDE, MUTATION_RULES, OBSERVABILITY_MODE, ROUTE_CACHE, TARGETS, TRAILER_MODE, TRANSPORT,
 };
 use super::manager::Applied;
 use super::node::Node;
-use super::{Findings, Told};
+use super::{Expected, Findings, Told};
+
+/// The attributes that say which way a call took.
+const WAYS: [&str; 2] = ["xds.route_name", "xds.virtual_host_name"];
 
 /// The attribute that tells Envoy's own answers from a provider's.
 const DETAILS: &str = "response.code_details";
@@ -35,7 +38,7 @@ struct Spoken<'d> {
     failures: Vec<(String, Node<'d>)>,
 }
 
-pub(super) fn check(chain: &Chain<'_, '_>, findings: &mut Findings) {
+pub(super) fn check(chain: &Chain<'_, '_>, expected: &Expected, findings: &mut Findings) {
     let config = &chain.filter.config;
     let spoken = spoken(chain);
     for (place, owner) in &spoken.modes {
@@ -98,7 +101,7 @@ pub(super) fn check(chain: &Chain<'_, '_>, findings: &mut Findings) {
     }
     transport(chain, findings);
     mutation_rules(chain, findings);
-    told_of_calls(chain, findings);
+    told_of_calls(chain, expected, findings);
 }
 
 /// Whose modes are in force: the filter's where a route does not say otherwise, and each route's that does.
@@ -199,7 +202,7 @@ fn mutation_rules(chain: &Chain<'_, '_>, findings: &mut Findings) {
 }
 
 /// What Luthien is told of a call, and what it may tell.
-fn told_of_calls(chain: &Chain<'_, '_>, findings: &mut Findings) {
+fn told_of_calls(chain: &Chain<'_, '_>, expected: &Expected, findings: &mut Findings) {
     let config = &chain.filter.config;
     let rules = ["forward_rules/allowed_headers", "forward_rules/disallowed_headers"];
     if let Some(field) = rules.into_iter().find(|field| config.get(field).is_some()) {
@@ -231,5 +234,12 @@ fn told_of_calls(chain: &Chain<'_, '_>, findings: &mut Findings) {
             .why("Luthien takes Envoy's own errors (no connection, no route) for answers of the provider")
             .remedy(format!("add `{DETAILS}` to `response_attributes`"));
         findings.add(&ATTRIBUTES, told);
+    }
+    let sent = config.texts("request_attributes");
+    if let (true, Some(missing)) = (expected.tells_targets, WAYS.iter().find(|name| !sent.contains(name))) {
+        let told = Told::new(chain.name(), config.path_of("request_attributes"))
+            .why("Luthien cannot tell which way a call took: policies for a Gateway or a route run on every call")
+            .remedy(format!("add `{missing}` to `request_attributes` (Envoy Gateway: `envoyGateway.patchPolicy`)"));
+        findings.add(&TARGETS, told);
     }
 }

@@ -37,6 +37,8 @@ pub struct Expected {
     cluster: Option<String>,
     /// Something else encrypts and asks who connects.
     in_a_mesh: bool,
+    /// Objects hold for some Gateways or routes only.
+    tells_targets: bool,
 }
 
 impl Expected {
@@ -48,13 +50,21 @@ impl Expected {
             upstreams: Some(settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect()),
             cluster,
             in_a_mesh: settings.extproc.plaintext,
+            tells_targets: settings.rules.crd.as_ref().is_some_and(|crd| crd.gateway_api),
         }
     }
 
     /// Without settings: the default clocks and limits, and upstreams that nobody names.
     pub fn unknown(cluster: Option<String>) -> Self {
         let longest = Timers::longest(&Timeouts::default(), &[]);
-        Self { longest, calls: Limits::default().calls.into(), upstreams: None, cluster, in_a_mesh: false }
+        Self {
+            longest,
+            calls: Limits::default().calls.into(),
+            upstreams: None,
+            cluster,
+            in_a_mesh: false,
+            tells_targets: false,
+        }
     }
 }
 
@@ -107,7 +117,7 @@ fn look(document: &Document<'_>, expected: &Expected, findings: &mut Findings) {
     }
     let providers = clusters::providers(document, &chains, expected);
     for chain in &chains {
-        filter::check(chain, findings);
+        filter::check(chain, expected, findings);
         chain.check(expected, findings);
         routes::check(chain, document, &providers, expected, findings);
     }

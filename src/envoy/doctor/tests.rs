@@ -14,6 +14,7 @@ use faults::{faults, filter, per_route};
 
 const SETTINGS: &str = r#"{
     "listen": "0.0.0.0:8080",
+    "rules": { "crd": { "gateway_api": true } },
     "upstreams": [
         { "name": "anthropic", "url": "https://api.anthropic.com", "dialects": ["anthropic_messages"] },
         { "name": "openai", "url": "https://api.openai.com", "dialects": ["openai_chat", "openai_responses"] }

@@ -62,9 +62,25 @@ fn envoy_gateway_gets_what_runs_in_the_tests() {
     assert_eq!(policy["targetRefs"][0]["kind"], "HTTPRoute");
     let ours = &policy["extProc"][0];
     assert_eq!(ours["failOpen"], false);
-    for direction in ["request", "response"] {
+    let patch = &render.object("EnvoyPatchPolicy", "luthien");
+    assert_eq!(patch["metadata"]["namespace"], "gateways");
+    let patch = &patch["spec"]["jsonPatches"][0];
+    assert_eq!(patch["name"], "gateways/eg/https");
+    let patched = patch["operation"]["jsonPath"].as_str().expect("a path").replace("/ai/luthien/", "/llm/luthien/");
+    let name = manager["http_filters"][0]["name"].as_str().expect("a name");
+    assert!(patched.contains(&format!("[?(@.name=='{name}')]")), "{patched}");
+    for (direction, added) in [("request", Some(&patch["operation"]["value"])), ("response", None)] {
         assert_eq!(ours["processingMode"][direction]["body"], "FullDuplexStreamed");
-        assert_eq!(ours["processingMode"][direction]["attributes"], filter[format!("{direction}_attributes")]);
+        let asked = list(&ours["processingMode"][direction]["attributes"]);
+        // What the definition of EnvoyExtensionPolicy takes.
+        let prefixes = ["connection.", "source.", "request.", "response.", "upstream.", "xds.route_"];
+        assert!(
+            asked
+                .iter()
+                .all(|name| prefixes.iter().any(|prefix| name.as_str().unwrap_or_default().starts_with(prefix)))
+        );
+        let sent: Vec<Value> = asked.iter().chain(added).cloned().collect();
+        assert_eq!(sent, list(&filter[format!("{direction}_attributes")]));
     }
     let namespaces = &filter["metadata_options"]["receiving_namespaces"]["untyped"];
     assert_eq!(&ours["metadata"]["writableNamespaces"], namespaces);

@@ -124,7 +124,7 @@ fn everything_is_in_its_namespace_labelled_and_named_once() {
                 assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
             } else if ["Role", "RoleBinding"].contains(&text(&object["kind"])) && metadata["namespace"] != NAMESPACE {
                 assert_eq!(render.name, "crd-namespaces", "{name}");
-            } else if ["ClientTrafficPolicy", "EnvoyFilter"].contains(&text(&object["kind"])) {
+            } else if ["ClientTrafficPolicy", "EnvoyFilter", "EnvoyPatchPolicy"].contains(&text(&object["kind"])) {
                 // They belong to a gateway, and have to be where it is.
                 assert!(["gateways", "istio-ingress"].contains(&text(&metadata["namespace"])), "{name}");
             } else {
@@ -247,6 +247,7 @@ fn rights_are_few_and_named() {
                 ("luthien-rules-state", NAMESPACE, state),
             ],
         ),
+        ("envoy-gateway", vec![("luthien-rules", NAMESPACE, policies), ("luthien-rules-state", NAMESPACE, state)]),
         ("watched-config-map", vec![("luthien-rules", NAMESPACE, watched)]),
     ]);
     for render in renders() {

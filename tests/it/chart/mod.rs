@@ -71,8 +71,8 @@ fn every_object_is_valid_for_the_oldest_and_the_newest_kubernetes() {
         let said = printed(script("validate.py").arg(version).args(&files));
         let last = said.lines().last().unwrap_or_default();
         let foreign = "Backend BackendTLSPolicy BackendTrafficPolicy Certificate ClientTrafficPolicy DestinationRule \
-                       EnvoyExtensionPolicy EnvoyFilter HTTPRoute HTTPRouteFilter PrometheusRule ServiceEntry ServiceMonitor \
-                       VirtualService";
+                       EnvoyExtensionPolicy EnvoyFilter EnvoyPatchPolicy HTTPRoute HTTPRouteFilter PrometheusRule ServiceEntry \
+                       ServiceMonitor VirtualService";
         assert!(last.contains(&format!(", 0 wrong, not looked at: {foreign}")), "{said}");
         println!("Kubernetes {version}: {last}");
     }

@@ -88,6 +88,7 @@ fn of_filter() -> Vec<Fault> {
         ("forward-rules", vec![("^/forward_rules", json!({ "disallowed_headers": {} }))]),
         ("metadata", vec![("^/metadata_options", Value::Null)]),
         ("metadata", vec![("^/metadata_options/forwarding_namespaces", json!({ "untyped": ["x"] }))]),
+        ("targets", vec![("^/request_attributes", json!(["request.id", "xds.route_name"]))]),
         ("attributes", vec![("^/response_attributes", json!(["xds.cluster_name"]))]),
     ]
 }
