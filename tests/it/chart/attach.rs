@@ -1,5 +1,7 @@
 //! The attachments to Envoy Gateway and Istio: what they must say, and that it is what `tests/attach` runs in a real Envoy.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::helm::{Render, refusal, render};
@@ -107,7 +109,7 @@ fn only_what_luthien_names_leads_to_a_provider() {
     let named: Vec<&Value> = upstreams.iter().map(|rule| &rule["matches"][0]["headers"][0]).collect();
     let header = |name: &str| json!({ "type": "Exact", "name": "x-luthien-upstream", "value": name });
     assert_eq!(named, [&header("anthropic"), &header("openai"), &header("own_models")]);
-    for (rule, backend) in upstreams.iter().zip(["luthien-anthropic", "luthien-openai", "luthien-own-models"]) {
+    for (rule, backend) in upstreams.iter().zip(["luthien-to-anthropic", "luthien-to-openai", "luthien-to-own-models"]) {
         assert_eq!(rule["backendRefs"][0]["name"], backend);
         assert!(list(&rule["filters"][0]["requestHeaderModifier"]["remove"]).len() <= 16, "the API's limit");
         render.object("Backend", backend);
@@ -117,11 +119,11 @@ fn only_what_luthien_names_leads_to_a_provider() {
     assert_eq!(render.object("HTTPRouteFilter", filter)["spec"]["directResponse"]["statusCode"], 503);
 
     // TLS, with the provider's name, and Luthien's both ways.
-    for (backend, host) in [("luthien-anthropic", "api.anthropic.com"), ("luthien-openai", "api.openai.com")] {
+    for (backend, host) in [("luthien-to-anthropic", "api.anthropic.com"), ("luthien-to-openai", "api.openai.com")] {
         assert_eq!(render.object("BackendTLSPolicy", backend)["spec"]["validation"]["hostname"], host);
         assert_eq!(render.object("Backend", backend)["spec"]["endpoints"][0]["fqdn"]["port"], 443);
     }
-    assert!(!render.of("BackendTLSPolicy").any(|policy| policy["metadata"]["name"] == "luthien-own-models"));
+    assert!(!render.of("BackendTLSPolicy").any(|policy| policy["metadata"]["name"] == "luthien-to-own-models"));
     let luthien = &render.object("Backend", "luthien-extproc")["spec"];
     assert_eq!(luthien["tls"]["clientCertificateRef"]["name"], "luthien-extproc-client-tls");
     assert_eq!(luthien["tls"]["caCertificateRefs"][0]["name"], "luthien-extproc-tls");
@@ -167,12 +169,87 @@ fn istio_gets_what_runs_in_the_tests() {
         assert_eq!(route["retries"]["attempts"], 0);
         assert_eq!(route["rewrite"]["authority"], route["route"][0]["destination"]["host"]);
     }
-    let tls = &render.object("DestinationRule", "luthien-anthropic")["spec"]["trafficPolicy"]["tls"];
+    let policy = &render.object("DestinationRule", "luthien-to-anthropic")["spec"]["trafficPolicy"];
+    let tls = &policy["portLevelSettings"][0]["tls"];
     assert_eq!(tls, &json!({ "mode": "SIMPLE", "sni": "api.anthropic.com", "subjectAltNames": ["api.anthropic.com"] }));
     assert_eq!(render.object("DestinationRule", "luthien")["spec"]["trafficPolicy"]["tls"]["mode"], "MUTUAL");
     for entry in render.of("ServiceEntry") {
         assert_eq!(entry["spec"]["exportTo"], json!(["istio-ingress"]), "other pods speak TLS to that port");
     }
+}
+
+/// An argument for Helm with upstreams of these names and addresses.
+fn upstreams(of: &[(&str, &str)]) -> String {
+    let all: Value = of
+        .iter()
+        .map(|(name, url)| json!({ "name": name, "url": url, "dialects": ["openai_chat"] }))
+        .collect::<Vec<_>>()
+        .into();
+    format!("settings.upstreams={all}")
+}
+
+/// Names of upstreams are their owner's, and some are those of parts of the release.
+#[test]
+fn objects_of_upstreams_have_names_of_their_own() {
+    for set in ["envoy-gateway", "istio"] {
+        let names = ["extproc", "upgrade", "host", "unrouted", "to-a", "extproc-client", "trailing_"];
+        let urls: Vec<String> = names.iter().map(|name| format!("https://{}.test", name.replace('_', "-x"))).collect();
+        let both: Vec<(&str, &str)> = names.into_iter().zip(urls.iter().map(String::as_str)).collect();
+        let render = render(set, &["--set-json", &upstreams(&both)]);
+        let mut seen = BTreeSet::new();
+        for object in &render.objects {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            assert!(!name.ends_with('-') && !name.contains('_'), "{set}: {name}");
+            assert!(seen.insert(format!("{} {name}", object["kind"])), "{set}: {} {name} is there twice", object["kind"]);
+        }
+        if set == "istio" {
+            let routes = list(&render.object("VirtualService", "luthien")["spec"]["http"]);
+            let named: BTreeSet<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
+            assert_eq!((named.len(), routes.len()), (9, 9), "{named:?}");
+        }
+        for (other, object) in [("a-b", "luthien-to-a-b"), ("a_b", "luthien-to-a-b"), ("a_b_", "luthien-to-a-b")] {
+            let two = upstreams(&[("a_b", "https://a.test"), (other, "https://b.test")]);
+            let said = refusal(set, &["--set-json", &two]);
+            let expected = format!("`a_b` and `{other}` both give objects called {object}; rename one of the two");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+}
+
+/// Of several ServiceEntries or DestinationRules for a host, Istio takes one.
+#[test]
+fn istio_is_told_of_a_host_once() {
+    let of = [
+        ("a", "https://one.test"),
+        ("b", "https://one.test/other"),
+        ("c", "http://one.test:8000"),
+        ("d", "https://ONE.test:8443"),
+        ("e", "https://two.test"),
+    ];
+    let render = render("istio", &["--set-json", &upstreams(&of)]);
+    let ports = |object: &str, at: &str| -> Vec<u64> {
+        let spec = render.object(if at == "ports" { "ServiceEntry" } else { "DestinationRule" }, object);
+        let all = list(spec.pointer(&format!("/spec/{at}")).expect("ports"));
+        all.iter().filter_map(|one| one.get("port").unwrap_or(one)["number"].as_u64()).collect()
+    };
+    assert_eq!((render.of("ServiceEntry").count(), render.of("DestinationRule").count()), (2, 3));
+    for at in ["ports", "trafficPolicy/portLevelSettings"] {
+        assert_eq!((ports("luthien-to-a", at), ports("luthien-to-e", at)), (vec![443, 8000, 8443], vec![443]));
+    }
+    let rule = &render.object("DestinationRule", "luthien-to-a")["spec"];
+    let modes: Vec<&Value> =
+        list(&rule["trafficPolicy"]["portLevelSettings"]).iter().map(|port| &port["tls"]["mode"]).collect();
+    assert_eq!(modes, ["SIMPLE", "DISABLE", "SIMPLE"]);
+    let entry = &render.object("ServiceEntry", "luthien-to-a")["spec"];
+    let names: BTreeSet<&str> = list(&entry["ports"]).iter().filter_map(|port| port["name"].as_str()).collect();
+    assert_eq!(names.len(), 3, "{entry}");
+    // Each upstream keeps its route.
+    for (route, (name, _)) in list(&render.object("VirtualService", "luthien")["spec"]["http"])[1..].iter().zip(of) {
+        assert_eq!(route["match"][0]["headers"]["x-luthien-upstream"]["exact"], name);
+    }
+    let said =
+        refusal("istio", &["--set-json", &upstreams(&[("a", "https://one.test:8000"), ("b", "http://one.test:8000")])]);
+    assert!(said.contains("`a` and `b` have the same host and port, one with https and one with http"), "{said}");
 }
 
 #[test]

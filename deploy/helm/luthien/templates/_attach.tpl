@@ -1,7 +1,7 @@
 {{/* What the attachments to Envoy Gateway and Istio share. docs/attach.md says what each object does. */}}
 
-{{/* The providers of the settings: `upstreams`, each with `name`, `object` (as objects are called after it), `host`, `port`, `tls`
-and `literal` (the host is an IP address). */}}
+{{/* The providers of the settings: `upstreams`, each with `name`, `object` (as objects are called after it, apart from the release's own
+by `-to-`), `host`, `port`, `tls` and `literal` (the host is an IP address). */}}
 {{- define "luthien.attach.upstreams" -}}
 {{- $full := include "luthien.fullname" . }}
 upstreams:
@@ -11,12 +11,45 @@ upstreams:
 {{- $host := regexReplaceAll ":[0-9]+$" $url.host "" | trimPrefix "[" | trimSuffix "]" | lower }}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
   - name: {{ .name | quote }}
-    object: {{ printf "%s-%s" $full (.name | replace "_" "-") | trunc 63 | trimSuffix "-" | quote }}
+    object: {{ printf "%s-to-%s" $full (.name | replace "_" "-") | trunc 63 | trimAll "-" | quote }}
     host: {{ $host | quote }}
     port: {{ default (ternary "443" "80" $tls) $port }}
     tls: {{ $tls }}
     literal: {{ or (regexMatch "^[0-9.]+$" $host) (contains ":" $host) }}
     ca: {{ default "" .ca | quote }}
+{{- else }} []
+{{- end }}
+{{- end }}
+
+{{/* The same by hosts: `hosts`, each with `object` (of its first upstream), `host`, and `ports`, each with `port` and `tls`. Istio takes one
+ServiceEntry and one DestinationRule of a host, and of several sometimes this one and sometimes that. */}}
+{{- define "luthien.attach.hosts" -}}
+{{- $hosts := dict }}
+{{- $order := list }}
+{{- range (include "luthien.attach.upstreams" . | fromYaml).upstreams }}
+{{- $known := default (dict "object" .object "host" .host "ports" dict) (get $hosts .host) }}
+{{- $port := toString .port }}
+{{- $other := get $known.ports $port }}
+{{- if and $other (ne $other.tls .tls) }}
+{{- fail (printf "settings.upstreams: `%s` and `%s` have the same host and port, one with https and one with http, and Istio knows a port once; make both the same" $other.name .name) }}
+{{- end }}
+{{- if not $other }}
+{{- $_ := set $known.ports $port (dict "port" .port "tls" .tls "name" .name) }}
+{{- end }}
+{{- if not (hasKey $hosts .host) }}
+{{- $order = append $order .host }}
+{{- end }}
+{{- $_ := set $hosts .host $known }}
+{{- end }}
+hosts:
+{{- range $order }}
+{{- $known := get $hosts . }}
+  - object: {{ $known.object | quote }}
+    host: {{ . | quote }}
+    ports:
+      {{- range $known.ports }}
+      - {{ toJson . }}
+      {{- end }}
 {{- else }} []
 {{- end }}
 {{- end }}
@@ -64,7 +97,13 @@ upstreams:
 {{- if and .Values.envoyGateway.enabled .Values.istio.enabled }}
 {{- fail "envoyGateway.enabled and istio.enabled exclude each other; install a release for each" }}
 {{- end }}
+{{- $objects := dict }}
 {{- range (include "luthien.attach.upstreams" . | fromYaml).upstreams }}
+{{- $name := .name }}
+{{- with get $objects .object }}
+{{- fail (printf "settings.upstreams: `%s` and `%s` both give objects called %s; rename one of the two" .name $name .object) }}
+{{- end }}
+{{- $_ := set $objects .object . }}
 {{- if .ca }}
 {{- fail (printf "settings.upstreams: `%s` has `ca`, a file of Luthien's; here the gateway connects to providers: leave it out, and see docs/attach.md for an authority of your own" .name) }}
 {{- end }}
