@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use luthien::app::LAST_WORDS;
 use serde_json::{Value, json};
 
 use super::helm::{NAMESPACE, Render, render, render_release, renders};
+use crate::compose::document::documents;
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
@@ -110,6 +112,23 @@ fn what_drains_has_the_time_for_it() {
         seen += 1;
     }
     assert!(seen > 8 && notices > 4, "{seen} {notices}");
+}
+
+/// Its Envoys are elsewhere: they have to notice, and then calls get their time, all of it Luthien's own.
+#[test]
+fn the_least_grace_is_enough_where_envoy_is_elsewhere() {
+    let render = render("extproc-mesh", &["--set", "drain.waitSeconds=900,drain.graceSeconds=45"]);
+    let settings = render.object("ConfigMap", "luthien-settings")["data"]["luthien.yaml"].clone();
+    let settings = &documents("luthien.yaml", text(&settings))[0];
+    assert_eq!(settings["timeouts"]["drain"], "900s");
+    let pod = &render.object("Deployment", "luthien")["spec"]["template"]["spec"];
+    let notice = text(&pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][3]);
+    let notice: u64 = notice.trim_end_matches('s').parse().expect("seconds");
+    // What the last calls left is written for 5 s at most, and their spans are sent for 2 s.
+    let least = notice + 900 + LAST_WORDS.as_secs() + 5 + 2;
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("seconds");
+    // The rest is for the kubelet, which counts from before `preStop`.
+    assert!(grace >= least + 10, "{grace} s for {least} s");
 }
 
 #[test]

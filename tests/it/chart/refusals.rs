@@ -75,9 +75,16 @@ fn what_the_chart_computes_is_not_set() {
         ("demo", &[r#"settings.admin.listen="0.0.0.0:8081""#], "settings.admin.listen is what the chart computes"),
         ("demo", &[r#"settings.admin.token={"env":"X"}"#], "settings.admin.token is what the chart computes"),
         ("demo", &[r#"settings.telemetry.metrics.envoy_listen="0.0.0.0:9""#], "Envoy's metrics are at port 8083"),
+        (
+            "extproc-mesh",
+            &[r#"settings.timeouts.drain="20m""#],
+            "settings.timeouts.drain is what the chart computes; remove it: set `drain.waitSeconds`",
+        ),
         ("demo", &[r#"extraEnv=[{"name":"LUTHIEN_LISTEN","value":"x"}]"#], "write it into `settings`"),
         ("demo", &[r#"extraEnv=[{"name":"OPENAI_API_KEY","value":"sk-fake"}]"#], "take it from a Secret"),
     ]);
+    // Where Envoy is in the pod, `luthien drain` has waited for calls before Luthien is asked to end.
+    render("demo", &["--set", "settings.timeouts.drain=20m"]);
     render(
         "demo",
         &["--set-json", r#"extraEnv=[{"name":"K_TOKEN","valueFrom":{"secretKeyRef":{"name":"a","key":"b"}}}]"#],

@@ -26,6 +26,9 @@
 {{- fail (printf "settings.admin.%s is what the chart computes; remove it, and see the value `admin`" .) }}
 {{- end }}
 {{- end }}
+{{- if and (eq .Values.mode "extproc") (dig "timeouts" "drain" "" $given) }}
+{{- fail "settings.timeouts.drain is what the chart computes; remove it: set `drain.waitSeconds`, by which the pods get their time too" }}
+{{- end }}
 {{- if dig "telemetry" "metrics" "envoy_listen" "" $given }}
 {{- fail "settings.telemetry.metrics.envoy_listen is what the chart computes; remove it: Envoy's metrics are at port 8083 of the pod" }}
 {{- end }}
