@@ -109,7 +109,8 @@ fn only_what_luthien_names_leads_to_a_provider() {
     let named: Vec<&Value> = upstreams.iter().map(|rule| &rule["matches"][0]["headers"][0]).collect();
     let header = |name: &str| json!({ "type": "Exact", "name": "x-luthien-upstream", "value": name });
     assert_eq!(named, [&header("anthropic"), &header("openai"), &header("own_models")]);
-    for (rule, backend) in upstreams.iter().zip(["luthien-to-anthropic", "luthien-to-openai", "luthien-to-own-models"]) {
+    for (rule, backend) in upstreams.iter().zip(["luthien-to-anthropic", "luthien-to-openai", "luthien-to-own-models"])
+    {
         assert_eq!(rule["backendRefs"][0]["name"], backend);
         assert!(list(&rule["filters"][0]["requestHeaderModifier"]["remove"]).len() <= 16, "the API's limit");
         render.object("Backend", backend);
@@ -200,7 +201,11 @@ fn objects_of_upstreams_have_names_of_their_own() {
         for object in &render.objects {
             let name = object["metadata"]["name"].as_str().expect("a name");
             assert!(!name.ends_with('-') && !name.contains('_'), "{set}: {name}");
-            assert!(seen.insert(format!("{} {name}", object["kind"])), "{set}: {} {name} is there twice", object["kind"]);
+            assert!(
+                seen.insert(format!("{} {name}", object["kind"])),
+                "{set}: {} {name} is there twice",
+                object["kind"]
+            );
         }
         if set == "istio" {
             let routes = list(&render.object("VirtualService", "luthien")["spec"]["http"]);

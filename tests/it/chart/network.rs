@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::helm::{render, renders};
 
@@ -85,6 +85,67 @@ fn settings_say_what_is_let_through() {
     // The API server only where rules come from it.
     assert!(egress("crd", "10.96.0.1", 443) && egress("watched-config-map", "10.96.0.1", 6443));
     assert!(!egress("demo", "10.96.0.1", 6443));
+}
+
+/// A sidecar does not start without its control plane, and pods of the ambient mode reach each other through tunnels.
+#[test]
+fn a_mesh_reaches_its_pods_and_its_control_plane() {
+    let istiod = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "istio-system" } } });
+    let ports =
+        |rule: &Value| -> Vec<u64> { list(&rule["ports"]).iter().filter_map(|one| one["port"].as_u64()).collect() };
+    let leads = |policy: &Value, peer: &Value, port: u64| {
+        let mut rules = list(&policy["spec"]["egress"]).iter();
+        rules.any(|rule| list(&rule["to"]).contains(peer) && ports(rule).contains(&port))
+    };
+    let lets_in = |policy: &Value, peer: Option<&Value>, port: u64| {
+        let mut rules = list(&policy["spec"]["ingress"]).iter();
+        rules.any(|rule| {
+            ports(rule).contains(&port)
+                && peer.map_or(rule["from"].is_null(), |peer| list(&rule["from"]).contains(peer))
+        })
+    };
+    let pods = json!({ "namespaceSelector": {} });
+    let kubelet = json!({ "ipBlock": { "cidr": "169.254.7.127/32" } });
+    for (set, more) in [("istio-mesh", None), ("extproc-mesh", None), ("demo", Some("networkPolicy.mesh.enabled=true"))]
+    {
+        let more: Vec<&str> = more.map(|more| ["--set", more]).into_iter().flatten().collect();
+        let render = render(set, &more);
+        // The demo provider is in the mesh as well.
+        for name in ["luthien", "luthien-demo"] {
+            let policy = render.object("NetworkPolicy", name);
+            assert!(leads(policy, &istiod, 15012), "{set}: {policy}");
+            assert!(leads(policy, &pods, 15008), "{set}: {policy}");
+            let gateway =
+                json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "istio-ingress" } } });
+            let comes = match (name, set) {
+                ("luthien-demo", _) => Some(&pods),
+                (_, "istio-mesh") => Some(&gateway),
+                _ => None,
+            };
+            assert!(lets_in(policy, comes, 15008), "{set}: {policy}");
+            // The proxy asks for names.
+            assert!(list(&policy["spec"]["egress"]).iter().any(|rule| ports(rule).contains(&53)), "{set}: {policy}");
+        }
+        assert!(lets_in(render.object("NetworkPolicy", "luthien"), Some(&kubelet), 8082), "{set}");
+        assert!(lets_in(render.object("NetworkPolicy", "luthien-demo"), Some(&kubelet), 8090), "{set}");
+    }
+    // Nothing of it without a mesh, or where that is said.
+    for (set, more) in [("demo", None), ("istio", None), ("istio-mesh", Some("networkPolicy.mesh.enabled=false"))] {
+        let more: Vec<&str> = more.map(|more| ["--set", more]).into_iter().flatten().collect();
+        let policy = render(set, &more).object("NetworkPolicy", "luthien").to_string();
+        assert!(["15012", "15008", "169.254.7.127"].iter().all(|part| !policy.contains(part)), "{set}: {policy}");
+    }
+    // Who may come is still said, and another mesh is as well.
+    let clients = r#"networkPolicy.clients=[{"podSelector":{"matchLabels":{"app":"gateway"}}}]"#;
+    let mesh = r#"networkPolicy.mesh={"controlPlane":[{"podSelector":{}}],"ports":[8086,8090],"tunnelPorts":[4143],"kubelet":[]}"#;
+    let narrow = render("istio-mesh", &["--set-json", clients, "--set-json", mesh]);
+    let policy = narrow.object("NetworkPolicy", "luthien");
+    let (gateway, anybody) =
+        (json!({ "podSelector": { "matchLabels": { "app": "gateway" } } }), json!({ "podSelector": {} }));
+    assert!(lets_in(policy, Some(&gateway), 4143) && !lets_in(policy, None, 4143), "{policy}");
+    assert!(leads(policy, &anybody, 8086) && leads(policy, &anybody, 8090) && leads(policy, &pods, 4143), "{policy}");
+    let said = policy.to_string();
+    assert!(["15012", "15008", "169.254.7.127"].iter().all(|part| !said.contains(part)), "{said}");
 }
 
 #[test]

@@ -60,3 +60,43 @@
 {{- end }}
 {{- without ($ports | uniq | sortAlpha) "443" | join "," }}
 {{- end }}
+
+{{/* Rules, not peers: DNS. */}}
+{{- define "luthien.net.dns" -}}
+- to:
+    {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
+  ports: [{ protocol: UDP, port: 53 }, { protocol: TCP, port: 53 }]
+{{- end }}
+
+{{/* `true` where the pods are in a mesh. */}}
+{{- define "luthien.net.meshed" -}}
+{{- $enabled := .Values.networkPolicy.mesh.enabled }}
+{{- if kindIs "bool" $enabled }}
+{{- if $enabled }}true{{ end }}
+{{- else if and (eq .Values.mode "extproc") .Values.extproc.plaintext }}true
+{{- end }}
+{{- end }}
+
+{{/* Ports of the mesh's as those of a rule. */}}
+{{- define "luthien.net.ports" -}}
+{{- range . }}
+- { protocol: TCP, port: {{ . }} }
+{{- end }}
+{{- end }}
+
+{{/* What a mesh's pods ask for: its control plane, and the tunnels of other pods. */}}
+{{- define "luthien.net.mesh.egress" -}}
+{{- with .Values.networkPolicy.mesh }}
+{{- if and .controlPlane .ports }}
+- to:
+    {{- toYaml .controlPlane | nindent 4 }}
+  ports:
+    {{- include "luthien.net.ports" .ports | trim | nindent 4 }}
+{{- end }}
+{{- if .tunnelPorts }}
+- to: [{ namespaceSelector: {} }]
+  ports:
+    {{- include "luthien.net.ports" .tunnelPorts | trim | nindent 4 }}
+{{- end }}
+{{- end }}
+{{- end }}
