@@ -46,6 +46,21 @@ fn every_fragment_goes_with_the_values_that_are_shown() {
     }
 }
 
+/// The images have no shell and nothing but their program.
+#[test]
+fn nothing_is_run_in_a_pod_but_the_program() {
+    let mut seen = 0;
+    for file in fs::read_dir(root().join("docs")).expect("documents").flatten() {
+        let text = fs::read_to_string(file.path()).unwrap_or_default();
+        for line in text.lines().filter(|line| line.contains("kubectl") && line.contains(" exec ")) {
+            let run = line.split(" -- ").nth(1).and_then(|run| run.split_whitespace().next());
+            assert!(matches!(run, Some("luthien" | "/run/luthien/luthien")), "{:?}: {line}", file.path());
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "{seen}");
+}
+
 #[test]
 fn the_objects_that_are_shown_are_accepted() {
     let text = text("docs/kubernetes.md");

@@ -204,6 +204,14 @@ fn selectors_find_their_pods_and_never_change() {
     }
 }
 
+/// Whoever is logged in at one pod is so at each: nothing has to lead them to the same one.
+#[test]
+fn no_service_ties_anybody_to_a_pod() {
+    for service in renders().iter().flat_map(|render| render.of("Service")) {
+        assert!(service["spec"]["sessionAffinity"].is_null(), "{}", service["metadata"]["name"]);
+    }
+}
+
 #[test]
 fn volumes_are_mounted_and_mounts_have_volumes() {
     for (name, pod) in renders().iter().flat_map(Render::pods) {

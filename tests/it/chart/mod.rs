@@ -118,6 +118,9 @@ fn notes_say_what_to_do_next() {
     let rendered: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&said).expect("JSON");
     for render in renders() {
         let notes = &rendered[&render.name]["luthien/templates/NOTES.txt"];
+        // The chart makes none where there is one already.
+        let made = render.of("ConfigMap").any(|map| map["metadata"]["name"] == "luthien-rules");
+        assert_eq!(notes.contains("made of rules.document"), made && !render.name.starts_with("sidecar"), "{notes}");
         assert!(!notes.contains("<no value>") && !notes.contains("%!"), "{notes}");
         let mut commands = 0;
         for line in notes.lines().map(str::trim) {
