@@ -64,7 +64,7 @@ fn envoy_gateway_gets_what_runs_in_the_tests() {
     assert_eq!(policy["targetRefs"][0]["kind"], "HTTPRoute");
     let ours = &policy["extProc"][0];
     assert_eq!(ours["failOpen"], false);
-    let patch = &render.object("EnvoyPatchPolicy", "luthien");
+    let patch = &render.object("EnvoyPatchPolicy", "ai.luthien");
     assert_eq!(patch["metadata"]["namespace"], "gateways");
     let patch = &patch["spec"]["jsonPatches"][0];
     assert_eq!(patch["name"], "gateways/eg/https");
@@ -88,7 +88,7 @@ fn envoy_gateway_gets_what_runs_in_the_tests() {
     assert_eq!(&ours["metadata"]["writableNamespaces"], namespaces);
     assert_eq!(ours["backendSettings"]["circuitBreaker"]["maxParallelRequests"], 4 * 5000 + 4096);
 
-    let clients = &render.object("ClientTrafficPolicy", "luthien");
+    let clients = &render.object("ClientTrafficPolicy", "ai.luthien");
     assert_eq!(clients["metadata"]["namespace"], "gateways");
     let early = &clients["spec"]["headers"]["earlyRequestHeaders"];
     let prefixes: Vec<Value> = list(&early["removeOnMatch"]).iter().map(|one| one["value"].clone()).collect();
@@ -131,7 +131,7 @@ fn only_what_luthien_names_leads_to_a_provider() {
 }
 
 fn patches<'r>(render: &'r Render, to: &'r str) -> impl Iterator<Item = &'r Value> {
-    let filter = render.object("EnvoyFilter", "luthien");
+    let filter = render.object("EnvoyFilter", "ai.luthien");
     list(&filter["spec"]["configPatches"]).iter().filter(move |patch| patch["applyTo"] == to)
 }
 

@@ -16,6 +16,11 @@
 {{- end }}
 {{- end }}
 
+{{/* The name of an object in `namespace`. Elsewhere than in the release's own, that is in it: two releases may be called the same. */}}
+{{- define "luthien.nameIn" -}}
+{{- if ne .namespace .root.Release.Namespace }}{{ .root.Release.Namespace }}.{{ end }}{{ .name }}
+{{- end }}
+
 {{- define "luthien.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ include "luthien.name" . }}

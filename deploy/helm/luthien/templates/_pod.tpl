@@ -201,9 +201,12 @@ httpGet: { path: /readyz, port: 8080, scheme: {{ ternary "HTTPS" "HTTP" (not (em
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 6
-  # Its image has no shell; the program is there because the init container put it there.
+  {{- if not $sidecar }}
+  # Its image has no shell; the program is there because the init container put it there. Beside an agent there is nothing to wait for:
+  # the kubelet runs this together with the agent's, and asks sidecars to end once the agent has.
   lifecycle:
     preStop: { exec: { command: [/run/luthien/luthien, drain, --wait, {{ $root.Values.drain.waitSeconds }}s] } }
+  {{- end }}
   resources:
     {{- toYaml $root.Values.envoy.resources | nindent 4 }}
   securityContext:

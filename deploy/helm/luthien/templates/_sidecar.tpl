@@ -8,7 +8,6 @@ spec:
       annotations:
         luthien.dev/checksum-config: {{ include "luthien.settings" . | sha256sum }}
     spec:
-      terminationGracePeriodSeconds: {{ add .Values.drain.waitSeconds .Values.drain.graceSeconds }}
       initContainers:
         {{- include "luthien.container.config" $parts | trim | nindent 8 }}
         {{- include "luthien.container.serve" $parts | trim | nindent 8 }}
