@@ -168,6 +168,9 @@ fn everything_is_in_its_namespace_labelled_and_named_once() {
     for object in &render_release(long, "crd", &[]).objects {
         assert!(text(&object["metadata"]["name"]).len() <= 63, "{}", object["metadata"]["name"]);
     }
+    for service in render_release("my.release", "demo", &[]).of("Service") {
+        assert!(!text(&service["metadata"]["name"]).contains('.'), "{}", service["metadata"]["name"]);
+    }
 }
 
 #[test]

@@ -10,6 +10,19 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// Where clouds give away credentials of nodes, by NAT64 as well.
+const METADATA: [&str; 9] = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fe80::1",
+    "100.100.100.200",
+    "168.63.129.16",
+    "64:ff9b::169.254.169.254",
+    "64:ff9b::100.100.100.200",
+    "64:ff9b::168.63.129.16",
+];
+
 /// Whether an address is in a network.
 fn is_in(address: IpAddr, cidr: &str) -> bool {
     let (network, bits) = cidr.split_once('/').expect("a CIDR");
@@ -55,7 +68,7 @@ fn nothing_leads_to_metadata_services() {
             for rule in list(&policy["spec"]["egress"]) {
                 assert!(rule["to"].is_array() && rule["ports"].is_array(), "{}: {rule} leads anywhere", render.name);
                 for port in [80, 443, 5432, 5433, 6379, 6380, 4317, 6443, 8000, 8090] {
-                    for address in ["169.254.169.254", "fd00:ec2::254", "fe80::1", "100.100.100.200", "168.63.129.16"] {
+                    for address in METADATA {
                         assert!(!lets_through(rule, address, port), "{}: {address}:{port} by {rule}", render.name);
                     }
                 }
@@ -72,6 +85,10 @@ fn settings_say_what_is_let_through() {
     for name in ["demo", "production", "extproc-secret"] {
         assert!(egress(name, "203.0.113.7", 443) && egress(name, "2001:db8::7", 443), "{name}");
         assert!(!egress(name, "10.1.2.3", 443) && !egress(name, "192.168.1.2", 443) && !egress(name, "fd12::1", 443));
+        for private in ["10.1.2.3", "100.64.1.2", "127.0.0.1", "172.17.0.1", "192.168.1.2"] {
+            assert!(!egress(name, &format!("64:ff9b::{private}"), 443), "{name}: {private} by NAT64");
+        }
+        assert!(egress(name, "64:ff9b::203.0.113.7", 443), "{name}");
         assert!(!egress(name, "203.0.113.7", 80), "{name}");
     }
     assert!(egress("demo", "10.1.2.3", 8090));

@@ -159,6 +159,34 @@ fn scaling_has_something_to_go_by() {
 }
 
 #[test]
+fn what_would_be_there_twice_is_refused() {
+    check(&[
+        ("demo", &[r#"secrets=["a.b","a-b"]"#], "`a-b` would have the volume of the Secret `a.b`"),
+        (
+            "demo",
+            &[r#"secrets=["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]"#],
+            "is too long for a volume; use 48 characters at most",
+        ),
+        ("demo", &[r#"extraVolumes=[{"name":"settings","emptyDir":{}}]"#], "`settings` is a volume of the chart's"),
+        (
+            "demo",
+            &[r#"commonLabels={"team":"a"}"#, r#"podLabels={"team":"b"}"#],
+            "podLabels and commonLabels both have the label `team`",
+        ),
+        (
+            "demo",
+            &[r#"commonLabels={"team":"a"}"#, r#"serviceMonitor.labels={"team":"b"}"#],
+            "serviceMonitor.labels and commonLabels both have",
+        ),
+        ("demo", &[r#"podAnnotations={"checksum/config":"x"}"#], "`checksum/config` is what the chart computes"),
+        ("extproc-mesh", &["extproc.port=8081"], "extproc.port: 8081 is that of the admin pages"),
+        ("extproc-mesh", &["extproc.port=8082"], "or of probes (8082)"),
+        // To nobody would be to everybody.
+        ("demo", &["networkPolicy.dns=[]"], "networkPolicy.dns: Array must have at least 1 items"),
+    ]);
+}
+
+#[test]
 fn an_older_kubernetes_is_refused() {
     let said = refusal("demo", &["--kube-version", "1.28"]);
     assert!(said.contains("chart requires kubeVersion: >=1.29.0-0"), "{said}");

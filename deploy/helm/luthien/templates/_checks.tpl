@@ -4,6 +4,46 @@
 {{- include "luthien.checks.records" . }}
 {{- include "luthien.checks.exposed" . }}
 {{- include "luthien.checks.mode" . }}
+{{- include "luthien.checks.names" . }}
+{{- end }}
+
+{{/* What the API server would refuse because it is there twice. */}}
+{{- define "luthien.checks.names" -}}
+{{- $volumes := dict }}
+{{- range list "run" "state" "settings" "rules" "admin" "tls" "token" "extproc-tls" "extproc-client-ca" }}
+{{- $_ := set $volumes . "the chart" }}
+{{- end }}
+{{- range .Values.secrets }}
+{{- $secret := . }}
+{{- $volume := printf "secret-%s" (. | replace "." "-") }}
+{{- with get $volumes $volume }}
+{{- fail (printf "secrets: `%s` would have the volume of %s, because a dot is a hyphen there; rename one of the two" $secret .) }}
+{{- end }}
+{{- if gt (len .) 48 }}
+{{- fail (printf "secrets: the name `%s` is too long for a volume; use 48 characters at most" .) }}
+{{- end }}
+{{- $_ := set $volumes $volume (printf "the Secret `%s`" .) }}
+{{- end }}
+{{- range .Values.extraVolumes }}
+{{- if hasKey $volumes .name }}
+{{- fail (printf "extraVolumes: `%s` is a volume of the chart's; give it another name" .name) }}
+{{- end }}
+{{- end }}
+{{- range $key, $labels := dict "podLabels" .Values.podLabels "serviceMonitor.labels" .Values.serviceMonitor.labels "prometheusRule.labels" .Values.prometheusRule.labels "dashboards.labels" .Values.dashboards.labels }}
+{{- range $label, $_ := $labels }}
+{{- if hasKey $.Values.commonLabels $label }}
+{{- fail (printf "%s and commonLabels both have the label `%s`; leave it out of one of the two" $key $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range list "checksum/config" "kubectl.kubernetes.io/default-container" }}
+{{- if hasKey $.Values.podAnnotations . }}
+{{- fail (printf "podAnnotations: `%s` is what the chart computes; leave it out" .) }}
+{{- end }}
+{{- end }}
+{{- if and (eq .Values.mode "extproc") (has (int .Values.extproc.port) (list 8081 8082)) }}
+{{- fail (printf "extproc.port: %d is that of the admin pages (8081) or of probes (8082); use another one" (int .Values.extproc.port)) }}
+{{- end }}
 {{- end }}
 
 {{/* Asked before the settings are put together, which would stumble over some of this. */}}

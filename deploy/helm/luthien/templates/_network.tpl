@@ -1,11 +1,11 @@
 {{/* Peers and ports of the NetworkPolicy. */}}
 
-{{/* Link-local addresses, where clouds answer with credentials of the node, and their like. */}}
+{{/* Link-local addresses, where clouds answer with credentials of the node, and their like; also as NAT64 has them (64:ff9b::/96). */}}
 {{- define "luthien.net.metadata4" -}}
 ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"]
 {{- end }}
 {{- define "luthien.net.metadata6" -}}
-["fe80::/10", "fd00:ec2::254/128"]
+["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128", "64:ff9b::a9fe:0/112", "64:ff9b::6464:64c8/128", "64:ff9b::a83f:8110/128"]
 {{- end }}
 
 {{/* Everywhere else. Pods are said apart, because to some networks an ipBlock means no pod. */}}
@@ -18,7 +18,7 @@
 {{/* Outside: what no private network uses. */}}
 {{- define "luthien.net.public" -}}
 - ipBlock: { cidr: 0.0.0.0/0, except: [10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16] }
-- ipBlock: { cidr: "::/0", except: ["::1/128", "fc00::/7", "fe80::/10"] }
+- ipBlock: { cidr: "::/0", except: ["::1/128", "fc00::/7", "fe80::/10", "64:ff9b::a00:0/104", "64:ff9b::6440:0/106", "64:ff9b::7f00:0/104", "64:ff9b::a83f:8110/128", "64:ff9b::a9fe:0/112", "64:ff9b::ac10:0/108", "64:ff9b::c0a8:0/112"] }
 {{- end }}
 
 {{/* The port of a URL: of `url`, or its scheme's, or `default`. */}}
