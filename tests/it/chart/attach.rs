@@ -212,6 +212,10 @@ fn objects_of_upstreams_have_names_of_their_own() {
             let named: BTreeSet<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
             assert_eq!((named.len(), routes.len()), (9, 9), "{named:?}");
         }
+        // What is cut off may have told them apart.
+        let long = "a".repeat(60);
+        let two = upstreams(&[(&format!("{long}1"), "https://a.test"), (&format!("{long}2"), "https://b.test")]);
+        assert!(refusal(set, &["--set-json", &two]).contains("both give objects called luthien-to-aaa"));
         for (other, object) in [("a-b", "luthien-to-a-b"), ("a_b", "luthien-to-a-b"), ("a_b_", "luthien-to-a-b")] {
             let two = upstreams(&[("a_b", "https://a.test"), (other, "https://b.test")]);
             let said = refusal(set, &["--set-json", &two]);

@@ -168,6 +168,17 @@ fn everything_is_in_its_namespace_labelled_and_named_once() {
     for object in &render_release(long, "crd", &[]).objects {
         assert!(text(&object["metadata"]["name"]).len() <= 63, "{}", object["metadata"]["name"]);
     }
+    // What looks like a number is a text all the same.
+    for object in &render_release("123", "production", &["--set-json", r#"secrets=["456"]"#]).objects {
+        let (metadata, pod) = (&object["metadata"], &object["spec"]["template"]);
+        let selector = &object["spec"]["selector"];
+        for labels in [&metadata["labels"], &pod["metadata"]["labels"], &selector["matchLabels"]] {
+            assert!(labels.as_object().into_iter().flatten().all(|(_, value)| value.is_string()), "{labels}");
+        }
+        for secret in list(&pod["spec"]["volumes"]).iter().filter_map(|volume| volume["secret"].get("secretName")) {
+            assert!(secret.is_string(), "{secret}");
+        }
+    }
     for service in render_release("my.release", "demo", &[]).of("Service") {
         assert!(!text(&service["metadata"]["name"]).contains('.'), "{}", service["metadata"]["name"]);
     }

@@ -121,6 +121,7 @@ fn notes_say_what_to_do_next() {
         // The chart makes none where there is one already.
         let made = render.of("ConfigMap").any(|map| map["metadata"]["name"] == "luthien-rules");
         assert_eq!(notes.contains("made of rules.document"), made && !render.name.starts_with("sidecar"), "{notes}");
+        assert_eq!(notes.contains("rules.document is ignored"), render.name == "crd-namespaces", "{notes}");
         assert!(!notes.contains("<no value>") && !notes.contains("%!"), "{notes}");
         let mut commands = 0;
         for line in notes.lines().map(str::trim) {

@@ -24,8 +24,8 @@ not have. */}}
 
 {{- define "luthien.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ include "luthien.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "luthien.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: luthien
@@ -36,14 +36,14 @@ app.kubernetes.io/part-of: luthien
 
 {{/* What selects Luthien's own pods. It must never change: a Deployment's selector cannot. */}}
 {{- define "luthien.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "luthien.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "luthien.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end }}
 
 {{- define "luthien.demo.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "luthien.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "luthien.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: demo
 {{- end }}
 

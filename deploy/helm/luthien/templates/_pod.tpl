@@ -238,23 +238,23 @@ httpGet: { path: /readyz, port: 8080, scheme: {{ ternary "HTTPS" "HTTP" (not (em
 {{- end }}
 {{- with $root.Values.admin.existingSecret }}
 - name: {{ $prefix }}admin
-  secret: { secretName: {{ . }}, defaultMode: {{ $.mode }} }
+  secret: { secretName: {{ . | quote }}, defaultMode: {{ $.mode }} }
 {{- end }}
 {{- with $root.Values.tls.existingSecret }}
 - name: {{ $prefix }}tls
-  secret: { secretName: {{ . }}, defaultMode: {{ $.mode }} }
+  secret: { secretName: {{ . | quote }}, defaultMode: {{ $.mode }} }
 {{- end }}
 {{- if and (eq $root.Values.mode "extproc") (not $root.Values.extproc.plaintext) }}
 - name: {{ $prefix }}extproc-tls
   secret: { secretName: {{ include "luthien.extproc.secret" $root }}, defaultMode: {{ $.mode }} }
 {{- with $root.Values.extproc.tls.clientCASecret }}
 - name: {{ $prefix }}extproc-client-ca
-  secret: { secretName: {{ . }}, defaultMode: {{ $.mode }} }
+  secret: { secretName: {{ . | quote }}, defaultMode: {{ $.mode }} }
 {{- end }}
 {{- end }}
 {{- range $root.Values.secrets }}
 - name: {{ $prefix }}secret-{{ . | replace "." "-" }}
-  secret: { secretName: {{ . }}, defaultMode: {{ $.mode }} }
+  secret: { secretName: {{ . | quote }}, defaultMode: {{ $.mode }} }
 {{- end }}
 {{- if and .token (include "luthien.asksApiServer" $root) }}
 # For Luthien's container alone; the others have no token.

@@ -1,7 +1,7 @@
 {{/* Parts of the pods of `helm test`. */}}
 
 {{- define "luthien.test.label" -}}
-app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io/component: test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}, app.kubernetes.io/component: test
 {{- end }}
 
 {{- define "luthien.test.container" -}}
