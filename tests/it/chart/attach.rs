@@ -209,8 +209,8 @@ fn objects_of_upstreams_have_names_of_their_own() {
         }
         if set == "istio" {
             let routes = list(&render.object("VirtualService", "luthien")["spec"]["http"]);
-            let named: BTreeSet<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
-            assert_eq!((named.len(), routes.len()), (9, 9), "{named:?}");
+            let unique: BTreeSet<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
+            assert_eq!((unique.len(), routes.len()), (9, 9), "{unique:?}");
         }
         // What is cut off may have told them apart.
         let long = "a".repeat(60);
@@ -225,7 +225,7 @@ fn objects_of_upstreams_have_names_of_their_own() {
     }
 }
 
-/// Of several ServiceEntries or DestinationRules for a host, Istio takes one.
+/// Of several `ServiceEntry` or `DestinationRule` objects for a host, Istio takes one.
 #[test]
 fn istio_is_told_of_a_host_once() {
     let of = [
