@@ -93,6 +93,7 @@ fn one(
     let name = document.read_as::<String>("/metadata/name").unwrap_or_default();
     let wanted = object::read(document)?.document;
     let rules = compile(&wanted, context, types)?;
+    object::out_of_bounds(document).or(())?;
     let problem = |(at, entry): (usize, &Entry)| {
         let other = names.insert(entry.name.to_string(), name.clone()).filter(|other| *other != name)?;
         let message = format!("{KIND} {other} has a policy of the name `{}`", entry.name);
@@ -203,6 +204,28 @@ spec:
         ] {
             let (code, out) = said(&OBJECTS.replace(from, to));
             assert!(code == 1 && out.contains(wrong), "{to}: {out}");
+        }
+    }
+
+    /// The API server has bounds, by which it can say what its own checks cost at most.
+    #[test]
+    fn what_the_api_server_refuses_is_refused_here() {
+        let many: Vec<String> = (0..65).map(|at| format!("    - {{ name: p{at}, type: noop }}\n")).collect();
+        let (long, globs) = ("x".repeat(5000), vec!["a"; 65].join(", "));
+        for (from, to) in [
+            ("    - { name: three, type: noop }\n", many.concat()),
+            ("name: chat }]", format!("name: {long} }}]")),
+            (
+                "name: chat }]",
+                "name: chat }, { group: gateway.networking.k8s.io, kind: HTTPRoute, name: chat }]".to_owned(),
+            ),
+            ("type: noop }\n", format!("type: noop, match: {{ model: [{globs}] }} }}\n")),
+            ("type: noop }\n", format!("type: noop, match: {{ model: {long} }} }}\n")),
+            ("type: noop }\n", format!("type: noop, match: {{ header: {{ x-a: {long} }} }} }}\n")),
+            ("priority: 10", "record: { level: off }".to_owned()),
+        ] {
+            let (code, out) = said(&OBJECTS.replace(from, &to));
+            assert!(code == 1 && out.len() < 4000, "{from}: {}", out.chars().take(4000).collect::<String>());
         }
     }
 

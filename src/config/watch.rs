@@ -58,7 +58,7 @@ pub async fn watch_rules(watch: RulesWatch) {
 }
 
 /// Compiles on a thread that may block: large patterns take their time.
-async fn compiled(file: &Path, text: Arc<str>, compile: &Arc<Compile>) -> Result<Rules, String> {
+pub(super) async fn compiled(file: &Path, text: Arc<str>, compile: &Arc<Compile>) -> Result<Rules, String> {
     let (file, compile) = (file.to_owned(), Arc::clone(compile));
     let work = move || Document::parse(file, &*text).and_then(|document| compile(&document));
     match tokio::task::spawn_blocking(work).await {

@@ -10,6 +10,10 @@ use crate::policies::http::choose_cryptography;
 /// How long one question may take. Watches take as long as they like.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a watch goes on before it is asked for anew, in seconds; longer silence than that on a connection is no answer any
+/// more.
+pub(super) const WATCH: u32 = 60;
+
 /// A connection, and the namespace that is meant where none is named.
 #[derive(Clone)]
 pub struct Connection {
@@ -22,7 +26,7 @@ pub struct Connection {
 /// Connects as `KUBECONFIG` says, and otherwise as a pod does. Nothing is asked yet.
 pub async fn connect(environment: &Environment) -> Result<Connection, String> {
     choose_cryptography();
-    let config = match environment.get("KUBECONFIG") {
+    let mut config = match environment.get("KUBECONFIG") {
         Some(file) => {
             let wrong = |error: &dyn std::error::Error| format!("KUBECONFIG ({file}) cannot be used: {error}");
             let read = Kubeconfig::read_from(file).map_err(|error| wrong(&error))?;
@@ -35,6 +39,8 @@ pub async fn connect(environment: &Environment) -> Result<Connection, String> {
             )
         })?,
     };
+    // One that hangs is found by it: a watch in which nothing happens ends before.
+    config.read_timeout = Some(Duration::from_secs(u64::from(WATCH) + 15));
     let namespace = environment.get("POD_NAMESPACE").unwrap_or(&config.default_namespace).to_owned();
     let client = Client::try_from(config).map_err(|error| format!("the API server cannot be reached: {error}"))?;
     Ok(Connection { client, namespace })

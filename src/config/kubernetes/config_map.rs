@@ -2,22 +2,29 @@
 //!
 //! A ConfigMap that is deleted, or that lost its key, is a mistake: what ran goes on running.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
-    runtime::{WatchStreamExt, watcher::watch_object},
+    api::ListParams,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watcher},
+    },
 };
 
 use super::{
-    super::{document::Document, source::ConfigMapSource, watch::Compile},
+    super::{
+        source::ConfigMapSource,
+        watch::{Compile, compiled},
+    },
     Pace,
+    client::{WATCH, ask},
     told::Told,
-    watch::said,
+    watch::{look_into, said, silent},
 };
-use crate::policy::Rules;
 
 /// Watches for as long as it is polled.
 pub(super) async fn watch_config_map(
@@ -31,18 +38,36 @@ pub(super) async fn watch_config_map(
     let ConfigMapSource { name, key, .. } = source;
     let what = format!("ConfigMap {namespace}/{name}, key {key}");
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    let mut found = Box::pin(watch_object(api, name).backoff(pace.backoff()));
+    let only_it = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH);
+    let mut found = Box::pin(watcher(api.clone(), only_it).backoff(pace.backoff()));
+    let mut current = None;
     let mut before = None;
-    while let Some(event) = found.next().await {
-        let now = match event {
-            Ok(Some(object)) => text(&object, key).ok_or_else(|| {
-                format!("{what}: there is no such key; put the rules document under `{key}`, or correct `rules.config_map.key`")
-            }),
-            Ok(None) => Err(format!("{what}: there is no such ConfigMap; make it, or correct `rules.config_map.name`")),
+    loop {
+        let event = tokio::select! {
+            event = found.next() => event,
+            _ = silent(told, pace.silence) => {
+                let only = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
+                look_into(told, &what, ask(api.list(&only))).await;
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
+        match event {
+            Ok(event) => {
+                if !take(event, &mut current) {
+                    continue;
+                }
+            }
             Err(error) => {
                 told.failed(&what, said(&what, "make it, or correct `rules.config_map`", &error));
                 continue;
             }
+        }
+        let now = match &current {
+            Some(object) => text(object, key).ok_or_else(|| {
+                format!("{what}: there is no such key; put the rules document under `{key}`, or correct `rules.config_map.key`")
+            }),
+            None => Err(format!("{what}: there is no such ConfigMap; make it, or correct `rules.config_map.name`")),
         };
         told.reached(&what);
         if before.as_ref() == Some(&now) {
@@ -50,7 +75,7 @@ pub(super) async fn watch_config_map(
         }
         before = Some(now.clone());
         let result = match now {
-            Ok(text) => compiled(&what, text, &compile).await,
+            Ok(text) => compiled(Path::new(&what), text.into(), &compile).await,
             Err(error) => Err(error),
         };
         match result {
@@ -67,16 +92,17 @@ pub(super) async fn watch_config_map(
     }
 }
 
-fn text(object: &ConfigMap, key: &str) -> Option<String> {
-    object.data.as_ref()?.get(key).cloned()
+/// Takes up what an event says of the ConfigMap. Whether it is known then: a list may not be over yet.
+fn take(event: watcher::Event<ConfigMap>, current: &mut Option<ConfigMap>) -> bool {
+    let is_over = !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
+    match event {
+        watcher::Event::InitApply(object) | watcher::Event::Apply(object) => *current = Some(object),
+        watcher::Event::Init | watcher::Event::Delete(_) => *current = None,
+        watcher::Event::InitDone => {}
+    }
+    is_over
 }
 
-/// Compiles on a thread that may block: large patterns take their time.
-async fn compiled(what: &str, text: String, compile: &Arc<Compile>) -> Result<Rules, String> {
-    let (name, compile) = (PathBuf::from(what), Arc::clone(compile));
-    let work = move || Document::parse(name, text).and_then(|document| compile(&document));
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|report| report.to_string()),
-        Err(error) => Err(format!("the rules could not be compiled: {error}")),
-    }
+fn text(object: &ConfigMap, key: &str) -> Option<String> {
+    object.data.as_ref()?.get(key).cloned()
 }

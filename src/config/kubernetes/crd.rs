@@ -101,7 +101,8 @@ fn object() -> Value {
     })
 }
 
-fn spec() -> Value {
+/// The schema of `spec`.
+pub(super) fn spec() -> Value {
     let document = schema::of::<RulesDocument>();
     let of = |name: &str| {
         let node = document.pointer(&format!("/properties/{name}"));
@@ -139,9 +140,9 @@ fn spec() -> Value {
         "required": ["targetRefs", "policies"],
         "properties": fields,
         "x-kubernetes-validations": [{
-            "rule": "!(has(self.release) || has(self.lossy) || has(self.stateful)) || \
+            "rule": "!(has(self.release) || has(self.lossy) || has(self.stateful) || has(self.record)) || \
                      self.targetRefs.exists(target, target.kind == 'Service')",
-            "message": "release, lossy and stateful hold for every call; set them in an object that targets the Service",
+            "message": "release, lossy, stateful and record hold for every call; set them in an object that targets the Service",
         }],
     })
 }

@@ -44,12 +44,24 @@ impl LastGood {
 
     /// What was kept. `None`: nothing ever was.
     pub(super) async fn read(&self) -> Result<Option<Vec<Written>>, String> {
-        let found = ask(self.api.get(&self.name)).await.map_err(|failed| self.explain(&failed))?;
+        let found = match ask(self.api.get(&self.name)).await {
+            Ok(found) => found,
+            Err(failed) if failed.is_missing() => {
+                tracing::error!(reason = self.explain(&failed), "nothing is known of what ran before");
+                return Ok(None);
+            }
+            Err(failed) => return Err(self.explain(&failed)),
+        };
         let Some(text) = found.data.as_ref().and_then(|data| data.get(KEY)) else { return Ok(None) };
         let objects = serde_json::from_str(text).map_err(|error| {
             format!("the last good rules in the ConfigMap {} cannot be read: {error}; remove its key {KEY}", self.name)
         })?;
         Ok(Some(objects))
+    }
+
+    /// What stands there may have changed.
+    pub(super) fn forget(&mut self) {
+        self.written = None;
     }
 
     /// Keeps these, unless they are what stands there.

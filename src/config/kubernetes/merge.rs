@@ -32,6 +32,8 @@ pub struct Policies {
     types: &'static [PolicyType],
     /// What runs.
     running: BTreeMap<Name, Compiled>,
+    /// What ran before this process, and does not compile in it. Kept for one in which it does, as after a rollback.
+    unfit: BTreeMap<Name, Written>,
     /// What is known of versions that were looked at before, so that none is compiled twice.
     tried: BTreeMap<Name, Tried>,
 }
@@ -92,29 +94,45 @@ struct Tried {
     result: Result<Option<Compiled>, String>,
 }
 
+impl View {
+    /// Whether every object that wants to run does, in one version or another. Then what ran before need not be known.
+    pub fn is_whole(&self) -> bool {
+        self.standings.values().all(|standing| standing.runs.is_some() || standing.verdict == Verdict::Elsewhere)
+    }
+}
+
 impl Policies {
     /// No objects yet.
     pub fn new(release: Release, context: Context, types: &'static [PolicyType]) -> Self {
-        Self { release, context, types, running: BTreeMap::new(), tried: BTreeMap::new() }
+        Self { release, context, types, running: BTreeMap::new(), unfit: BTreeMap::new(), tried: BTreeMap::new() }
     }
 
-    /// Lets run what ran before. Returns what is wrong with what cannot run any more.
+    /// Lets run what ran before, but not in place of what runs. Returns what is wrong with what cannot run any more.
     pub fn restore(&mut self, good: Vec<Written>) -> Vec<String> {
         let mut wrong = Vec::new();
         for written in good {
             let name = written.name.clone();
+            if self.running.contains_key(&name) {
+                continue;
+            }
             match self.compile(&written).1 {
-                Ok(Some(compiled)) => _ = self.running.insert(name, compiled),
-                Ok(None) => {}
-                Err(report) => wrong.push(report),
+                Ok(Some(compiled)) if self.taken(&name, &compiled).is_none() => {
+                    self.running.insert(name, compiled);
+                }
+                Ok(_) => {}
+                Err(report) => {
+                    wrong.push(report);
+                    self.unfit.insert(name, written);
+                }
             }
         }
         wrong
     }
 
-    /// The versions that run.
+    /// The versions that run, or ran last.
     pub fn good(&self) -> Vec<Written> {
-        self.running.values().map(|compiled| compiled.written.clone()).collect()
+        let running = self.running.values().map(|compiled| &compiled.written);
+        running.chain(self.unfit.values()).cloned().collect()
     }
 
     /// What is to run now that the objects are these.
@@ -143,6 +161,10 @@ impl Policies {
                 break;
             }
         }
+        let running = &self.running;
+        self.unfit.retain(|name, kept| {
+            !running.contains_key(name) && objects.get(name).is_some_and(|now| now.uid == kept.uid)
+        });
         let standings = objects.iter().filter_map(|(name, written)| {
             let tried = self.tried.get(name)?;
             let verdict = match (&tried.result, conflicts.remove(name)) {
@@ -201,17 +223,21 @@ impl Policies {
             runs.written.generation = tried.written.generation;
             return false;
         }
-        let taken = self.running.iter().filter(|(other, _)| *other != name).find_map(|(other, runs)| {
-            let taken = compiled.names.iter().find(|name| runs.names.contains(*name))?;
-            Some((Arc::clone(taken), other.clone()))
-        });
-        if let Some((taken, other)) = taken {
+        if let Some((taken, other)) = self.taken(name, compiled) {
             let message = format!("{other} has a policy of the name `{taken}`, which runs; give this one another name");
             conflicts.insert(name.clone(), message);
             return false;
         }
         self.running.insert(name.clone(), compiled.clone());
         true
+    }
+
+    /// A name of a policy that another object runs.
+    fn taken(&self, name: &Name, compiled: &Compiled) -> Option<(Arc<str>, Name)> {
+        self.running.iter().filter(|(other, _)| *other != name).find_map(|(other, runs)| {
+            let taken = compiled.names.iter().find(|name| runs.names.contains(*name))?;
+            Some((Arc::clone(taken), other.clone()))
+        })
     }
 
     /// Compiles a version. `None`: it holds for nothing that this release knows.

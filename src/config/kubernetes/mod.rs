@@ -46,6 +46,9 @@ pub struct Pace {
     pub renew: Duration,
     /// The first pause before a watch that failed is begun anew, where it is not that of client-go.
     pub first_retry: Option<Duration>,
+    /// How long a watch that failed must have said nothing, before it is looked into whether it goes on. Longer than the longest
+    /// pause between two tries.
+    pub silence: Duration,
 }
 
 /// Where rules come from, with what it takes to make them.
@@ -64,7 +67,12 @@ pub struct Cluster {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), renew: Duration::from_secs(5), first_retry: None }
+        Self {
+            lease: Duration::from_secs(15),
+            renew: Duration::from_secs(5),
+            first_retry: None,
+            silence: Duration::from_secs(75),
+        }
     }
 }
 
@@ -148,7 +156,11 @@ impl Leader {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let mut wrong = tokio::select! {
-                _ = tick.tick() => self.election.round().await.err().map(|failed| self.election.explain(&failed)),
+                _ = tick.tick() => {
+                    // Others may have changed it.
+                    self.last_good.forget();
+                    self.election.round().await.err().map(|failed| self.election.explain(&failed))
+                }
                 changed = seen.changed() => {
                     if changed.is_err() {
                         return pending().await;
@@ -159,7 +171,9 @@ impl Leader {
             let now = Arc::clone(&seen.borrow_and_update());
             if wrong.is_none() && self.election.leads() && !now.view.rules.hash.is_empty() {
                 // Longer than this, and the Lease has to be renewed first; the rest follows at the next tick.
-                wrong = tokio::time::timeout(renew, self.write(&now)).await.ok().flatten();
+                let late =
+                    || Some(format!("writing takes longer than {renew:?}: the API server is slow, or does not answer"));
+                wrong = tokio::time::timeout(renew, self.write(&now)).await.unwrap_or_else(|_| late());
             }
             self.tell(wrong);
         }

@@ -14,7 +14,7 @@ use super::{
         report::{Problem, Report},
         schema,
     },
-    crd::{DOCUMENT_KEYS, GATEWAY_API, KIND, LuthienPolicy, TargetRef},
+    crd::{DOCUMENT_KEYS, GATEWAY_API, KIND, LuthienPolicy, TargetRef, spec},
 };
 use crate::policy::Target;
 
@@ -142,10 +142,16 @@ pub fn read(object: &Document) -> Result<Wanted, Report> {
     if let Some(Envelope { target_refs, .. }) = &read {
         problems.extend(misplaced(target_refs, &document));
         problems.extend(strange(target_refs, &envelope));
+        problems.extend(twice(target_refs, &envelope));
     }
     let report = envelope.report(problems);
     let Some(Envelope { target_refs, priority }) = read.filter(|_| report.is_empty()) else { return Err(report) };
     Ok(Wanted { targets: target_refs, priority, document })
+}
+
+/// What the API server has against an object that is good otherwise: every list and text has its bounds there.
+pub fn out_of_bounds(object: &Document) -> Report {
+    object.report(check::validate(&spec(), object, "/spec"))
 }
 
 /// Keys that hold for every call, in an object that holds for some.
@@ -175,6 +181,21 @@ fn strange(targets: &[TargetRef], envelope: &Document) -> Vec<Problem> {
         envelope.problem(&format!("/targetRefs/{at}"), Part::Value, message, remedy)
     };
     strange.map(problem).collect()
+}
+
+/// Targets that are named more than once.
+fn twice(targets: &[TargetRef], envelope: &Document) -> Vec<Problem> {
+    let is_again = |at: usize, target: &TargetRef| targets.iter().take(at).any(|earlier| earlier == target);
+    let again = targets.iter().enumerate().filter(|(at, target)| is_again(*at, target));
+    let problem = |(at, _): (usize, &TargetRef)| {
+        envelope.problem(
+            &format!("/targetRefs/{at}"),
+            Part::Value,
+            "the target is named twice",
+            "leave one of them out",
+        )
+    };
+    again.map(problem).collect()
 }
 
 impl Release {

@@ -67,11 +67,13 @@ impl Statuses {
             }
             let patch = Patch::Merge(json!({
                 "metadata": { "resourceVersion": object.resource_version() },
-                "status": { "ancestors": wanted },
+                "status": { "ancestors": &wanted },
             }));
             match ask(api.patch_status(&name.name, &PatchParams::default(), &patch)).await {
                 Ok(_) => {
-                    self.tell(seen, standing).await;
+                    if !self.is_told(current, &wanted) {
+                        self.tell(seen, standing).await;
+                    }
                     return Ok(true);
                 }
                 Err(failed) if failed.is_conflict() => fresh = Some(ask(api.get(&name.name)).await?),
@@ -83,33 +85,61 @@ impl Statuses {
         Ok(false)
     }
 
-    /// The whole list: others' entries as they are, and ours in the form in which they are to be.
+    /// The whole list: others' entries as they are, and ours in the form in which they are to be. An entry keeps its place:
+    /// two that each put theirs last would rewrite the list for ever.
     fn ancestors(&self, namespace: &str, current: &[Value], standing: &Standing, hash: &str) -> Vec<Value> {
-        let is_ours = |entry: &&Value| entry.get("controllerName").and_then(Value::as_str) == Some(&self.controller);
-        let mut all: Vec<Value> = current.iter().filter(|entry| !is_ours(entry)).cloned().collect();
-        for (target, is_known) in &standing.targets {
-            let reference = reference(namespace, target);
-            let says = |entry: &&Value| entry.get("ancestorRef") == Some(&reference);
-            // Another release knows it: then there is nothing wrong with it.
-            if !is_known && current.iter().any(|entry| says(&entry) && !is_ours(&entry) && is_accepted(entry)) {
-                continue;
-            }
-            if all.len() >= MOST_ANCESTORS {
-                tracing::warn!(target = %reference, "no room for the status of an object: other controllers fill it");
-                break;
-            }
-            let before = current.iter().find(|entry| is_ours(entry) && says(entry));
-            let conditions: Vec<Value> = conditions(standing, *is_known, hash)
-                .into_iter()
-                .map(|condition| condition.written(standing.generation, before))
-                .collect();
-            all.push(json!({
-                "ancestorRef": reference,
-                "controllerName": self.controller,
-                "conditions": conditions,
-            }));
+        let mut ours: Vec<Value> = standing
+            .targets
+            .iter()
+            .filter_map(|(target, is_known)| {
+                let reference = reference(namespace, target);
+                let says = |entry: &&Value| entry.get("ancestorRef") == Some(&reference);
+                // Another release knows it: then there is nothing wrong with it.
+                let is_elsewhere = |entry: &Value| says(&entry) && !self.is_ours(entry) && is_accepted(entry);
+                if !is_known && current.iter().any(is_elsewhere) {
+                    return None;
+                }
+                let before = current.iter().find(|entry| self.is_ours(entry) && says(entry));
+                let conditions: Vec<Value> = conditions(standing, *is_known, hash)
+                    .into_iter()
+                    .map(|condition| condition.written(standing.generation, before))
+                    .collect();
+                Some(json!({
+                    "ancestorRef": reference,
+                    "controllerName": self.controller,
+                    "conditions": conditions,
+                }))
+            })
+            .collect();
+        let mut all: Vec<Value> = current
+            .iter()
+            .filter_map(|entry| {
+                if !self.is_ours(entry) {
+                    return Some(entry.clone());
+                }
+                let at = ours.iter().position(|own| own.get("ancestorRef") == entry.get("ancestorRef"))?;
+                Some(ours.remove(at))
+            })
+            .collect();
+        let room = MOST_ANCESTORS.saturating_sub(all.len());
+        if ours.len() > room {
+            tracing::warn!(namespace, "no room for the status of an object: other controllers fill it");
         }
+        all.extend(ours.into_iter().take(room));
         all
+    }
+
+    fn is_ours(&self, entry: &Value) -> bool {
+        entry.get("controllerName").and_then(Value::as_str) == Some(&self.controller)
+    }
+
+    /// Whether what is thought of the version was said before: other parts of the status change with other objects.
+    fn is_told(&self, current: &[Value], wanted: &[Value]) -> bool {
+        let verdicts = |all: &[Value]| -> Vec<Value> {
+            let ours = all.iter().filter(|entry| self.is_ours(entry));
+            ours.filter_map(|entry| accepted(entry).cloned()).collect()
+        };
+        verdicts(current) == verdicts(wanted)
     }
 
     /// Tells of a version that was turned down. An event that is lost is no harm: the status says the same.
@@ -189,12 +219,14 @@ fn reference(namespace: &str, target: &TargetRef) -> Value {
     json!({ "group": target.group, "kind": target.kind, "namespace": namespace, "name": target.name })
 }
 
+/// The condition `Accepted` of an entry.
+fn accepted(entry: &Value) -> Option<&Value> {
+    let mut conditions = entry.get("conditions").and_then(Value::as_array)?.iter();
+    conditions.find(|condition| condition.get("type").and_then(Value::as_str) == Some("Accepted"))
+}
+
 fn is_accepted(entry: &Value) -> bool {
-    let conditions = entry.get("conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        condition.get("type").and_then(Value::as_str) == Some("Accepted")
-            && condition.get("status").and_then(Value::as_str) == Some("True")
-    })
+    accepted(entry).and_then(|condition| condition.get("status")).and_then(Value::as_str) == Some("True")
 }
 
 /// `text`, as much of it as fits.

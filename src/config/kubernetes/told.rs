@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::super::live::{Live, ReloadStatus};
 use crate::{lifecycle::Pending, policy::Rules};
@@ -14,8 +14,8 @@ pub struct Told {
     status: watch::Sender<ReloadStatus>,
     /// The process is not ready before it has rules.
     pending: Option<Pending>,
-    /// What cannot be asked, with the reason.
-    failing: BTreeMap<String, String>,
+    /// What cannot be asked, with the reason, and when that was said last.
+    failing: BTreeMap<String, (String, Instant)>,
 }
 
 impl Told {
@@ -73,19 +73,34 @@ impl Told {
     /// It does not, for this reason; `None`: it does, but wants to be asked anew.
     pub(super) fn failed(&mut self, what: &str, reason: Option<String>) {
         let Some(reason) = reason else { return };
-        if self.failing.get(what) == Some(&reason) {
+        if let Some((_, said)) = self.failing.get_mut(what).filter(|(before, _)| *before == reason) {
+            *said = Instant::now();
             return;
         }
         tracing::error!(reason, "the source of the rules fails; what was in force stays in force");
         if let Some(pending) = &self.pending {
             pending.because(reason.clone());
         }
-        self.failing.insert(what.to_owned(), reason);
+        self.failing.insert(what.to_owned(), (reason, Instant::now()));
         self.tell_failing();
     }
 
+    /// Of what failed, what was said longest ago, and when. A watch that goes on where it broke off says nothing, so that silence has to
+    /// be looked into.
+    pub(super) fn silent(&self) -> Option<(Instant, String)> {
+        let said = self.failing.iter().map(|(what, (_, said))| (*said, what.clone()));
+        said.min()
+    }
+
+    /// It was asked, and has not answered.
+    pub(super) fn still_failing(&mut self, what: &str) {
+        if let Some((_, said)) = self.failing.get_mut(what) {
+            *said = Instant::now();
+        }
+    }
+
     fn tell_failing(&self) {
-        let failing: Vec<String> = self.failing.values().cloned().collect();
+        let failing: Vec<String> = self.failing.values().map(|(reason, _)| reason.clone()).collect();
         let failing = (!failing.is_empty()).then(|| failing.join("\n"));
         self.status.send_modify(|status| status.source_error = failing);
     }

@@ -4,22 +4,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{FutureExt, Stream, StreamExt, stream::SelectAll};
 use kube::{
     Api, Error,
+    api::ListParams,
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::{
     Pace,
-    client::Failed,
+    client::{Failed, WATCH, ask},
     crd::LuthienPolicy,
     last_good::LastGood,
     merge::{Policies, Verdict, View},
@@ -45,6 +48,9 @@ struct Listed {
     is_complete: bool,
 }
 
+/// What ran before, as it is called in the log.
+const LAST_GOOD: &str = "the last good rules";
+
 type Events =
     SelectAll<std::pin::Pin<Box<dyn Stream<Item = (String, watcher::Result<watcher::Event<LuthienPolicy>>)> + Send>>>;
 
@@ -58,28 +64,57 @@ pub(super) async fn watch_objects(
     told: &mut Told,
     seen: &watch::Sender<Arc<Seen>>,
 ) {
-    match last_good.read().await {
-        Ok(Some(good)) => {
-            for report in policies.restore(good) {
-                tracing::error!(%report, "what ran last cannot run any more; the object as it is now is waited for");
-            }
-            told.take(Arc::new(policies.rules()), "the last good rules");
-        }
-        Ok(None) => {}
-        Err(error) => tracing::error!(error, "the last good rules cannot be read; the objects are waited for"),
-    }
+    // What ran before has to be known before a version that is bad counts as one that never was good.
+    let mut is_known = false;
+    let mut next_try = tokio::time::interval(pace.renew);
+    next_try.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut events = begin(&client, &namespaces, &pace);
     let mut lists: BTreeMap<String, Listed> = namespaces.into_iter().map(|name| (name, Listed::default())).collect();
     let mut said: BTreeSet<(Name, i64, String)> = BTreeSet::new();
-    while let Some(first) = events.next().await {
-        // What is here already is taken together, so that a list of many objects is looked at once.
-        let mut next = Some(first);
-        while let Some((namespace, event)) = next {
-            match event {
-                Ok(event) => lists.entry(namespace.clone()).or_default().take(event, || told.reached(&namespace)),
-                Err(error) => told.failed(&namespace, explain(&namespace, &error)),
+    loop {
+        tokio::select! {
+            biased;
+            _ = next_try.tick(), if !is_known => match last_good.read().await {
+                Ok(good) => {
+                    is_known = true;
+                    told.reached(LAST_GOOD);
+                    let good = good.unwrap_or_default();
+                    let is_empty = good.is_empty();
+                    let Some((same, wrong)) = restore(policies, good).await else { return };
+                    policies = same;
+                    for report in &wrong {
+                        tracing::error!(%report, "what ran last cannot run any more; the object as it is now is waited for");
+                    }
+                    // With a part of them, what the others hold back would pass; and that there was nothing says nothing of now.
+                    if wrong.is_empty() && !is_empty && !lists.values().all(|list| list.is_complete) {
+                        told.take(Arc::new(policies.rules()), LAST_GOOD);
+                    }
+                }
+                Err(error) => told.failed(LAST_GOOD, Some(error)),
+            },
+            namespace = silent(told, pace.silence) => {
+                if namespace == LAST_GOOD {
+                    told.still_failing(LAST_GOOD);
+                    continue;
+                }
+                let api: Api<LuthienPolicy> = Api::namespaced(client.clone(), &namespace);
+                look_into(told, &namespace, ask(api.list(&ListParams::default().limit(1)))).await;
+                continue;
             }
-            next = events.next().now_or_never().flatten();
+            first = events.next() => {
+                // What is here already is taken together, so that a list of many objects is looked at once.
+                let mut next = first;
+                if next.is_none() {
+                    return;
+                }
+                while let Some((namespace, event)) = next {
+                    match event {
+                        Ok(event) => lists.entry(namespace.clone()).or_default().take(event, || told.reached(&namespace)),
+                        Err(error) => told.failed(&namespace, explain(&namespace, &error)),
+                    }
+                    next = events.next().now_or_never().flatten();
+                }
+            }
         }
         if !lists.values().all(|list| list.is_complete) {
             continue;
@@ -88,24 +123,56 @@ pub(super) async fn watch_objects(
         let written = objects.iter().map(|(name, object)| (name.clone(), Written::of(object))).collect();
         let Some((same, view)) = update(policies, written).await else { return };
         policies = same;
+        if !is_known && !view.is_whole() {
+            continue;
+        }
         told.take(Arc::clone(&view.rules), "LuthienPolicy objects");
         tell(&view, &mut said, told);
         seen.send_replace(Arc::new(Seen { objects, good: policies.good(), view }));
     }
 }
 
-/// Compiles on a thread that may block: large patterns take their time.
+/// Waits until something that failed has said nothing for so long.
+pub(super) async fn silent(told: &Told, silence: Duration) -> String {
+    match told.silent() {
+        Some((said, what)) => {
+            tokio::time::sleep_until(said + silence).await;
+            what
+        }
+        None => pending().await,
+    }
+}
+
+/// Whether what failed, and is silent since, answers.
+pub(super) async fn look_into<T>(told: &mut Told, what: &str, question: impl Future<Output = Result<T, Failed>>) {
+    match question.await {
+        Ok(_) => told.reached(what),
+        Err(_) => told.still_failing(what),
+    }
+}
+
 async fn update(mut policies: Policies, objects: BTreeMap<Name, Written>) -> Option<(Policies, View)> {
-    let work = move || {
+    compiling(move || {
         let view = policies.update(&objects);
         (policies, view)
+    })
+    .await
+}
+
+async fn restore(mut policies: Policies, good: Vec<Written>) -> Option<(Policies, Vec<String>)> {
+    compiling(move || {
+        let wrong = policies.restore(good);
+        (policies, wrong)
+    })
+    .await
+}
+
+/// Compiles on a thread that may block: large patterns take their time.
+async fn compiling<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let told = |error: &tokio::task::JoinError| {
+        tracing::error!(%error, "the rules could not be compiled; this is a defect, please report it");
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .inspect_err(
-            |error| tracing::error!(%error, "the rules could not be compiled; this is a defect, please report it"),
-        )
-        .ok()
+    tokio::task::spawn_blocking(work).await.inspect_err(told).ok()
 }
 
 /// Says of each version once that it was turned down.
@@ -140,7 +207,7 @@ fn begin(client: &kube::Client, namespaces: &BTreeSet<String>, pace: &Pace) -> E
     let mut all = SelectAll::new();
     for namespace in namespaces {
         let api: Api<LuthienPolicy> = Api::namespaced(client.clone(), namespace);
-        let events = watcher(api, watcher::Config::default()).backoff(pace.backoff());
+        let events = watcher(api, watcher::Config::default().timeout(WATCH)).backoff(pace.backoff());
         let namespace = namespace.clone();
         all.push(events.map(move |event| (namespace.clone(), event)).boxed());
     }

@@ -210,3 +210,21 @@ async fn other_namespaces_are_seen_only_where_they_are_watched() {
     );
     both.runs(&["theirs", "ours"]).await;
 }
+
+/// Patterns are where people write what must not get out.
+#[tokio::test]
+async fn what_looks_like_a_secret_is_in_no_status_and_no_event() {
+    let world = World::start().await;
+    let replica = world.replica("a");
+    let key = "sk-ant-api03-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let pattern = json!({ "name": "x", "type": "blocked_content", "config": { "patterns": [format!("{key}(")] } });
+    world.create("one", spec(&[pattern, json!({ "name": "y", "type": key })])).await;
+    let condition = world.says("one", "Accepted", "Invalid").await;
+    let events = async || (!world.events("one").await.is_empty()).then_some(());
+    until("an event", events).await;
+    for said in
+        [condition.to_string(), format!("{:?}", world.events("one").await), format!("{:?}", replica.status.borrow())]
+    {
+        assert!(said.contains("not a regular expression") && !said.contains("sk-ant"), "{said}");
+    }
+}

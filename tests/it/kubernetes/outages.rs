@@ -113,9 +113,11 @@ async fn what_the_release_may_not_write_keeps_no_rules_from_running() {
     let replica = world.replica("a");
     world.create("one", spec(&[noop("one")])).await;
     replica.runs(&["one"]).await;
-    assert!(replica.status.borrow().source_error.is_none());
+    // What ran before is not known, and need not be: every object runs. That it cannot be asked is told.
+    replica.fails("the last good rules").await;
     world.server().allow();
     world.says("one", "Accepted", "Accepted").await;
+    replica.recovers().await;
 }
 
 #[tokio::test]
@@ -129,4 +131,114 @@ async fn last_good_rules_that_are_too_large_are_not_kept() {
     let found = world.config_maps().get("luthien-rules-last-good").await.unwrap();
     let kept = found.data.unwrap_or_default();
     assert!(kept.get("objects.json").is_none_or(|text| !text.contains("large")));
+}
+
+#[tokio::test]
+async fn a_watch_that_goes_on_in_silence_is_noticed() {
+    for of_objects in [true, false] {
+        let world = World::double().await;
+        world.make_config_map("rules", Some(("policy.yaml", "policies: [{ name: one, type: noop }]"))).await;
+        world.create("one", spec(&[noop("one")])).await;
+        let (replica, resource) =
+            if of_objects { (world.replica("a"), OBJECTS) } else { (world.reader("rules"), "/configmaps") };
+        replica.runs(&["one"]).await;
+        for verb in ["watch", "list"] {
+            world.server().forbid(verb, resource);
+        }
+        world.server().disconnect();
+        replica.fails("forbids").await;
+        // Nothing happens to any object.
+        world.server().allow();
+        replica.recovers().await;
+        assert_eq!(replica.policies(), ["one"]);
+    }
+}
+
+#[tokio::test]
+async fn what_ran_before_and_does_not_compile_is_kept_and_waited_for() {
+    let world = World::double().await;
+    let good = spec(&[json!({ "name": "guard", "type": "noop", "match": { "upstream": "anthropic" } }), noop("x")]);
+    let object = world.create("one", good).await;
+    world.create("two", spec(&[noop("y")])).await;
+    let replica = world.replica("a");
+    replica.runs(&["guard", "x", "y"]).await;
+    let kept = async |what: &str| {
+        until(what, async || {
+            let data = world.config_maps().get("luthien-rules-last-good").await.expect("a ConfigMap").data?;
+            let objects: Vec<serde_json::Value> = serde_json::from_str(data.get("objects.json")?).ok()?;
+            objects
+                .iter()
+                .any(|object| object["name"] == "one" && object["spec"].to_string().contains(what))
+                .then_some(())
+        })
+        .await;
+    };
+    kept("anthropic").await;
+    drop(replica);
+
+    // A process that knows no such upstream, as after a change of settings. Nobody answers it yet.
+    world.server().forbid("list", OBJECTS);
+    let next = world.replica_without_upstreams("b");
+    next.fails("forbids").await;
+    assert!(!next.is_ready(), "it runs {:?}", next.policies());
+    world.server().allow();
+    next.runs(&["y"]).await;
+    world.says("one", "Accepted", "Invalid").await;
+    world.change("two", spec(&[noop("z")])).await;
+    next.runs(&["z"]).await;
+    kept("anthropic").await;
+    drop(next);
+
+    // And one that does again, although the object was made worse meanwhile.
+    world.change("one", spec(&[json!({ "name": "guard", "type": "nop" })])).await;
+    assert_eq!(world.objects().get("one").await.expect("an object").metadata.uid, object.metadata.uid);
+    world.replica("c").runs(&["guard", "x", "z"]).await;
+}
+
+#[tokio::test]
+async fn what_ran_before_has_to_be_known_before_anything_counts_as_never_good() {
+    let world = World::double().await;
+    world.create("one", spec(&[noop("guard")])).await;
+    let replica = world.replica("a");
+    replica.runs(&["guard"]).await;
+    let kept = async || {
+        let data = world.config_maps().get("luthien-rules-last-good").await.expect("a ConfigMap").data;
+        data.and_then(|data| data.get("objects.json").cloned())
+    };
+    until("the last good rules", async || kept().await.filter(|text| text.contains("guard")).map(drop)).await;
+    world.change("one", spec(&[json!({ "name": "guard", "type": "nop" })])).await;
+    world.says("one", "Programmed", "LastGood").await;
+    drop(replica);
+    let before = kept().await;
+
+    world.server().forbid("get", "/configmaps");
+    let watches = || world.server().requests().iter().filter(|(verb, _)| verb == "watch").count();
+    let already = watches();
+    let next = world.replica("b");
+    next.fails("forbids").await;
+    until("a watch on the objects", async || (watches() > already).then_some(())).await;
+    assert!(!next.is_ready(), "it runs {:?}", next.policies());
+    world.server().allow();
+    next.runs(&["guard"]).await;
+    world.says("one", "Programmed", "LastGood").await;
+    assert_eq!(kept().await, before);
+}
+
+#[tokio::test]
+async fn that_nothing_ran_before_says_nothing_of_now() {
+    let world = World::double().await;
+    let replica = world.replica("a");
+    replica.runs(&[]).await;
+    until("the last good rules", async || {
+        let data = world.config_maps().get("luthien-rules-last-good").await.expect("a ConfigMap").data?;
+        (data.get("objects.json")? == "[]").then_some(())
+    })
+    .await;
+    drop(replica);
+    world.server().forbid("list", OBJECTS);
+    let next = world.replica("b");
+    next.fails("forbids").await;
+    assert!(!next.is_ready());
+    world.server().allow();
+    next.runs(&[]).await;
 }

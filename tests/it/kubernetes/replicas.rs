@@ -165,3 +165,34 @@ async fn two_releases_share_a_namespace() {
     })
     .await;
 }
+
+/// Each wants its entry to say something; neither has to be the last.
+#[tokio::test]
+async fn two_releases_that_both_complain_come_to_rest() {
+    let world = World::double().await;
+    let lease = serde_json::from_value(json!({ "metadata": { "name": "blue-rules" } })).unwrap();
+    world.leases().create(&kube::api::PostParams::default(), &lease).await.unwrap();
+    world.make_config_map("blue-rules-last-good", None).await;
+    let _own = world.replica("a");
+    let _blue = world.release("b", CrdSource { name: "blue".to_owned(), ..CrdSource::default() });
+    world.create("bad", spec(&[json!({ "name": "x", "type": "nop" })])).await;
+    until("an entry of each", async || (ancestors(&world, "bad").await.len() == 2).then_some(())).await;
+    let writes = || {
+        let requests = world.server().requests();
+        requests.iter().filter(|(verb, path)| verb == "patch" && path.ends_with("/bad/status")).count()
+    };
+    let renewals =
+        || world.server().requests().iter().filter(|(verb, path)| verb == "patch" && path.contains("leases")).count();
+    let (written, renewed) = (writes(), renewals());
+    until("renewals", async || (renewals() >= renewed + 12).then_some(())).await;
+    // One may have been on its way.
+    assert!(writes() <= written + 1, "{} more", writes() - written);
+    let told = world.events("bad").await.len();
+
+    // What other objects do changes the hash in the status, and is no news of this one.
+    world.create("good", spec(&[noop("y")])).await;
+    world.says("good", "Programmed", "Programmed").await;
+    let renewed = renewals();
+    until("renewals", async || (renewals() >= renewed + 6).then_some(())).await;
+    assert_eq!(world.events("bad").await.len(), told);
+}

@@ -58,9 +58,9 @@ async fn the_role_for_a_config_map_is_enough_and_no_more() {
 async fn a_right_too_few_or_too_many_shows() {
     let mut roles = roles("crd", &[]);
     for role in &mut roles {
-        let rules = role["rules"].as_array_mut().expect("rules");
-        rules.retain(|rule| rule["resources"] != json!(["luthienpolicies/status"]));
-        for rule in rules {
+        let listed = role["rules"].as_array_mut().expect("rules");
+        listed.retain(|rule| rule["resources"] != json!(["luthienpolicies/status"]));
+        for rule in listed {
             rule["verbs"].as_array_mut().expect("verbs").push(json!("delete"));
         }
     }

@@ -206,6 +206,14 @@ impl World {
         self.start_replica("reader", async move |cluster, told| cluster.follow_config_map(source, told).await)
     }
 
+    /// A replica whose settings name no upstream.
+    pub(super) fn replica_without_upstreams(&self, identity: &str) -> Replica {
+        self.start_replica(identity, async move |mut cluster, told| {
+            cluster.context.upstreams.clear();
+            Box::pin(cluster.follow_objects(CrdSource::default(), told)).await;
+        })
+    }
+
     fn start_replica<F: Future<Output = ()> + Send + 'static>(
         &self,
         identity: &str,
@@ -229,6 +237,7 @@ impl World {
                 lease: Duration::from_secs(1),
                 renew: Duration::from_millis(100),
                 first_retry: Some(Duration::from_millis(20)),
+                silence: Duration::from_millis(300),
             },
         };
         let mut task = JoinSet::new();
