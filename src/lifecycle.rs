@@ -40,9 +40,18 @@ pub struct Ending {
     pub limit: Duration,
 }
 
+/// What has to end, and by when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// The process is to stop: every call ends, and none begins any more.
+    pub process: Option<Ending>,
+    /// The calls that were in flight when somebody asked for their end. Later ones are served.
+    pub calls: Option<Ending>,
+}
+
 /// Tells every call by when it has to end. Nothing while the process serves.
 #[derive(Debug, Clone)]
-pub struct Drain(Arc<watch::Sender<Option<Ending>>>);
+pub struct Drain(Arc<watch::Sender<Endings>>);
 
 impl Readiness {
     /// A part that is not ready, for this reason.
@@ -103,19 +112,32 @@ impl Ending {
     }
 }
 
+impl Endings {
+    /// By when a call has to end that began then.
+    pub fn of(&self, began: Instant) -> Option<Ending> {
+        let calls = self.calls.filter(|ending| began <= ending.since);
+        [self.process, calls].into_iter().flatten().min_by_key(Ending::at)
+    }
+}
+
 impl Drain {
     /// A drain that has not begun, and what calls watch.
-    pub fn new() -> (Self, watch::Receiver<Option<Ending>>) {
-        let (sender, receiver) = watch::channel(None);
+    pub fn new() -> (Self, watch::Receiver<Endings>) {
+        let (sender, receiver) = watch::channel(Endings::default());
         (Self(Arc::new(sender)), receiver)
     }
 
-    /// Begins: calls in flight have that time to end. Less time than before counts, more does not.
+    /// Ends the calls that are in flight.
+    pub fn end_calls(&self) {
+        self.0.send_modify(|endings| endings.calls = Some(Ending::within(Duration::ZERO)));
+    }
+
+    /// The process is to stop: calls have that time to end. Less time than before counts, more does not.
     pub fn begin(&self, ending: Ending) {
-        self.0.send_if_modified(|now| {
-            let sooner = now.is_none_or(|now| ending.at() < now.at());
+        self.0.send_if_modified(|endings| {
+            let sooner = endings.process.is_none_or(|before| ending.at() < before.at());
             if sooner {
-                *now = Some(ending);
+                endings.process = Some(ending);
             }
             sooner
         });
@@ -140,11 +162,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_to_end_gets_shorter_and_never_longer() {
         let (drain, draining) = Drain::new();
-        assert_eq!(*draining.borrow(), None);
+        assert_eq!(*draining.borrow(), Endings::default());
         let [first, longer, none] = [30, 60, 0].map(|seconds| Ending::within(Duration::from_secs(seconds)));
         for (begun, expected) in [(first, first), (longer, first), (none, none), (first, none)] {
             drain.begin(begun);
-            assert_eq!(*draining.borrow(), Some(expected));
+            assert_eq!(draining.borrow().process, Some(expected));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_come_later_are_not_ended_with_those_in_flight() {
+        let (drain, draining) = Drain::new();
+        let second = Duration::from_secs(1);
+        let before = Instant::now();
+        tokio::time::advance(second).await;
+        drain.end_calls();
+        let asked = Instant::now();
+        tokio::time::advance(second).await;
+        let of = |began| draining.borrow().of(began).map(|ending| ending.at());
+        assert_eq!((of(before), of(Instant::now())), (Some(asked), None));
+        drain.begin(Ending::within(second));
+        assert_eq!((of(before), of(Instant::now())), (Some(asked), Some(Instant::now() + second)));
     }
 }

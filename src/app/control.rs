@@ -1,4 +1,5 @@
-//! The control socket: through it `luthien drain` asks for the end of calls that take too long, and nothing else.
+//! The control socket: through it `luthien drain` asks for the end of calls that take too long, and nothing else. Calls that
+//! come later are served: a container that is restarted drains as well, and the process goes on.
 //!
 //! A Unix socket, open to our own user. One line in, one line out.
 
@@ -14,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::lifecycle::{Drain, Ending};
+use crate::lifecycle::Drain;
 
 /// The socket's name, beside that of the external processor.
 pub const SOCKET: &str = "control.sock";
@@ -63,7 +64,7 @@ async fn answer(stream: UnixStream, drain: &Drain) -> io::Result<()> {
         return write.write_all(b"unknown\n").await;
     }
     tracing::warn!("the time to end is over: calls in flight end with an error");
-    drain.begin(Ending::within(Duration::ZERO));
+    drain.end_calls();
     write.write_all(DONE.as_bytes()).await
 }
 
@@ -91,6 +92,7 @@ async fn line(from: impl AsyncReadExt + Unpin) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::Endings;
 
     #[tokio::test]
     async fn calls_end_when_that_is_asked_for_and_for_nothing_else() {
@@ -104,9 +106,10 @@ mod tests {
             other.write_all(b"stop\n").await.unwrap();
             let mut said = String::new();
             other.read_to_string(&mut said).await.unwrap();
-            assert_eq!((said.as_str(), *draining.borrow()), ("unknown\n", None));
+            assert_eq!((said.as_str(), *draining.borrow()), ("unknown\n", Endings::default()));
             end_calls(dir.path()).await.unwrap();
-            assert_eq!(draining.borrow().map(|ending| ending.limit), Some(Duration::ZERO));
+            assert!(draining.borrow().process.is_none());
+            assert_eq!(draining.borrow().calls.map(|ending| ending.limit), Some(Duration::ZERO));
             end_calls(dir.path()).await.unwrap();
         };
         tokio::select! {

@@ -73,7 +73,8 @@ impl AdminClient {
     /// of an end. Calls that still come are served. May be repeated.
     pub async fn drain(&self) -> Result<(), AdminError> {
         self.ask("POST /healthcheck/fail").await?;
-        self.ask("POST /drain_listeners?graceful").await.map(drop)
+        // Without `skip_exit` they would not listen any more once Envoy's own time for a drain is over.
+        self.ask("POST /drain_listeners?graceful&skip_exit").await.map(drop)
     }
 
     /// How many requests of clients are not answered completely.

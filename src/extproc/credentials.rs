@@ -33,6 +33,9 @@ enum Key {
     Secret(LiveSecret),
 }
 
+/// How many keys a client may show at once. SDKs show one, in one header or two.
+const MOST_PRESENTED: usize = 8;
+
 /// What a client's credentials came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Client {
@@ -78,8 +81,14 @@ impl ClientKeys {
         if self.auth == ClientAuth::Passthrough {
             return Some(Client::Unjudged);
         }
+        let presented = presented(headers);
+        // One of ours among them would go on to the provider, and each costs a comparison with all keys.
+        if presented.len() > MOST_PRESENTED {
+            return None;
+        }
+        let valid = if presented.is_empty() { Vec::new() } else { self.valid() };
         let known: Vec<_> =
-            presented(headers).into_iter().filter_map(|(header, key)| Some((header, self.find(key)?))).collect();
+            presented.into_iter().filter_map(|(header, key)| Some((header, find(&valid, key)?))).collect();
         match known.first() {
             Some((_, name)) => Some(Client::Known {
                 name: (*name).to_owned(),
@@ -89,16 +98,20 @@ impl ClientKeys {
         }
     }
 
-    /// Compares with every key, so that the time taken tells nothing about which one fits.
-    fn find(&self, candidate: &str) -> Option<&str> {
-        let digest = Secret::new(candidate)?.digest();
-        let fits = |key: &Key| match key {
-            Key::Digest(key) => digests_equal(key, &digest),
-            // A key whose file was removed or emptied is revoked.
-            Key::Secret(secret) => secret.valid().is_some_and(|secret| digests_equal(&secret.digest(), &digest)),
+    /// The keys as they are now, by their digests. One whose file was removed or emptied is revoked.
+    fn valid(&self) -> Vec<(&str, [u8; 32])> {
+        let digest = |key: &Key| match key {
+            Key::Digest(digest) => Some(*digest),
+            Key::Secret(secret) => secret.valid().map(|secret| secret.digest()),
         };
-        self.keys.iter().fold(None, |found, (name, key)| if fits(key) { Some(name.as_str()) } else { found })
+        self.keys.iter().filter_map(|(name, key)| Some((name.as_str(), digest(key)?))).collect()
     }
+}
+
+/// Compares with every key, so that the time taken tells nothing about which one fits.
+fn find<'k>(keys: &[(&'k str, [u8; 32])], candidate: &str) -> Option<&'k str> {
+    let digest = Secret::new(candidate)?.digest();
+    keys.iter().fold(None, |found, (name, key)| if digests_equal(key, &digest) { Some(*name) } else { found })
 }
 
 /// The keys that a client presents, wherever its SDK puts them, with their headers.

@@ -20,7 +20,7 @@ use crate::{
         target::Target,
     },
     journal::Journal,
-    lifecycle::Ending,
+    lifecycle::Endings,
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
@@ -44,7 +44,7 @@ pub struct Gateway {
     pub(super) clients: ClientKeys,
     pub(super) unpoliced: Unpoliced,
     pub(super) settings: Settings,
-    pub(super) draining: watch::Receiver<Option<Ending>>,
+    pub(super) draining: watch::Receiver<Endings>,
     /// For policies in shadow mode that still decide when their call is over.
     pub(super) late: mpsc::Sender<Late>,
     /// Records calls. `None`: nobody does.
@@ -74,7 +74,7 @@ pub struct Links {
     /// Records calls. `None`: nobody does.
     pub recorder: Option<Recorder>,
     /// Says by when calls have to end, once the process is asked to stop.
-    pub draining: watch::Receiver<Option<Ending>>,
+    pub draining: watch::Receiver<Endings>,
     /// For policies in shadow mode that still decide when their call is over.
     pub late: mpsc::Sender<Late>,
 }

@@ -1,6 +1,6 @@
 //! The gRPC service: one `Call` per stream, and a stream that cannot end OK before its call is over.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{future::pending, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
@@ -38,8 +38,18 @@ pub enum Listener {
     Tls(TcpListener, Arc<Identity>),
 }
 
-/// Serves the external processor, and gRPC's health service beside it.
+/// Serves the external processor, and gRPC's health service beside it, for as long as it is polled.
+///
+/// On a port there are others to go to when the process is to stop: connections are asked to end (GOAWAY), so that Envoy brings
+/// new calls elsewhere, and none is taken any more. Behind a socket there is nobody else; new calls get their error there.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), tonic::transport::Error> {
+    let mut draining = gateway.draining.clone();
+    let stopping = async move {
+        // Nobody can ask any more: then nobody will.
+        if draining.wait_for(|endings| endings.process.is_some()).await.is_err() {
+            pending::<()>().await;
+        }
+    };
     let (reporter, health) = health_reporter();
     reporter.set_serving::<ExternalProcessorServer<ExtProc>>().await;
     let calls = ExternalProcessorServer::new(ExtProc { gateway })
@@ -52,17 +62,21 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         .add_service(health)
         .add_service(calls);
     match listener {
-        Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await,
+        Listener::Unix(listener) => server.serve_with_incoming(UnixListenerStream::new(listener)).await?,
         Listener::Tcp(listener) => {
             // Chunks are small, and each is awaited.
             let undelayed = |stream: &TcpStream| {
                 let _ = stream.set_nodelay(true);
             };
             let connections = TcpListenerStream::new(listener).map(|stream| stream.inspect(undelayed));
-            server.serve_with_incoming(connections).await
+            server.serve_with_incoming_shutdown(connections, stopping).await?;
         }
-        Listener::Tls(listener, identity) => server.serve_with_incoming(connections(listener, identity)).await,
+        Listener::Tls(listener, identity) => {
+            server.serve_with_incoming_shutdown(connections(listener, identity), stopping).await?;
+        }
     }
+    // The last connection has ended.
+    pending().await
 }
 
 /// Envoy's own span comes with the client's `tracestate`, which may be as long as all headers that Envoy takes.

@@ -5,13 +5,17 @@ use serde_json::Value;
 
 use crate::{
     common::streams::Dialect,
-    fakes::{provider::Provider, script::Script},
+    fakes::{
+        provider::Provider,
+        script::{Gate, Script},
+    },
     harness::{
         SOON,
         attached::{Attached, Shape},
-        client::{Request, Version},
+        client::{End, Request, Version},
         errors,
         samples::{self, CALLS},
+        within,
     },
 };
 
@@ -141,4 +145,32 @@ async fn the_doctor_finds_only_the_upstream_without_a_route() {
         assert_eq!(output.status.code(), Some(1));
         attached.stop().await;
     }
+}
+
+/// Envoy's connections are long: they have to be asked to end, or new calls come to the one that goes.
+#[tokio::test]
+async fn new_calls_go_to_the_next_luthien_while_a_stream_ends_with_the_first() {
+    let providers = providers().await;
+    let mut attached = Attached::start(Shape::EnvoyGateway, &providers.0, &providers.1, "policies: []\n", "").await;
+    let (gate, dialect) = (Gate::new(), Dialect::Anthropic);
+    let (mut text, open) = samples::Text::open(dialect, &["Hello"]);
+    let rest = text.delta(" again") + &text.close();
+    let whole = format!("{open}{rest}");
+    providers.0.expect(Script::sse(open).wait(&gate).then(rest));
+    let mut stream = attached.send(Version::Http2, Request::stream(dialect)).await;
+    let read = stream.until("Hello").await;
+
+    let mut first = attached.replace_luthien().await;
+    for _ in 0..5 {
+        let body = samples::text(dialect, &["Hi"]);
+        providers.0.expect(Script::sse(body.clone()));
+        let answer = attached.call(Version::Http1, Request::stream(dialect)).await;
+        assert_eq!((answer.status, answer.text()), (200, body));
+    }
+    assert!(first.try_wait().expect("a child").is_none(), "the first one still has its stream");
+    gate.open();
+    let answer = stream.finish_after(read).await;
+    assert_eq!((answer.text(), answer.end), (whole, End::Clean));
+    assert!(within(SOON, "the first one", first.wait()).await.expect("a child").success());
+    attached.stop().await;
 }

@@ -58,6 +58,7 @@ pub(super) struct Call {
     above: Parent,
     books: Books,
     time: Stopwatch,
+    began: Instant,
     /// The message that is worked on carries a chunk.
     carries: Option<Direction>,
     rules: Arc<Rules>,
@@ -177,6 +178,7 @@ impl Call {
             above,
             books,
             time: Stopwatch::start(),
+            began: Instant::now(),
             carries: None,
             rules,
             dialect: Dialect::OpenaiChat,
@@ -263,7 +265,7 @@ impl Call {
 
     async fn wake(&mut self) -> Wake {
         let (fixed, silence, on) = (self.clocks.next_fixed(), self.clocks.next_silence(), self.waits_for());
-        let Self { inbound, phase, gateway, clocks, time, .. } = self;
+        let Self { inbound, phase, gateway, clocks, time, began, .. } = self;
         let decided = async {
             match phase {
                 Phase::Deciding(deciding) => Wake::RequestDecided(Box::new((&mut deciding.run).await)),
@@ -277,17 +279,15 @@ impl Call {
             Some(due) => sleep_until(due).await,
             None => pending().await,
         };
-        let mut draining = gateway.draining.clone();
+        let (mut draining, began) = (gateway.draining.clone(), *began);
         let known = clocks.drain.map(|known| known.at());
         let drain = async {
             // The time may become shorter than it was.
-            match draining
-                .wait_for(|ending| ending.is_some_and(|ending| Some(ending.at()) != known))
-                .await
-                .map(|it| *it)
-            {
-                Ok(Some(ending)) => Wake::Draining(ending),
-                Ok(None) | Err(_) => pending().await,
+            let sooner = |ending: &Ending| known.is_none_or(|known| ending.at() < known);
+            let endings = draining.wait_for(|endings| endings.of(began).is_some_and(|ending| sooner(&ending))).await;
+            match endings.ok().and_then(|endings| endings.of(began)) {
+                Some(ending) => Wake::Draining(ending),
+                None => pending().await,
             }
         };
         let woken = async {

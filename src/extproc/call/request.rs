@@ -58,7 +58,7 @@ impl Call {
             self.above = Parent::of_headers(above, state);
         }
         self.books.trace(&self.gateway.tracing, &self.above);
-        if self.gateway.draining.borrow().is_some() {
+        if self.gateway.draining.borrow().process.is_some() {
             return failed(FailureKind::ShuttingDown, "the gateway is shutting down; try again");
         }
         if self.rules.demand == Demand::Rules {

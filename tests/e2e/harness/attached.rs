@@ -3,14 +3,16 @@
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
 
 use luthien::envoy::{Address, Launch, Supervisor};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
+    net::TcpStream,
     process::{Child, Command},
     time,
 };
@@ -32,6 +34,7 @@ pub(crate) enum Shape {
 /// Both processes. Dropping it ends them.
 pub(crate) struct Attached {
     listen: SocketAddr,
+    extproc: SocketAddr,
     luthien: Child,
     envoy: Supervisor,
     directory: TempDir,
@@ -69,19 +72,7 @@ impl Attached {
         );
         fs::write(&config, text).expect("the temporary directory is writable");
         fs::write(root.join("policy.yaml"), policy).expect("the temporary directory is writable");
-        let log = File::create(root.join("luthien.log")).expect("the temporary directory is writable");
-        let luthien = Command::new(env!("CARGO_BIN_EXE_luthien"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .arg("--state-dir")
-            .arg(root.join("state"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file"))
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the built program starts");
-        ready(admin, root.join("luthien.log")).await;
+        let luthien = serve(root, &config, "first", admin).await;
 
         let socket = root.join("envoy-admin.sock");
         let words = [
@@ -102,7 +93,7 @@ impl Attached {
             ready_within: Duration::from_secs(30),
         };
         let envoy = Supervisor::start(launch).await.expect("Envoy starts");
-        Self { listen, luthien, envoy, directory }
+        Self { listen, extproc, luthien, envoy, directory }
     }
 
     /// Sends a request and returns once the head of its answer has come.
@@ -124,6 +115,29 @@ impl Attached {
         within(SOON, "the doctor", command.output()).await.expect("the built program starts")
     }
 
+    /// Asks Luthien to end, and puts another in its place once it takes no connection any more, as behind the address of a Service.
+    /// Returns the one that ends.
+    pub(crate) async fn replace_luthien(&mut self) -> Child {
+        let root = self.directory.path();
+        let pid = Pid::from_raw(i32::try_from(self.luthien.id().expect("it runs")).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("it can be asked");
+        let gone = async {
+            while TcpStream::connect(self.extproc).await.is_ok() {
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(SOON, "no connection to be taken", gone).await;
+        let held = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+        let admin = held.local_addr().expect("a bound listener has an address");
+        drop(held);
+        let config = fs::read_to_string(root.join("luthien.yaml")).expect("the settings");
+        let (_, others) = config.split_once('\n').expect("a line");
+        let second = root.join("second.yaml");
+        fs::write(&second, format!("admin: {{ listen: \"{admin}\" }}\n{others}")).expect("the directory is writable");
+        let luthien = serve(root, &second, "second", admin).await;
+        std::mem::replace(&mut self.luthien, luthien)
+    }
+
     /// Kills Luthien, and waits until it is gone.
     pub(crate) async fn kill_luthien(&mut self) {
         self.luthien.kill().await.expect("it can be killed");
@@ -134,6 +148,25 @@ impl Attached {
         self.envoy.stop(Duration::from_secs(10)).await;
         self.luthien.kill().await.expect("it can be killed");
     }
+}
+
+/// Starts Luthien, and waits until it is ready.
+async fn serve(root: &Path, config: &Path, name: &str, admin: SocketAddr) -> Child {
+    let log = root.join(format!("{name}.log"));
+    let file = File::create(&log).expect("the temporary directory is writable");
+    let luthien = Command::new(env!("CARGO_BIN_EXE_luthien"))
+        .args(["serve", "--config"])
+        .arg(config)
+        .arg("--state-dir")
+        .arg(root.join(name))
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().expect("a file"))
+        .stderr(file)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the built program starts");
+    ready(admin, log).await;
+    luthien
 }
 
 async fn ready(at: SocketAddr, log: PathBuf) {

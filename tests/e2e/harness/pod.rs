@@ -85,6 +85,8 @@ impl Pod {
         until(root, "Luthien", async || status().await == Ok(200)).await;
         let mut envoy = Command::new(super::envoy());
         envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
+        // Its own drain is over long before ours: it must go on listening.
+        envoy.args(["--drain-time-s", "1"]);
         let envoy = start(envoy.args(["--log-level", "warning"]), root, "envoy.log");
         let admin = AdminClient::new(Address::Pipe(run.join("envoy-admin.sock")));
         until(root, "Envoy", async || admin.ready().await.is_ok()).await;
