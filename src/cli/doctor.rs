@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, Surroundings};
 use crate::{
-    config::{document::Document, report::Report},
+    config::{document::Document, load::Draft, report::Report},
     envoy::{
         Address, AddressError, ask_at_length,
         doctor::{Expected, Finding, NoEnvoy, Severity, examine},
@@ -94,8 +94,9 @@ async fn look(args: &DoctorArgs, surroundings: Surroundings<'_>) -> Result<Vec<F
     let named = args.config.is_some() || surroundings.environment.get("LUTHIEN_CONFIG").is_some();
     let expected = if named {
         let draft = super::settings(args.config.as_ref(), &[], surroundings);
-        let loaded = draft.and_then(|draft| draft.finish(surroundings.environment)).map_err(Unreadable::Document)?;
-        Expected::of(&loaded.settings, args.cluster.clone())
+        // Those of a pod are looked at elsewhere, where its Secrets are not.
+        let settings = draft.and_then(Draft::as_written).map_err(Unreadable::Document)?;
+        Expected::of(&settings, args.cluster.clone())
     } else {
         Expected::unknown(args.cluster.clone())
     };

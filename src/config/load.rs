@@ -92,6 +92,18 @@ impl Draft {
         Some(if embedded { RulesSource::Embedded } else { source })
     }
 
+    /// The settings as they are written, wherever they are to run: files and variables that they name are not looked for.
+    pub fn as_written(self) -> Result<Settings, Report> {
+        let report = self.document.report(check::validate(&settings_schema(), &self.document, ""));
+        match Settings::deserialize(&self.document.value) {
+            Ok(mut settings) if report.is_empty() => {
+                settings.resolve(&self.base);
+                Ok(settings)
+            }
+            Ok(_) | Err(_) => Err(report),
+        }
+    }
+
     /// The settings, or what is wrong with them.
     pub fn finish(self, environment: &Environment) -> Result<Loaded, Report> {
         let rules = self.rules();

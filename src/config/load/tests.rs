@@ -364,3 +364,19 @@ fn rules_come_from_one_source() {
     assert_eq!(by_variable("x.yaml"), RulesSource::File("/nowhere/x.yaml".into()));
     assert!(matches!(by_variable("{ crd: { name: blue } }"), RulesSource::Crd(crd) if crd.name == "blue"));
 }
+
+/// Settings of a pod, read where its Secrets are not.
+#[test]
+fn as_written_settings_need_no_files() {
+    let text = "extproc: { listen: \"0.0.0.0:9000\", tls: { cert: /no/tls.crt, key: /no/tls.key, client_ca: /no/ca.crt } }\n\
+                upstreams: [{ name: a, url: \"https://api.test\", dialects: [openai_chat], credentials: { file: /no/key } }]\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("luthien.yaml");
+    std::fs::write(&file, text).expect("written");
+    let read = || draft(&file, &[], &Environment::default()).expect("a document");
+    read().finish(&Environment::default()).expect_err("the files are missing");
+    let settings = read().as_written().expect("settings");
+    assert_eq!(settings.upstreams.first().map(|upstream| upstream.name.as_str()), Some("a"));
+    std::fs::write(&file, "upstreams: 3\n").expect("written");
+    read().as_written().expect_err("wrong settings");
+}

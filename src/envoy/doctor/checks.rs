@@ -73,6 +73,7 @@ checks! {
     REQUEST_TIMEOUT = "request-timeout", Error, "the time for a request outlasts upload and policies (`request_timeout`)";
     STREAM_DURATION = "stream-duration", Error, "the time for a whole stream outlasts Luthien's clocks (`max_stream_duration`)";
     ROUTE_TIMEOUT = "route-timeout", Error, "a route's `timeout` is `0s`; by default it cuts every answer after 15 s";
+    MIRRORS = "mirrors", Error, "no copy of a request goes to another cluster (`request_mirror_policies`)";
     RETRIES = "retries", Error, "nothing is retried that a provider may have begun, and billed";
     UPGRADES = "upgrades", Error, "no WebSocket on a route through Luthien: no policy reads its frames";
     BUFFER_LIMIT = "buffer-limit", Warning, "connections may buffer 64 KiB or more (`per_connection_buffer_limit_bytes`)";

@@ -80,8 +80,8 @@ pub(super) fn providers<'d>(document: &Document<'d>, chains: &[Chain<'_, 'd>], e
 
 /// Whether `x-luthien-upstream` could name it.
 fn could_be_upstream(name: &str, expected: &Expected) -> bool {
-    match &expected.upstreams {
-        Some(names) => names.iter().any(|known| known == name),
+    match expected.names() {
+        Some(mut names) => names.any(|known| known == name),
         None => {
             name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
@@ -120,6 +120,12 @@ pub(super) fn check(
                 .remedy("leave `max_stream_duration` out; Luthien's `timeouts.total` ends calls with an error");
             findings.add(&STREAM_DURATION, told);
         }
+        if tls(cluster).is_empty() && is_meant_for_tls(cluster, document, expected) {
+            let told = Told::new(name(cluster), cluster.path_of("transport_socket"))
+                .why("prompts and keys go to the provider as they are, for everybody on the way to read and change")
+                .remedy("give the cluster a `transport_socket` of TLS, with `trusted_ca` and `match_typed_subject_alt_names`");
+            findings.add(&PROVIDER_TLS, told);
+        }
         for tls in tls(cluster) {
             if let Some(problem) = unverified(&tls, cluster, true) {
                 let told = Told::new(name(cluster), tls.path_of("common_tls_context/validation_context"))
@@ -129,6 +135,16 @@ pub(super) fn check(
             }
         }
     }
+}
+
+/// Whether the settings say `https` of the upstream of this name, or, where they do not know it, its port does.
+fn is_meant_for_tls(cluster: &Node<'_>, document: &Document<'_>, expected: &Expected) -> bool {
+    let known = cluster.text("name").and_then(|name| expected.is_https(name));
+    known.unwrap_or_else(|| {
+        hosts(cluster, document)
+            .iter()
+            .any(|host| host.whole("endpoint/address/socket_address/port_value") == Some(443))
+    })
 }
 
 fn luthiens(cluster: &Node<'_>, document: &Document<'_>, expected: &Expected, findings: &mut Findings) {
@@ -267,12 +283,17 @@ fn unverified(tls: &Node<'_>, cluster: &Node<'_>, by_name: bool) -> Option<&'sta
 
 /// Whether all its hosts are on this machine.
 fn stays_here(cluster: &Node<'_>, document: &Document<'_>) -> bool {
+    let hosts = hosts(cluster, document);
+    !hosts.is_empty() && hosts.iter().all(|host| host.get("endpoint/address").is_some_and(|address| is_local(&address)))
+}
+
+/// The endpoints of a cluster, wherever they stand.
+fn hosts<'d>(cluster: &Node<'d>, document: &Document<'d>) -> Vec<Node<'d>> {
     let known_as = cluster.text("eds_cluster_config/service_name").or_else(|| cluster.text("name"));
     let apart = known_as.and_then(|name| document.endpoints.get(name)).cloned();
     let assignment = cluster.get("load_assignment").or(apart);
     let localities = assignment.iter().flat_map(|assignment| assignment.list("endpoints"));
-    let hosts: Vec<Node<'_>> = localities.flat_map(|locality| locality.list("lb_endpoints")).collect();
-    !hosts.is_empty() && hosts.iter().all(|host| host.get("endpoint/address").is_some_and(|address| is_local(&address)))
+    localities.flat_map(|locality| locality.list("lb_endpoints")).collect()
 }
 
 fn is_local(address: &Node<'_>) -> bool {

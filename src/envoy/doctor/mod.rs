@@ -33,7 +33,8 @@ pub use checks::{ALL as CHECKS, Check, Severity};
 pub struct Expected {
     longest: std::time::Duration,
     calls: u64,
-    upstreams: Option<Vec<String>>,
+    /// The upstreams that are known, and whether they are asked over TLS.
+    upstreams: Option<Vec<(String, bool)>>,
     cluster: Option<String>,
     /// Something else encrypts and asks who connects.
     in_a_mesh: bool,
@@ -47,7 +48,9 @@ impl Expected {
         Self {
             longest: Timers::longest(&settings.timeouts, &settings.upstreams),
             calls: settings.limits.calls.into(),
-            upstreams: Some(settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect()),
+            upstreams: Some(
+                settings.upstreams.iter().map(|upstream| (upstream.name.clone(), is_https(&upstream.url))).collect(),
+            ),
             cluster,
             in_a_mesh: settings.extproc.plaintext,
             tells_targets: settings.rules.crd.as_ref().is_some_and(|crd| crd.gateway_api),
@@ -66,6 +69,21 @@ impl Expected {
             tells_targets: false,
         }
     }
+}
+
+impl Expected {
+    fn names(&self) -> Option<impl Iterator<Item = &str>> {
+        Some(self.upstreams.as_ref()?.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Whether the upstream of that name is asked over TLS, if there is one.
+    fn is_https(&self, name: &str) -> Option<bool> {
+        self.upstreams.iter().flatten().find(|(known, _)| known == name).map(|(_, https)| *https)
+    }
+}
+
+fn is_https(url: &str) -> bool {
+    url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// Something that is wrong.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::chain::{Chain, UPSTREAM};
 use super::checks::{
-    DEFAULT_UPSTREAM, HOST_REWRITE, IDLE_TIMEOUT, OTHER_ROUTE, RETRIES, ROUTE_TIMEOUT, STREAM_DURATION,
+    DEFAULT_UPSTREAM, HOST_REWRITE, IDLE_TIMEOUT, MIRRORS, OTHER_ROUTE, RETRIES, ROUTE_TIMEOUT, STREAM_DURATION,
     UNKNOWN_UPSTREAM, UNPOLICED_ROUTE, UPGRADES, UPSTREAM_ROUTING,
 };
 use super::clusters::Providers;
@@ -44,6 +44,7 @@ pub(super) fn check(
         let Some(action) = route.action() else { continue };
         timers(chain, route, &action, expected, findings);
         retries(chain, route, &action, findings);
+        copies(chain, route, &action, findings);
         host(chain, route, &action, findings);
     }
     choice(chain, document, providers, expected, findings);
@@ -77,6 +78,27 @@ fn timers(chain: &Chain<'_, '_>, route: &Route<'_>, action: &Node<'_>, expected:
             ))
             .remedy(format!("set `idle_timeout: {needed}` or more"));
         findings.add(&IDLE_TIMEOUT, told);
+    }
+}
+
+/// A request that is sent twice: by mirroring, or because an answer is late.
+fn copies(chain: &Chain<'_, '_>, route: &Route<'_>, action: &Node<'_>, findings: &mut Findings) {
+    let told = |at: String| Told::new(format!("{}, {}", chain.manager.name(), route.name()), at);
+    let mirrors = [action, &route.host].into_iter().find(|node| !node.list("request_mirror_policies").is_empty());
+    if let Some(owner) = mirrors {
+        let told = told(owner.path_of("request_mirror_policies"))
+            .why("a copy of every request, with prompts and the provider's key, goes to another cluster, whose answer nobody sees")
+            .remedy("leave `request_mirror_policies` out of routes that lead to providers; records are what copies are for");
+        findings.add(&MIRRORS, told);
+    }
+    if let Some(hedging) = action.get("hedge_policy").or_else(|| route.host.get("hedge_policy"))
+        && (hedging.whole("initial_requests").is_some_and(|requests| requests > 1)
+            || hedging.is_on("hedge_on_per_try_timeout"))
+    {
+        let told = told(hedging.path().to_owned())
+            .why("Envoy asks several times at once: the answer is made, and paid, as often")
+            .remedy("leave `hedge_policy` out");
+        findings.add(&RETRIES, told);
     }
 }
 
@@ -199,8 +221,8 @@ fn choice(
             findings.add(&DEFAULT_UPSTREAM, told);
         }
     }
-    for name in expected.upstreams.iter().flatten() {
-        let routed = named.contains(name.as_str()) || (by_cluster && document.cluster(name).is_some());
+    for name in expected.names().into_iter().flatten() {
+        let routed = named.contains(name) || (by_cluster && document.cluster(name).is_some());
         if !routed {
             let what = if by_cluster { "cluster" } else { "route" };
             let told = Told::new(chain.manager.name(), chain.manager.config.path())

@@ -143,6 +143,8 @@ fn of_routes() -> Vec<Fault> {
     vec![
         ("route-timeout", vec![(">/route/timeout", Value::Null)]),
         ("route-timeout", vec![(">/route/timeout", json!("299s"))]),
+        ("mirrors", vec![(">/route/request_mirror_policies", json!([{ "cluster": "openai" }]))]),
+        ("retries", vec![(">/route/hedge_policy", json!({ "initial_requests": 2 }))]),
         ("retries", vec![(">/route/retry_policy/retry_on", json!("connect-failure, 5xx"))]),
         ("retries", vec![(">/route/retry_policy/per_try_timeout", json!("299s"))]),
         (
@@ -199,6 +201,7 @@ fn of_clusters() -> Vec<Fault> {
                 ("@/transport_socket", mutual(json!({ "tls_certificates": [{}] }))),
             ],
         ),
+        ("provider-tls", vec![("#/transport_socket", Value::Null)]),
         ("provider-tls", vec![("#TLS", Value::Null)]),
         ("provider-tls", vec![("#TLS/match_typed_subject_alt_names", Value::Null)]),
         ("provider-tls", vec![("#TLS/trust_chain_verification", json!("ACCEPT_UNTRUSTED"))]),
