@@ -81,7 +81,12 @@ async fn rotate(secrets: Vec<SecretFile>, state: &AdminState, settings: &Setting
         let secret = match read {
             Ok(secret) => secret,
             Err(error) => {
-                tracing::error!(key, %error, "a secret cannot be read; a client's key and a token are revoked, others stay");
+                tracing::error!(
+                    key,
+                    %error,
+                    "a secret cannot be read; while its file is gone or empty a client's key or a token is revoked, everything else \
+                     stays as it was read last"
+                );
                 return;
             }
         };

@@ -183,8 +183,9 @@ impl Document {
             place: self.place(pointer, part),
             pointer: pointer.to_owned(),
             value: self.get(pointer).and_then(|value| mask::value(pointer, value)),
-            message: message.into(),
-            remedy: remedy.into(),
+            // What is wrong is often said with the value, and a pattern may be a key that somebody looks for.
+            message: mask::line(&message.into()),
+            remedy: mask::line(&remedy.into()),
         }
     }
 

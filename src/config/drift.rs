@@ -48,7 +48,8 @@ pub async fn watch_settings(watch: SettingsWatch) {
     loop {
         folder.changed().await;
         let now = tokio::fs::read(&file).await.ok();
-        if seen.as_ref() == Some(&now) {
+        // What is wrong may be so because of another file, as one of a certificate.
+        if seen.as_ref() == Some(&now) && drift.borrow().last_error.is_none() {
             continue;
         }
         seen = Some(now);

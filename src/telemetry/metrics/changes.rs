@@ -49,7 +49,7 @@ impl Changes {
             rotation_failing: add(
                 own,
                 names::ROTATION_FAILING,
-                "1: a certificate or secret cannot be used, and the last good one is in force",
+                "1: a certificate or secret cannot be read or used",
                 None,
                 Family::default(),
             ),
