@@ -35,8 +35,6 @@ use crate::{
 const DIALECT: Dialect = Dialect::OpenaiChat;
 /// Clients at the same time.
 const CLIENTS: usize = 8;
-/// How often the rules change.
-const FLIPS: usize = 20;
 /// Where objects are.
 const NAMESPACE: &str = "llm";
 
@@ -126,9 +124,9 @@ fn said(text: &str, word: &str) -> BTreeSet<usize> {
 }
 
 /// Makes calls while `flip` changes the rules: each is judged by the rules of one number, in its request and in its answer,
-/// and none fails.
+/// and none fails. In a soak there are ten times as many calls and changes.
 async fn judged_by_one(provider: &Provider, gateway: &Gateway, flip: impl AsyncFn(usize)) {
-    let calls = if std::env::var_os("LUTHIEN_SOAK").is_some() { 10_000 } else { 1_000 };
+    let (calls, flips) = if std::env::var_os("LUTHIEN_SOAK").is_some() { (10_000, 200) } else { (1_000, 20) };
     let (mut text, opening) = samples::Text::open(DIALECT, &["answered "]);
     let middle = text.delta("and answered ");
     let pause = Duration::from_millis(30);
@@ -155,8 +153,8 @@ async fn judged_by_one(provider: &Provider, gateway: &Gateway, flip: impl AsyncF
         });
     }
     let mut hash = gateway.readyz("the first rules", |_| true).await["rules"]["hash"].clone();
-    for number in 1..=FLIPS {
-        let enough = calls / FLIPS * number;
+    for number in 1..=flips {
+        let enough = calls / flips * number;
         let wait = async {
             while made.load(Ordering::Relaxed) < enough {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -184,7 +182,7 @@ async fn judged_by_one(provider: &Provider, gateway: &Gateway, flip: impl AsyncF
         seen.extend(marks);
     }
     // Else nothing was shown.
-    assert!(seen.len() > FLIPS / 2, "{seen:?}");
+    assert!(seen.len() > flips / 2, "{seen:?}");
     println!("{} calls, each judged by one of {} rules", answers.len(), seen.len());
 }
 
