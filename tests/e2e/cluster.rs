@@ -26,6 +26,7 @@ use crate::{
     },
     fakes::{kubernetes::ApiServer, provider::Provider, script::Script},
     harness::{
+        attached::{Attached, Shape},
         client::{self, End, Request, Version},
         gateway::{Builder, Gateway},
         samples, within,
@@ -318,4 +319,32 @@ async fn before_there_are_rules_no_call_goes_on() {
     let answer = starting.call(Version::Http1, Request::stream(DIALECT)).await;
     assert!(answer.text().contains("HELLO"), "{}", answer.text());
     starting.stop().await;
+}
+
+/// By the names that Envoy Gateway gives routes and virtual hosts, in a real Envoy.
+#[tokio::test]
+async fn objects_hold_for_their_route_and_their_gateway_alone() {
+    let server = Server::double().await;
+    for (number, (kind, name)) in
+        [("HTTPRoute", "luthien"), ("Gateway", "eg"), ("HTTPRoute", "elsewhere"), ("Gateway", "other")]
+            .iter()
+            .enumerate()
+    {
+        let target = json!({ "group": "gateway.networking.k8s.io", "kind": kind, "name": name });
+        let replacements = json!({ format!("<{number}>"): format!("[{name}]") });
+        let policy = json!({ "name": format!("p{number}"), "type": "string_replacement", "config": { "replacements": replacements } });
+        let spec = LuthienPolicySpec(json!({ "targetRefs": [target], "policies": [policy] }));
+        let object = LuthienPolicy::new(&format!("object-{number}"), spec);
+        server.objects.create(&PostParams::default(), &object).await.unwrap();
+    }
+    let providers = (Provider::start().await, Provider::start().await);
+    let environment = [("KUBECONFIG", server.kubeconfig.to_str().unwrap()), ("POD_NAMESPACE", NAMESPACE)];
+    let rules = "rules: { crd: { gateway_api: true } }";
+    let shape = Shape::EnvoyGateway;
+    let attached = Attached::start_with(shape, (&providers.0, &providers.1), "", rules, &environment).await;
+    let answer = "<0> <1> <2> <3>";
+    providers.1.expect(Script::sse(samples::text(DIALECT, &[answer])));
+    let said = attached.call(Version::Http1, Request::stream(DIALECT)).await;
+    assert_eq!(said.text(), samples::text(DIALECT, &["[luthien] [eg] <2> <3>"]));
+    attached.stop().await;
 }

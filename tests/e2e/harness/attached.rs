@@ -59,6 +59,17 @@ impl Attached {
     /// Starts both in front of the provider `anthropic`, for its own dialect, and `openai`, for the other two. `unrouted` is
     /// an upstream of the settings for which Envoy has no route.
     pub(crate) async fn start(shape: Shape, anthropic: &Provider, openai: &Provider, policy: &str, more: &str) -> Self {
+        Self::start_with(shape, (anthropic, openai), policy, more, &[]).await
+    }
+
+    /// The same, with variables of the environment for Luthien.
+    pub(crate) async fn start_with(
+        shape: Shape,
+        (anthropic, openai): (&Provider, &Provider),
+        policy: &str,
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path();
         let held = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").expect("a loopback port is free"));
@@ -72,7 +83,7 @@ impl Attached {
         );
         fs::write(&config, text).expect("the temporary directory is writable");
         fs::write(root.join("policy.yaml"), policy).expect("the temporary directory is writable");
-        let luthien = serve(root, &config, "first", admin).await;
+        let luthien = serve(root, &config, "first", admin, environment).await;
 
         let socket = root.join("envoy-admin.sock");
         let words = [
@@ -134,7 +145,7 @@ impl Attached {
         let (_, others) = config.split_once('\n').expect("a line");
         let second = root.join("second.yaml");
         fs::write(&second, format!("admin: {{ listen: \"{admin}\" }}\n{others}")).expect("the directory is writable");
-        let luthien = serve(root, &second, "second", admin).await;
+        let luthien = serve(root, &second, "second", admin, &[]).await;
         std::mem::replace(&mut self.luthien, luthien)
     }
 
@@ -151,7 +162,7 @@ impl Attached {
 }
 
 /// Starts Luthien, and waits until it is ready.
-async fn serve(root: &Path, config: &Path, name: &str, admin: SocketAddr) -> Child {
+async fn serve(root: &Path, config: &Path, name: &str, admin: SocketAddr, environment: &[(&str, &str)]) -> Child {
     let log = root.join(format!("{name}.log"));
     let file = File::create(&log).expect("the temporary directory is writable");
     let luthien = Command::new(env!("CARGO_BIN_EXE_luthien"))
@@ -159,6 +170,7 @@ async fn serve(root: &Path, config: &Path, name: &str, admin: SocketAddr) -> Chi
         .arg(config)
         .arg("--state-dir")
         .arg(root.join(name))
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(file.try_clone().expect("a file"))
         .stderr(file)
