@@ -36,9 +36,9 @@ impl Known {
             let known = series.entry(labels["__name__"].as_str().unwrap().to_owned()).or_default();
             known.extend(labels.keys().filter(|label| *label != "__name__").cloned());
         }
-        // Every scraped one has the first two, and in Kubernetes the third.
+        // Every scraped one has the first two, and in Kubernetes the others.
         for labels in series.values_mut() {
-            labels.extend(["job", "instance", "namespace"].map(str::to_owned));
+            labels.extend(["job", "instance", "namespace", "service"].map(str::to_owned));
         }
         Self { series }
     }
