@@ -169,7 +169,7 @@ impl App {
         let models = Models::new(&told_apart.models, told_apart.most_models as usize);
         let metrics = Arc::new(Metrics::new(models, Box::new(move || reach.circuits())));
         let activity = match &shared {
-            Some(_) => Activity::default().of_replica(&rustix::system::uname().nodename().to_string_lossy()),
+            Some(_) => Activity::default().of_replica(&replica()),
             None => Activity::default(),
         };
         let activity = Arc::new(activity);
@@ -347,6 +347,11 @@ impl App {
     }
 }
 
+/// How this replica is told from others: by its host, which in Kubernetes is its pod.
+fn replica() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Where traces go.
 fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppError> {
     let collector = settings.telemetry.traces.collector(environment).map_err(AppError::Collector)?;
@@ -356,8 +361,7 @@ fn trace(settings: &Settings, environment: &Environment) -> Result<Tracing, AppE
         tracing::warn!(protocol, "traces are sent over OTLP gRPC only; name the collector's port for gRPC, as 4317");
     }
     policies::http::choose_cryptography();
-    let replica = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica)];
+    let resource = vec![("service.version", env!("CARGO_PKG_VERSION").to_owned()), ("service.instance.id", replica())];
     tracing::info!(endpoint = collector.endpoint, content = collector.content, "calls are traced");
     Ok(Tracing::to(Collector { resource, ..collector })?)
 }

@@ -9,7 +9,7 @@ use std::{
 use futures::future::join;
 use tokio::sync::watch;
 
-use super::AppError;
+use super::{AppError, replica};
 use crate::{
     config::{
         environment::Environment,
@@ -72,9 +72,7 @@ impl Records {
         metrics.spool_limit.set(i64::try_from(recording.spool.get()).unwrap_or(i64::MAX));
         let room = Room { spool: spool.shared(), most: recording.spool.get() as u64, required };
         let (lanes, taken) = lanes(PER_CALL * settings.limits.calls as usize);
-        let replica = rustix::system::uname();
-        let replica = replica.nodename().to_string_lossy();
-        let recorder = Recorder::new(lanes.clone(), room.clone(), &replica, Arc::clone(metrics));
+        let recorder = Recorder::new(lanes.clone(), room.clone(), &replica(), Arc::clone(metrics));
         let work = Work {
             jobs: taken,
             spool,

@@ -5,7 +5,7 @@ use std::{future::pending, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::AppError;
+use super::{AppError, replica};
 use crate::{
     admin::AdminState,
     config::{
@@ -51,8 +51,7 @@ pub(super) async fn begin(
         let live = Arc::new(Live::new(none));
         let connection = connect(environment).await.map_err(AppError::Cluster)?;
         let told = Told::new(Arc::clone(&live), status, readiness.pending("rules", "are not loaded yet"));
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let replica = environment.get("POD_NAME").map_or(host, str::to_owned);
+        let replica = environment.get("POD_NAME").map_or_else(replica, str::to_owned);
         let cluster = Box::new(Cluster {
             connection,
             context,
