@@ -1,7 +1,7 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak overhead test-live compose observability ollama compose-down \
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down \
   compose-test test-kubernetes graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
@@ -51,6 +51,9 @@ test: tools ## Run all tests that need no account anywhere
 
 soak: tools ## Run the tests under load for a minute each, or ten times as many calls (after `make test`)
 	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost) or test(judged_by_one)' --no-capture
+
+bench: tools ## Measure what Luthien costs beside Envoy alone and an echo, and write docs/performance.md (about half an hour)
+	cargo bench --locked --bench gateway -- --write $(ARGS)
 
 overhead: tools ## Measure what traces cost (after `make test`)
 	cargo build --quiet --locked --release
