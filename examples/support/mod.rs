@@ -47,7 +47,7 @@ pub fn run(policy: impl Factory + 'static, answer: &'static str) -> String {
     assert_eq!(pushed, Ok(()));
     let mut wakeup = task::Context::from_waker(task::Waker::noop());
     assert!(response.poll_decisions(&mut wakeup).is_pending(), "the policy answers later");
-    String::from_utf8_lossy(&response.take_output().concat()).into_owned()
+    String::from_utf8_lossy(&response.take_output().collect::<Vec<_>>().concat()).into_owned()
 }
 
 /// Prints what a client receives behind a policy.

@@ -17,6 +17,7 @@ mod models;
 mod openai_chat;
 mod openai_responses;
 mod parameters;
+mod parsed;
 mod path;
 mod provider_error;
 mod runs;
@@ -47,18 +48,19 @@ pub use models::convert_models;
 use runs::{Run, encode_runs, event_of, is_left};
 
 pub use parameters::{Parameters, parameters};
+pub use parsed::Parsed;
 pub use path::{Endpoint, endpoint, error_dialect, path, without_version};
 pub use told::{TellRequest, tell_answer, tell_request};
 pub use transcript::{Transcript, json};
 
 /// Reads the frames of one stream.
 pub trait Decoder: Send {
-    /// Adds what `frame` says to `out`, each event with the slot of the frame that says it. At least one.
-    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable>;
+    /// Adds what a frame says to `out`, each event with the slot of the frame that says it. At least one.
+    fn decode(&mut self, frame: &Parsed<'_>, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable>;
 
     /// Whether a policy can judge what `frame`, which is decoded next, says: readers must not differ in what they make of
     /// it.
-    fn check(&self, frame: &Frame) -> Result<(), Undecodable>;
+    fn check(&self, frame: &Parsed<'_>) -> Result<(), Undecodable>;
 
     /// Whether readers may differ in what they make of what was decoded, though each frame by itself is clear.
     fn is_ambiguous(&self) -> bool {

@@ -27,18 +27,17 @@ pub(super) fn unique(object: Value<'_>, keys: &[&str]) -> Result<(), Undecodable
 
 /// A member, which must be of one of these kinds if it is there and not `null`.
 pub(super) fn member<'a>(object: Value<'a>, key: &str, kinds: &[Kind]) -> Result<Option<Value<'a>>, Undecodable> {
-    let value = object.some(key);
-    match value {
+    fits(object.get(key), key, kinds)
+}
+
+/// The value of this member, which must be of one of these kinds if it is there and not `null`.
+pub(super) fn fits<'a>(value: Option<Value<'a>>, key: &str, kinds: &[Kind]) -> Result<Option<Value<'a>>, Undecodable> {
+    match value.filter(|value| !value.is_null()) {
         Some(value) if !kinds.contains(&value.kind()) => {
             Err(Undecodable(format!("`{key}` is {}", named(value.kind()))))
         }
         value => Ok(value),
     }
-}
-
-/// A member that must not be there, or be `null`.
-pub(super) fn absent(object: Value<'_>, key: &str) -> Result<(), Undecodable> {
-    member(object, key, &[]).map(drop)
 }
 
 /// Something that must be an object.

@@ -14,7 +14,7 @@ use crate::{
 const DEEPEST: usize = 100;
 
 /// What one side of an answer said.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Transcript {
     form: Form,
     /// The bytes, where they are wanted as well.
@@ -23,7 +23,7 @@ pub struct Transcript {
     limit: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Form {
     Stream(Framer, Box<Assembler>),
     Body(Vec<u8>),

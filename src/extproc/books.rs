@@ -69,6 +69,8 @@ pub(super) struct Books {
     first_byte: Option<Duration>,
     /// The provider's last chunk, and where the time between two of them is counted.
     last_chunk: Option<(Instant, Histogram)>,
+    /// Where its work for chunks is counted, by their direction.
+    work: Vec<(&'static str, Histogram)>,
     outcome: Option<&'static str>,
     /// Its record. `None`: there is no room, or nothing is recorded.
     recording: Option<Recording>,
@@ -116,6 +118,7 @@ impl Books {
             policies: Vec::new(),
             first_byte: None,
             last_chunk: None,
+            work: Vec::new(),
             outcome: None,
             recording,
             is_unrecordable,
@@ -159,9 +162,17 @@ impl Books {
     }
 
     /// So much work was done for a message that carries a chunk.
-    pub(super) fn chunk_work(&self, direction: &'static str, work: Duration) {
-        let labels = DirectionLabels { direction };
-        self.journal.metrics().chunk_overhead.get_or_create(&labels).observe(work.as_secs_f64());
+    pub(super) fn chunk_work(&mut self, direction: &'static str, work: Duration) {
+        let Self { journal, work: known, .. } = self;
+        if !known.iter().any(|(name, _)| *name == direction) {
+            known.push((
+                direction,
+                journal.metrics().chunk_overhead.get_or_create_owned(&DirectionLabels { direction }),
+            ));
+        }
+        if let Some((_, histogram)) = known.iter().find(|(name, _)| *name == direction) {
+            histogram.observe(work.as_secs_f64());
+        }
     }
 
     /// The call is over, and this is where its time went.

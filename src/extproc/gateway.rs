@@ -1,6 +1,7 @@
 //! What all calls share.
 
 use std::{
+    future::pending,
     path::Path,
     sync::{
         Arc,
@@ -8,7 +9,11 @@ use std::{
     },
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use futures::future::BoxFuture;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     config::{
@@ -20,7 +25,7 @@ use crate::{
         target::Target,
     },
     journal::Journal,
-    lifecycle::Endings,
+    lifecycle::{Ending, Endings},
     model::Dialect,
     pipeline::ResponseLimits,
     policy::Rules,
@@ -132,6 +137,21 @@ impl Gateway {
             held: AtomicUsize::new(0),
             settings,
             draining,
+        })
+    }
+
+    /// By when a call has to end that began then: once that is told, and if it is sooner than is `known`.
+    pub(super) fn drained(&self, began: Instant, known: Option<Instant>) -> BoxFuture<'static, Ending> {
+        let mut draining = self.draining.clone();
+        Box::pin(async move {
+            let sooner = |ending: &Ending| known.is_none_or(|known| ending.at() < known);
+            let told = draining.wait_for(|endings| endings.of(began).as_ref().is_some_and(sooner)).await;
+            let ending = told.ok().and_then(|endings| endings.of(began));
+            match ending {
+                Some(ending) => ending,
+                // Nobody can tell it any more.
+                None => pending().await,
+            }
         })
     }
 

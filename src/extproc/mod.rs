@@ -6,6 +6,7 @@
 //! Envoy runs in full duplex both ways, fails closed, and must be told so: an OK end of the gRPC stream before both
 //! directions are done would let the rest pass unread, so an unfinished stream always ends with an error status.
 
+mod alarm;
 mod books;
 mod call;
 mod credentials;

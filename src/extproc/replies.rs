@@ -55,7 +55,7 @@ pub(super) struct Outbox(VecDeque<Outgoing>);
 #[derive(Debug)]
 enum Outgoing {
     Reply(Box<ProcessingResponse>),
-    Body { direction: Direction, chunks: VecDeque<Bytes>, end: Option<Metadata> },
+    Body { direction: Direction, chunk: Bytes, end: Option<Metadata> },
 }
 
 impl Outbox {
@@ -72,9 +72,11 @@ impl Outbox {
         chunks: impl IntoIterator<Item = Bytes>,
         end: Option<Metadata>,
     ) {
-        let chunks: VecDeque<Bytes> = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
-        if end.is_some() || !chunks.is_empty() {
-            self.0.push_back(Outgoing::Body { direction, chunks, end });
+        for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
+            self.0.push_back(Outgoing::Body { direction, chunk, end: None });
+        }
+        if end.is_some() {
+            self.0.push_back(Outgoing::Body { direction, chunk: Bytes::new(), end });
         }
     }
 
@@ -87,31 +89,41 @@ impl Outbox {
         self.0.iter().any(is_headers)
     }
 
-    /// The next message.
+    /// The next message. Body bytes that wait one behind the other go as one.
     pub(super) fn pop(&mut self) -> Option<ProcessingResponse> {
-        match self.0.front_mut()? {
-            Outgoing::Body { direction, chunks, end } => {
-                let mut message = Vec::with_capacity(CHUNK.min(chunks.iter().map(Bytes::len).sum()));
-                while let Some(chunk) = chunks.front_mut()
-                    && message.len() < CHUNK
-                {
-                    let room = CHUNK - message.len();
-                    message.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
-                    if chunk.is_empty() {
-                        chunks.pop_front();
-                    }
-                }
-                let last = chunks.is_empty();
-                let reply = body_message(*direction, message, end.take_if(|_| last));
-                if last {
-                    self.0.pop_front();
-                }
-                Some(reply)
+        match self.0.pop_front()? {
+            Outgoing::Reply(reply) => Some(*reply),
+            Outgoing::Body { direction, chunk, end } => Some(self.body(direction, chunk, end)),
+        }
+    }
+
+    fn body(&mut self, direction: Direction, mut chunk: Bytes, mut end: Option<Metadata>) -> ProcessingResponse {
+        let same = |waiting: &Outgoing| matches!(waiting, Outgoing::Body { direction: its, .. } if *its == direction);
+        let waiting = || self.0.iter().take_while(|waiting| same(waiting)).map(Outgoing::len);
+        let mut message = Vec::with_capacity(CHUNK.min(chunk.len() + waiting().sum::<usize>()));
+        loop {
+            let part = chunk.split_to(chunk.len().min(CHUNK - message.len()));
+            message.extend_from_slice(&part);
+            if !chunk.is_empty() {
+                self.0.push_front(Outgoing::Body { direction, chunk, end: end.take() });
+            } else if end.is_none()
+                && self.0.front().is_some_and(same)
+                && let Some(Outgoing::Body { chunk: next, end: its, .. }) = self.0.pop_front()
+            {
+                (chunk, end) = (next, its);
+                continue;
             }
-            Outgoing::Reply(_) => match self.0.pop_front()? {
-                Outgoing::Reply(reply) => Some(*reply),
-                Outgoing::Body { .. } => None,
-            },
+            return body_message(direction, message, end);
+        }
+    }
+}
+
+impl Outgoing {
+    /// Bytes of a body.
+    fn len(&self) -> usize {
+        match self {
+            Self::Reply(_) => 0,
+            Self::Body { chunk, .. } => chunk.len(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! Knows nothing of providers or of streams.
 
 pub mod build;
+mod check;
 mod patch;
 mod text;
 mod value;

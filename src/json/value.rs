@@ -3,10 +3,12 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::Text;
+use super::{
+    Text,
+    check::{check, plain},
+};
 
 /// The place of a value in its document, as byte offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,12 +92,11 @@ impl<'a> Value<'a> {
     /// Lone surrogate escapes are accepted, as ECMA-404 and every SDK accept them.
     pub fn parse(document: &'a [u8]) -> Result<Self, Malformed> {
         std::str::from_utf8(document).map_err(|error| Malformed(error.to_string()))?;
-        serde_json::from_slice::<IgnoredAny>(document).map_err(|error| Malformed(error.to_string()))?;
-        let mut cursor = Cursor { document, at: 0 };
-        cursor.skip_space();
-        let start = cursor.at;
-        cursor.skip_value();
-        Ok(Self { document, span: Span { start, end: cursor.at } })
+        let Some(span) = check(document) else {
+            let error = serde_json::from_slice::<IgnoredAny>(document).err();
+            return Err(Malformed(error.map_or_else(|| "not one value".to_owned(), |error| error.to_string())));
+        };
+        Ok(Self { document, span })
     }
 
     /// Where it stands.
@@ -142,7 +143,20 @@ impl<'a> Value<'a> {
 
     /// A member of an object by its key.
     pub fn get(self, key: &str) -> Option<Value<'a>> {
-        self.members().filter(|member| member.key == key).map(|member| member.value).last()
+        let [found] = self.pick([key]);
+        found
+    }
+
+    /// Members of an object by their keys, in one pass over it.
+    pub fn pick<const N: usize>(self, keys: [&str; N]) -> [Option<Value<'a>>; N] {
+        let mut found = [None; N];
+        let mut cursor = self.inside(Kind::Object);
+        while let Some((key, value)) = cursor.take_member() {
+            if let Some((_, found)) = keys.iter().zip(&mut found).find(|(name, _)| key.is(name)) {
+                *found = Some(value);
+            }
+        }
+        found
     }
 
     /// A member of an object by its key, unless it is `null`.
@@ -173,6 +187,12 @@ impl<'a> Value<'a> {
     pub fn text_in(self, document: &Bytes) -> Option<Text> {
         let span = self.string_span()?;
         (span.end <= document.len()).then(|| Text::from_raw(document.slice(span.start..span.end)))
+    }
+
+    /// Whether it is this string.
+    fn is(self, text: &str) -> bool {
+        let Some(raw) = self.string_raw() else { return false };
+        raw == text.as_bytes() || (raw.contains(&b'\\') && Text::decode_raw(raw) == text)
     }
 
     /// A member that is a string, decoded.
@@ -210,14 +230,7 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let cursor = &mut self.cursor;
-        cursor.skip_separators();
-        if cursor.peek() != Some(b'"') {
-            return None;
-        }
-        let key = cursor.take_value();
-        cursor.skip_separators();
-        let value = cursor.take_value();
+        let (key, value) = self.cursor.take_member()?;
         let span = Span { start: key.span.start, end: value.span.end };
         Some(Member { key: key.as_str().unwrap_or_default(), value, span })
     }
@@ -253,12 +266,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_space(&mut self) {
-        self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-    }
-
     fn skip_separators(&mut self) {
         self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':'));
+    }
+
+    /// The next member of the object that it walks through: key and value.
+    fn take_member(&mut self) -> Option<(Value<'a>, Value<'a>)> {
+        self.skip_separators();
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let key = self.take_value();
+        self.skip_separators();
+        Some((key, self.take_value()))
     }
 
     fn take_value(&mut self) -> Value<'a> {
@@ -277,15 +297,15 @@ impl<'a> Cursor<'a> {
 
     fn skip_string(&mut self) {
         self.at += 1;
-        while let Some(found) = self.rest().and_then(|rest| memchr2(b'"', b'\\', rest)) {
-            self.at += found;
-            if self.peek() == Some(b'"') {
-                self.at += 1;
-                return;
+        loop {
+            self.at = plain(self.document, self.at);
+            match self.peek() {
+                Some(b'"') => break self.at += 1,
+                Some(b'\\') => self.at += 2,
+                Some(_) => self.at += 1,
+                None => break self.at = self.document.len(),
             }
-            self.at += 2;
         }
-        self.at = self.document.len();
     }
 
     /// Skips an object or an array. Braces and brackets nest properly in checked JSON, so one depth serves both.
@@ -306,10 +326,6 @@ impl<'a> Cursor<'a> {
                 return;
             }
         }
-    }
-
-    fn rest(&self) -> Option<&'a [u8]> {
-        self.document.get(self.at..)
     }
 }
 

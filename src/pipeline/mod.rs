@@ -15,6 +15,7 @@ mod response;
 mod runner;
 mod setup;
 mod shadow;
+mod sides;
 mod stage;
 mod unselected;
 mod weave;

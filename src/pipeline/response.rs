@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, Decoder, Transcript, Undecodable, WireError},
+    dialect::{self, Decoder, Parsed, Transcript, Undecodable, WireError},
     journal::Fact,
     model::{Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
     wire::{Frame, Framer},
@@ -23,6 +23,7 @@ use super::{
     runner::{Runner, Stopped},
     setup::Setup,
     shadow::Shadow,
+    sides::Sides,
     stage::{BlockIds, Stage},
     weave::Weaver,
 };
@@ -39,6 +40,10 @@ pub struct Response {
     weaver: Weaver,
     made: BlockIds,
     facts: Vec<Fact>,
+    /// Used again for each chunk and each frame, so that what nobody touches costs no memory of its own.
+    frames: Vec<Frame>,
+    events: Vec<(Event, Slot)>,
+    queues: Queues,
     usage: Usage,
     answered: Answered,
     provider_failed: bool,
@@ -50,13 +55,30 @@ pub struct Response {
     is_first: bool,
     state: State,
     /// What the provider said, and what the client was told.
-    record: Option<(Transcript, Transcript)>,
+    record: Option<Sides>,
 }
 
 /// One policy over the answer.
 enum Place {
     Enforcing(Box<Stage>),
     Shadow(Box<Shadow>),
+}
+
+/// Queues of pieces on their way, which are used again.
+#[derive(Default)]
+struct Queues(Vec<VecDeque<Piece>>);
+
+impl Queues {
+    /// An empty one.
+    fn take(&mut self) -> VecDeque<Piece> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Takes one back.
+    fn give(&mut self, mut queue: VecDeque<Piece>) {
+        queue.clear();
+        self.0.push(queue);
+    }
 }
 
 /// How the body is read.
@@ -97,8 +119,8 @@ impl Response {
             Weaver::stream(dialect::encoder(setup.dialect, recipient))
         };
         let record = setup.record.map(|recorded| {
-            let said = |dialect| Transcript::stream(dialect, setup.limits.body, recorded.raw);
-            (said(setup.dialect), said(setup.client))
+            let side = |dialect| Transcript::stream(dialect, setup.limits.body, recorded.raw);
+            setup.sides(side)
         });
         Self { record, ..Self::new(setup, source, weaver, runners) }
     }
@@ -110,10 +132,7 @@ impl Response {
         } else {
             Weaver::body(setup.dialect, Arc::clone(&setup.call))
         };
-        let record = setup.record.map(|recorded| {
-            let said = || Transcript::body(setup.limits.body, recorded.raw);
-            (said(), said())
-        });
+        let record = setup.record.map(|recorded| setup.sides(|_| Transcript::body(setup.limits.body, recorded.raw)));
         Self { record, ..Self::new(setup, Source::Body { whole: BytesMut::new() }, weaver, runners) }
     }
 
@@ -149,6 +168,9 @@ impl Response {
             weaver,
             made: BlockIds::new(),
             facts: Vec::new(),
+            frames: Vec::new(),
+            events: Vec::new(),
+            queues: Queues::default(),
             usage: Usage::default(),
             answered: Answered::default(),
             provider_failed: false,
@@ -163,10 +185,10 @@ impl Response {
 
     /// Takes a chunk of the provider's body.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Stopped> {
-        if let Some((original, _)) = &mut self.record {
-            original.push(chunk);
+        if let Some(sides) = &mut self.record {
+            sides.said(chunk);
         }
-        let mut frames = Vec::new();
+        let mut frames = std::mem::take(&mut self.frames);
         let mut outcome = Ok(());
         match &mut self.source {
             Source::Stream { framer, .. } => outcome = framer.push(chunk, &mut frames),
@@ -179,10 +201,11 @@ impl Response {
             }
         }
         // What was whole before a limit was reached still counts.
-        for frame in frames {
+        for frame in frames.drain(..) {
             self.frame(frame)?;
             self.check_synthetic()?;
         }
+        self.frames = frames;
         outcome.map_err(|error| limited("limits.event", error.limit))?;
         self.check_limits()
     }
@@ -234,7 +257,6 @@ impl Response {
     pub fn poll_decisions(&mut self, wakeup: &mut Wakeup<'_>) -> Poll<Result<(), Stopped>> {
         let mut any = false;
         for number in 0..self.places.len() {
-            let mut out = VecDeque::new();
             let stage = match self.places.get_mut(number) {
                 Some(Place::Enforcing(stage)) => stage,
                 Some(Place::Shadow(shadow)) => {
@@ -244,33 +266,38 @@ impl Response {
                 }
                 None => break,
             };
-            match stage.poll(wakeup, &mut self.made, &mut out) {
-                Poll::Pending => continue,
+            if !stage.is_deciding() {
+                continue;
+            }
+            let mut out = self.queues.take();
+            let outcome = stage.poll(wakeup, &mut self.made, &mut out);
+            self.facts.extend(stage.take_facts());
+            match outcome {
+                Poll::Pending => self.queues.give(out),
                 Poll::Ready(outcome) => {
                     any = true;
-                    self.facts.extend(stage.take_facts());
                     outcome?;
+                    self.pass_on(number + 1, out)?;
                 }
             }
-            self.pass_on(number + 1, out)?;
         }
         if any { Poll::Ready(self.check_limits()) } else { Poll::Pending }
     }
 
     /// What may leave, in order.
-    pub fn take_output(&mut self) -> Vec<Bytes> {
-        let out = self.weaver.take();
-        if let Some((_, delivered)) = &mut self.record {
-            for bytes in &out {
-                delivered.push(bytes);
+    pub fn take_output(&mut self) -> impl Iterator<Item = Bytes> {
+        let Self { weaver, record, .. } = self;
+        weaver.take().inspect(move |bytes| {
+            if let Some(sides) = record {
+                sides.told(bytes);
             }
-        }
-        out
+        })
     }
 
-    /// What the provider said, and what the client was told: once, at the end.
-    pub fn take_record(&mut self) -> Option<(Transcript, Transcript)> {
-        self.record.take()
+    /// What the provider said, and what the client was told unless that is the same: once, at the end.
+    pub fn take_record(&mut self) -> (Option<Transcript>, Option<Transcript>) {
+        let Some((said, told)) = self.record.take().map(Sides::finish) else { return (None, None) };
+        (Some(said), told)
     }
 
     /// What happened since the last time.
@@ -362,17 +389,22 @@ impl Response {
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
         let frame = self.renamed(frame);
-        match self.read(&frame) {
-            Ok(events) => self.events(frame, events),
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let outcome = match self.read(&frame, &mut events) {
+            Ok(()) => self.take_events(frame, &mut events),
             Err(error) => self.unreadable(frame, &error),
-        }
+        };
+        self.events = events;
+        outcome
     }
 
     /// A last frame without its blank line passes if it can be read and is withheld if not.
     fn last_frame(&mut self, frame: Option<Frame>) -> Result<(), Stopped> {
         let Some(frame) = frame.map(|frame| self.renamed(frame)) else { return Ok(()) };
-        match self.read(&frame) {
-            Ok(events) => self.events(frame, events),
+        let mut events = Vec::new();
+        match self.read(&frame, &mut events) {
+            Ok(()) => self.take_events(frame, &mut events),
             Err(error) if frame.is_ended() => self.unreadable(frame, &error),
             Err(_) => Ok(()),
         }
@@ -386,7 +418,7 @@ impl Response {
             Reading::Error(status) => {
                 let error = dialect::read_error(*status, &body);
                 self.is_final = error.code.as_deref() == Some("insufficient_quota");
-                return self.events(Frame::new(body, true), vec![(Event::Error(error), 0)]);
+                return self.take_events(Frame::new(body, true), &mut vec![(Event::Error(error), 0)]);
             }
             Reading::Models(aliases) => {
                 let aliases = aliases.iter().map(|(alias, model)| (alias.as_str(), model.as_str()));
@@ -405,7 +437,7 @@ impl Response {
             }
         }
         match decoded {
-            Ok(events) => self.events(frame, events),
+            Ok(mut events) => self.take_events(frame, &mut events),
             Err(error) => self.unreadable(frame, &error),
         }
     }
@@ -420,22 +452,23 @@ impl Response {
 
     /// What a frame says. Where a policy enforces and the client reads the same bytes, it must also say it to every reader
     /// alike.
-    fn read(&mut self, frame: &Frame) -> Result<Vec<(Event, Slot)>, Undecodable> {
+    fn read(&mut self, frame: &Frame, events: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
         let is_shared = self.is_shared();
         let is_first = std::mem::replace(&mut self.is_first, false);
-        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(Vec::new()) };
-        if is_shared {
-            if frame.has_stray_mark(is_first) {
-                return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
-            }
-            decoder.check(frame)?;
+        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(()) };
+        if is_shared && frame.has_stray_mark(is_first) {
+            return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
         }
-        let mut events = Vec::new();
-        decoder.decode(frame, &mut events)?;
+        let said = frame.said();
+        let parsed = Parsed::of(&said);
+        if is_shared {
+            decoder.check(&parsed)?;
+        }
+        decoder.decode(&parsed, events)?;
         if is_shared && decoder.is_ambiguous() {
             return Err(Undecodable("a tool call begins twice, or a choice goes on behind its end".to_owned()));
         }
-        Ok(events)
+        Ok(())
     }
 
     /// What cannot be read passes as it is where nobody enforces, and otherwise ends the answer.
@@ -444,7 +477,7 @@ impl Response {
         if self.enforces() || self.setup.converts() {
             return Err(bad_answer(format!("the provider's answer cannot be read: {error}")));
         }
-        self.events(frame, vec![(Event::Opaque, 0)])
+        self.take_events(frame, &mut vec![(Event::Opaque, 0)])
     }
 
     fn truncated(&self) -> Option<Failure> {
@@ -453,16 +486,17 @@ impl Response {
         (!decoder.is_complete()).then(|| Failure::new(FailureKind::Truncated, message))
     }
 
-    fn events(&mut self, frame: Frame, mut events: Vec<(Event, Slot)>) -> Result<(), Stopped> {
-        self.incoming.take(&mut events, &mut self.made);
-        for (event, _) in &events {
+    fn take_events(&mut self, frame: Frame, events: &mut Vec<(Event, Slot)>) -> Result<(), Stopped> {
+        self.incoming.take(events, &mut self.made);
+        for (event, _) in &*events {
             if let Some(usage) = event.usage() {
                 self.usage.update(usage);
             }
             self.provider_failed |= matches!(event, Event::Error(_));
             self.answered.take(event);
         }
-        let pieces: VecDeque<Piece> = self.weaver.begin(frame, events).collect();
+        let mut pieces = self.queues.take();
+        pieces.extend(self.weaver.begin(frame, events));
         self.pass_on(0, pieces)
     }
 
@@ -485,23 +519,30 @@ impl Response {
                     continue;
                 }
             };
-            let mut out = VecDeque::with_capacity(pieces.len());
-            for piece in pieces {
+            let mut out = self.queues.take();
+            for piece in pieces.drain(..) {
                 let outcome = stage.push(piece, &mut self.made, &mut out);
                 self.facts.extend(stage.take_facts());
                 outcome?;
             }
-            pieces = out;
+            self.queues.give(std::mem::replace(&mut pieces, out));
         }
-        let mut released = VecDeque::new();
-        for piece in pieces {
+        let mut released = self.queues.take();
+        for piece in pieces.drain(..) {
             self.gate.push(piece, &mut released);
         }
-        let mut repaired = VecDeque::new();
-        for piece in released {
-            self.repair.push(piece, &mut self.made, &mut repaired);
+        for piece in released.drain(..) {
+            self.repair.push(piece, &mut self.made, &mut pieces);
         }
-        for piece in repaired {
+        self.queues.give(released);
+        let outcome = self.weave(&mut pieces);
+        self.queues.give(pieces);
+        outcome
+    }
+
+    /// What is decided, for the client.
+    fn weave(&mut self, pieces: &mut VecDeque<Piece>) -> Result<(), Stopped> {
+        for piece in pieces.drain(..) {
             match piece.event() {
                 Some(Event::Eof) => {
                     if let State::Ending(failure) = &mut self.state {

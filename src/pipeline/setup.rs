@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    dialect::{ConvertedTools, Recipient, RequestView},
+    dialect::{ConvertedTools, Recipient, RequestView, Transcript},
     model::{Dialect, Recorded},
     policy::Release,
     telemetry::trace::Parent,
 };
 
-use super::runner::Runner;
+use super::{runner::Runner, sides::Sides};
 
 /// The limits of one answer, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,15 @@ impl Setup {
     /// Whether the client speaks another protocol than the provider.
     pub(super) fn converts(&self) -> bool {
         self.dialect != self.client
+    }
+
+    /// Both sides of the answer, from what writes one down in a dialect.
+    pub(super) fn sides(&self, side: impl Fn(Dialect) -> Transcript) -> Sides {
+        if self.converts() {
+            Sides::different(side(self.dialect), side(self.client))
+        } else {
+            Sides::same(side(self.dialect))
+        }
     }
 
     pub(super) fn recipient(&self, runners: &[Runner]) -> Recipient {

@@ -20,6 +20,8 @@ use super::convert::Converter;
 pub(super) struct Weaver {
     form: Form,
     frames: VecDeque<InFlight>,
+    /// What a frame that has left used for its pieces, for the next one.
+    spare: Vec<Piece>,
     next: u64,
     held: usize,
     /// The end of a stream has left.
@@ -67,17 +69,26 @@ impl Weaver {
     }
 
     fn new(form: Form) -> Self {
-        Self { form, frames: VecDeque::new(), next: 0, held: 0, ended: false, out: Output::default() }
+        Self {
+            form,
+            frames: VecDeque::new(),
+            spare: Vec::new(),
+            next: 0,
+            held: 0,
+            ended: false,
+            out: Output::default(),
+        }
     }
 
     /// Takes note of a frame and returns its events as pieces.
-    pub(super) fn begin(&mut self, frame: Frame, events: Vec<(Event, Slot)>) -> impl Iterator<Item = Piece> + use<> {
+    pub(super) fn begin(&mut self, frame: Frame, events: &mut Vec<(Event, Slot)>) -> impl Iterator<Item = Piece> {
         let number = self.next;
         self.next += 1;
         self.held += frame.raw().len();
         let of = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.frames.push_back(InFlight { frame, pieces: Vec::new(), missing: events.len() });
-        (0..).zip(events).map(move |(part, (event, slot))| Piece {
+        let pieces = std::mem::take(&mut self.spare);
+        self.frames.push_back(InFlight { frame, pieces, missing: events.len() });
+        (0..).zip(events.drain(..)).map(move |(part, (event, slot))| Piece {
             origin: Some(crate::model::Origin { frame: number, part, of, slot }),
             body: Body::Kept(event),
         })
@@ -108,6 +119,8 @@ impl Weaver {
                 {
                     self.held -= whole.frame.raw().len();
                     self.emit(&whole);
+                    self.spare = whole.pieces;
+                    self.spare.clear();
                 }
             }
         }
@@ -197,8 +210,8 @@ impl Weaver {
     }
 
     /// What has been written since the last time.
-    pub(super) fn take(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.out.chunks)
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Bytes> {
+        self.out.chunks.drain(..)
     }
 
     fn discard(&mut self) {

@@ -14,6 +14,16 @@ pub struct Frame {
     ended: bool,
 }
 
+/// What a frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// The value of its last `event:` line.
+    pub event: Option<&'a [u8]>,
+    /// The values of its `data:` lines, joined by LF. `None`: it has none, and no reader dispatches it. With one `data:` line
+    /// this is a slice of the frame's bytes.
+    pub data: Option<Bytes>,
+}
+
 impl Frame {
     /// A frame of these bytes. `ended`: its blank line is there.
     pub fn new(raw: Bytes, ended: bool) -> Self {
@@ -39,25 +49,29 @@ impl Frame {
         }
     }
 
-    /// The value of its last `event:` line.
-    pub fn event(&self) -> Option<&[u8]> {
-        self.fields().filter(|(name, _)| *name == b"event").filter_map(|(_, value)| self.raw.get(value)).last()
+    /// What it says, read once.
+    pub fn said(&self) -> Said<'_> {
+        let (mut event, mut data, mut more) = (None, None, false);
+        for (name, value) in self.fields() {
+            match name {
+                b"event" => event = self.raw.get(value),
+                b"data" if data.is_none() => data = Some(value),
+                b"data" => more = true,
+                _ => {}
+            }
+        }
+        let data = if more { Some(self.joined()) } else { data.map(|line| self.raw.slice(line)) };
+        Said { event, data }
     }
 
-    /// Its data: the values of its `data:` lines, joined by LF. `None`: it has none, and no reader dispatches it.
-    ///
-    /// With one `data:` line this is a slice of the frame's bytes.
+    /// The value of its last `event:` line.
+    pub fn event(&self) -> Option<&[u8]> {
+        self.said().event
+    }
+
+    /// Its data.
     pub fn data(&self) -> Option<Bytes> {
-        let mut lines = self.data_lines();
-        let first = lines.next()?;
-        let Some(second) = lines.next() else { return Some(self.raw.slice(first)) };
-        let mut joined = BytesMut::new();
-        joined.extend_from_slice(self.raw.get(first).unwrap_or_default());
-        for line in std::iter::once(second).chain(lines) {
-            joined.extend_from_slice(b"\n");
-            joined.extend_from_slice(self.raw.get(line).unwrap_or_default());
-        }
-        Some(joined.freeze())
+        self.said().data
     }
 
     /// Whether a line begins with a byte order mark, which some readers remove and others take for a part of the name of the
@@ -93,8 +107,16 @@ impl Frame {
         Self { raw: out.freeze(), ended: self.ended }
     }
 
-    fn data_lines(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        self.fields().filter(|(name, _)| *name == b"data").map(|(_, value)| value)
+    fn joined(&self) -> Bytes {
+        let lines = self.fields().filter(|(name, _)| *name == b"data").map(|(_, value)| value);
+        let mut joined = BytesMut::new();
+        for (number, line) in lines.enumerate() {
+            if number > 0 {
+                joined.extend_from_slice(b"\n");
+            }
+            joined.extend_from_slice(self.raw.get(line).unwrap_or_default());
+        }
+        joined.freeze()
     }
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], Range<usize>)> + '_ {

@@ -9,7 +9,7 @@ use super::Frame;
 ///
 /// Every byte of the body ends up in exactly one frame, in order: the frames put together are the body. A frame within
 /// one chunk shares the chunk's memory, one that spans chunks is copied once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Framer {
     limit: usize,
     pending: BytesMut,

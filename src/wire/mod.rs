@@ -6,5 +6,5 @@
 mod frame;
 mod framer;
 
-pub use frame::{Frame, write_event};
+pub use frame::{Frame, Said, write_event};
 pub use framer::{Framer, TooLarge};

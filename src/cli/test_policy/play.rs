@@ -180,7 +180,7 @@ impl Played {
         });
         self.facts.extend(response.take_facts());
         let was_released = !self.answer.is_empty();
-        let out = response.take_output().concat();
+        let out = response.take_output().collect::<Vec<_>>().concat();
         let Err(stopped) = stopped else {
             self.answer.extend(out);
             return false;
@@ -197,7 +197,7 @@ impl Played {
             Stopped::Failed(failure) => response.fail(failure),
         }
         self.answer.extend(out);
-        self.answer.extend(response.take_output().concat());
+        self.answer.extend(response.take_output().flatten());
         self.end = End::of(stopped);
         true
     }

@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::{
-    dialect::{Decoder, MOST_BLOCKS, Undecodable, carried::Carried, provider_error, usage},
+    dialect::{Decoder, MOST_BLOCKS, Parsed, Undecodable, carried::Carried, provider_error, usage},
     json::{Kind, Text, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop, Usage},
-    wire::Frame,
 };
 
 use super::{block_kind, explanation, shape, stop_reason, text_key};
@@ -35,37 +34,38 @@ pub(crate) struct StreamDecoder {
 const READS: [&str; 3] = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
 
 impl Decoder for StreamDecoder {
-    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
-        let Some(data) = frame.data() else {
+    fn decode(&mut self, frame: &Parsed<'_>, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+        let Some((data, value)) = &frame.data else {
             out.push((Event::Ping, 0));
             return Ok(());
         };
-        let value = match Value::parse(&data) {
-            Ok(value) => value,
+        let value = match value {
+            Ok(value) => *value,
             // Proxies between here and the provider write their own text into an error event.
-            Err(_) if frame.event() == Some(b"error") => {
+            Err(_) if frame.is_named_error() => {
                 self.complete = true;
-                out.push((Event::Error(provider_error::read_body(500, &data)), 0));
+                out.push((Event::Error(provider_error::read_body(500, data)), 0));
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
         };
-        let named = frame.event().map(String::from_utf8_lossy);
-        let kind = value.str_at("type").or(named).unwrap_or_default();
+        let [kind, index, delta, usage] = value.pick(["type", "index", "delta", "usage"]);
+        let named = || frame.event.map(String::from_utf8_lossy);
+        let kind = kind.and_then(Value::as_str).or_else(named).unwrap_or_default();
         let event = match &*kind {
             "message_start" => self.start(value)?,
-            "content_block_start" => return self.open_block(value, &data, out),
-            "content_block_delta" => self.delta(value, &data)?,
+            "content_block_start" => return self.open_block(value, data, out),
+            "content_block_delta" => self.delta(number(index)?, delta, data)?,
             "content_block_stop" => {
-                let index = index(value)?;
+                let index = number(index)?;
                 // A stop for a block that is not open says nothing that a policy has not seen.
                 self.open.remove(&index).map_or(Event::Opaque, |(id, _)| Event::Close(id))
             }
             "message_delta" => Event::Stop(Stop {
                 choice: 0,
-                reason: value.get("delta").and_then(|delta| stop_reason(delta.get("stop_reason")?)),
-                explanation: value.get("delta").and_then(|delta| explanation(delta, &data)),
-                usage: value.get("usage").map(|value| self.usage(value)).unwrap_or_default(),
+                reason: delta.and_then(|delta| stop_reason(delta.get("stop_reason")?)),
+                explanation: delta.and_then(|delta| explanation(delta, data)),
+                usage: usage.map(|value| self.usage(value)).unwrap_or_default(),
             }),
             "message_stop" => {
                 self.complete = true;
@@ -82,12 +82,9 @@ impl Decoder for StreamDecoder {
         Ok(())
     }
 
-    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
-        match frame.data().as_deref().map(Value::parse) {
-            Some(Ok(value)) => shape::check_event(value, frame.event()),
-            // What is no JSON is told when it is read.
-            Some(Err(_)) | None => Ok(()),
-        }
+    fn check(&self, frame: &Parsed<'_>) -> Result<(), Undecodable> {
+        // What is no JSON is told when it is read.
+        frame.value().map_or(Ok(()), |value| shape::check_event(value, frame.event))
     }
 
     fn is_complete(&self) -> bool {
@@ -123,8 +120,9 @@ impl StreamDecoder {
     }
 
     fn open_block(&mut self, value: Value<'_>, data: &Bytes, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
-        let at = index(value)?;
-        let (Some(block), Ok(number)) = (value.get("content_block"), u32::try_from(at)) else {
+        let [at, block] = value.pick(["index", "content_block"]);
+        let at = number(at)?;
+        let (Some(block), Ok(number)) = (block, u32::try_from(at)) else {
             return Err(Undecodable("content_block_start has no content_block".to_owned()));
         };
         if self.complete {
@@ -147,13 +145,14 @@ impl StreamDecoder {
         Ok(())
     }
 
-    fn delta(&self, value: Value<'_>, data: &Bytes) -> Result<Event, Undecodable> {
-        let at = index(value)?;
+    fn delta(&self, at: u64, delta: Option<Value<'_>>, data: &Bytes) -> Result<Event, Undecodable> {
         let (id, kind) = self.open.get(&at).ok_or_else(|| not_open(at))?;
-        let Some(delta) = value.get("delta") else {
+        let Some(delta) = delta else {
             return Err(Undecodable("content_block_delta has no delta".to_owned()));
         };
-        let delta_type = delta.str_at("type").unwrap_or_default();
+        let key = delta_key(kind);
+        let [delta_type, text] = delta.pick(["type", key.unwrap_or_default()]);
+        let delta_type = delta_type.and_then(Value::as_str).unwrap_or_default();
         let fits = match (&*delta_type, kind) {
             ("citations_delta", _) => return Ok(Event::Extra(*id, Extra::Citation)),
             ("text_delta", BlockKind::Text | BlockKind::Other(_))
@@ -168,7 +167,7 @@ impl StreamDecoder {
             }
             _ => return Ok(Event::Extra(*id, Extra::Other)),
         };
-        let text = delta_key(kind).and_then(|key| delta.get(key)?.text_in(data));
+        let text = key.and(text).and_then(|text| text.text_in(data));
         match text {
             Some(text) if fits && !text.is_empty() => Ok(Event::Delta(*id, text)),
             None if fits => Err(Undecodable(format!("a {delta_type} does not fit its {} block", kind.name()))),
@@ -221,8 +220,8 @@ pub(super) fn whole_text(value: Value<'_>, document: &Bytes) -> Option<Text> {
     (!text.is_empty()).then_some(text)
 }
 
-fn index(value: Value<'_>) -> Result<u64, Undecodable> {
-    value.get("index").and_then(Value::as_u64).ok_or_else(|| Undecodable("a block event has no index".to_owned()))
+fn number(index: Option<Value<'_>>) -> Result<u64, Undecodable> {
+    index.and_then(Value::as_u64).ok_or_else(|| Undecodable("a block event has no index".to_owned()))
 }
 
 fn not_open(index: u64) -> Undecodable {

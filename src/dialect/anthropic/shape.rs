@@ -3,7 +3,7 @@
 use crate::{
     dialect::{
         Undecodable,
-        shape::{member, object, unique},
+        shape::{fits, member, object, unique},
     },
     json::{Kind, Value},
 };
@@ -12,23 +12,24 @@ use crate::{
 pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
     object(event, "an event of the stream")?;
     unique(event, &["type", "index", "message", "content_block", "delta"])?;
-    let kind = member(event, "type", &[Kind::String])?.and_then(Value::as_str);
+    let [kind, message, content, delta] = event.pick(["type", "message", "content_block", "delta"]);
+    let kind = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str);
     if let (Some(kind), Some(name)) = (&kind, name)
         && kind.as_bytes() != name
     {
         return Err(Undecodable("an event's name is not its type".to_owned()));
     }
-    if let Some(message) = member(event, "message", &[Kind::Object])? {
+    if let Some(message) = fits(message, "message", &[Kind::Object])? {
         unique(message, &["content"])?;
         let content = member(message, "content", &[Kind::Array])?;
         if content.is_some_and(|content| content.items().next().is_some()) {
             return Err(Undecodable("message_start has content, which belongs into blocks".to_owned()));
         }
     }
-    if let Some(content) = member(event, "content_block", &[Kind::Object])? {
+    if let Some(content) = fits(content, "content_block", &[Kind::Object])? {
         block(content)?;
     }
-    if let Some(delta) = member(event, "delta", &[Kind::Object])? {
+    if let Some(delta) = fits(delta, "delta", &[Kind::Object])? {
         unique(delta, &["type", "text", "thinking", "partial_json", "stop_reason"])?;
     }
     Ok(())

@@ -72,8 +72,9 @@ impl Assembler {
 
     /// Takes the next frame of the stream. What says nothing in the dialect is passed over.
     pub fn take(&mut self, frame: &Frame) {
-        let Some(data) = frame.data() else { return };
-        let named_error = frame.event() == Some(b"error");
+        let said = frame.said();
+        let Some(data) = said.data else { return };
+        let named_error = said.event == Some(b"error");
         match Value::parse(&data).ok().filter(|event| event.kind() == Kind::Object) {
             Some(event) if named_error || event.str_at("type").as_deref() == Some("error") => self.fail(event),
             Some(event) => match &mut self.answer {

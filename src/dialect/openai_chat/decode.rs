@@ -6,10 +6,9 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use crate::{
-    dialect::{Decoder, MOST_BLOCKS, Undecodable, provider_error, usage},
+    dialect::{Decoder, MOST_BLOCKS, Parsed, Undecodable, provider_error, usage},
     json::{Kind, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, ProviderError, Slot, Start, Stop},
-    wire::Frame,
 };
 
 use super::{
@@ -52,8 +51,8 @@ enum Key {
 }
 
 impl Decoder for StreamDecoder {
-    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
-        let Some(data) = frame.data() else {
+    fn decode(&mut self, frame: &Parsed<'_>, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+        let Some((data, value)) = &frame.data else {
             out.push((Event::Ping, CARRIER));
             return Ok(());
         };
@@ -68,11 +67,11 @@ impl Decoder for StreamDecoder {
             out.push((Event::End, CARRIER));
             return Ok(());
         }
-        let named_error = frame.event() == Some(b"error");
-        let value = match Value::parse(&data) {
-            Ok(value) => value,
+        let named_error = frame.is_named_error();
+        let value = match value {
+            Ok(value) => *value,
             Err(_) if named_error => {
-                self.error(provider_error::read_body(500, &data), out);
+                self.error(provider_error::read_body(500, data), out);
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -80,22 +79,22 @@ impl Decoder for StreamDecoder {
         if value.kind() != Kind::Object {
             return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
         }
-        if let Some(error) = value.some("error").filter(|_| says_error(value)).or(named_error.then_some(value)) {
+        let [error, id, usage] = value.pick(["error", "id", "usage"]).map(|member| member.filter(|it| !it.is_null()));
+        if let Some(error) = error.filter(|_| says_error(value)).or(named_error.then_some(value)) {
             self.error(provider_error::read(error), out);
             return Ok(());
         }
-        out.push((self.carrier(value), CARRIER));
+        out.push((self.carrier(value, id, usage), CARRIER));
         for (slot, part) in (1..).zip(parts(value, "delta")) {
-            self.part(part, slot, &data, out)?;
+            self.part(part, slot, data, out)?;
         }
         Ok(())
     }
 
-    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
-        let data = frame.data();
+    fn check(&self, frame: &Parsed<'_>) -> Result<(), Undecodable> {
         // What is no JSON is told when it is read.
-        let Some(Ok(value)) = data.as_deref().map(Value::parse) else { return Ok(()) };
-        if frame.event() == Some(b"error") && value.some("choices").is_some() {
+        let Some(value) = frame.value() else { return Ok(()) };
+        if frame.is_named_error() && value.some("choices").is_some() {
             return Err(Undecodable("an error event has an answer in it".to_owned()));
         }
         shape::check(value, "delta")
@@ -116,9 +115,9 @@ impl StreamDecoder {
         out.push((Event::Error(error), CARRIER));
     }
 
-    fn carrier(&mut self, value: Value<'_>) -> Event {
-        let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value));
-        let id = value.str_at("id").unwrap_or_default();
+    fn carrier(&mut self, value: Value<'_>, id: Option<Value<'_>>, said: Option<Value<'_>>) -> Event {
+        let usage = said.map(|value| usage(Dialect::OpenaiChat, value));
+        let id = id.and_then(Value::as_str).unwrap_or_default();
         // Azure's first chunk carries filter results and an empty id.
         if !self.started && !id.is_empty() {
             self.started = true;

@@ -76,10 +76,11 @@ pub(super) fn repeats(holder: Value<'_>, said: Value<'_>) -> impl Iterator<Item 
 pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
     let mut out = Vec::new();
     for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
-        let index = choice_number(choice, position);
+        let [index, said, reason] = choice.pick(["index", holder, "finish_reason"]);
+        let index = numbered(index, position);
         let mut push = |what| out.push(Part { choice: index, position, what });
         let mut thinking_said = false;
-        for member in choice.get(holder).into_iter().flat_map(Value::members) {
+        for member in said.into_iter().flat_map(Value::members) {
             match &*member.key {
                 "content" => content(member.value, &mut push),
                 "refusal" => text(Field::Refusal, member.value, &mut push),
@@ -97,8 +98,8 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
             }
         }
         // Some servers write an empty reason into every chunk.
-        let reason = choice.some("finish_reason").filter(|value| !value.string_span().is_some_and(Span::is_empty));
-        if let Some(value) = reason {
+        let is_empty = |value: &Value<'_>| value.is_null() || value.string_span().is_some_and(Span::is_empty);
+        if let Some(value) = reason.filter(|value| !is_empty(value)) {
             push(What::Finish { value });
         }
     }
@@ -107,7 +108,11 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
 
 /// The number of a choice: its `index`, or its place where a server leaves that out.
 pub(super) fn choice_number(choice: Value<'_>, position: usize) -> u32 {
-    let index = choice.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
+    numbered(choice.get("index"), position)
+}
+
+fn numbered(index: Option<Value<'_>>, position: usize) -> u32 {
+    let index = index.and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
     index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX))
 }
 

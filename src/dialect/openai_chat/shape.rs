@@ -3,7 +3,7 @@
 use crate::{
     dialect::{
         Undecodable,
-        shape::{absent, member, object, unique},
+        shape::{fits, member, object, unique},
     },
     json::{Kind, Value},
 };
@@ -32,21 +32,26 @@ pub(super) fn check(value: Value<'_>, holder: &str) -> Result<(), Undecodable> {
 fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
     object(choice, "a choice")?;
     unique(choice, &["index", "delta", "message", "text", "finish_reason"])?;
-    if choice.get("index").is_some_and(|index| index.as_u64().is_none()) {
+    let [index, delta, message, text, reason] = choice.pick(["index", "delta", "message", "text", "finish_reason"]);
+    if index.is_some_and(|index| index.as_u64().is_none()) {
         return Err(Undecodable("the `index` of a choice is not a whole number".to_owned()));
     }
     // Some servers repeat in other keys what `delta` says; nobody reads it there, unless it stands alone.
-    let others = if holder == "delta" { ["message", "text"] } else { ["delta", "text"] };
-    if choice.some(holder).is_none() {
-        others.iter().try_for_each(|key| absent(choice, key))?;
+    let (said, other, others) = if holder == "delta" { (delta, message, "message") } else { (message, delta, "delta") };
+    let said = fits(said, holder, &[Kind::Object]);
+    if matches!(said, Ok(None)) {
+        fits(other, others, &[])?;
+        fits(text, "text", &[])?;
     }
-    member(choice, "finish_reason", &[Kind::String])?;
-    let Some(said) = member(choice, holder, &[Kind::Object])? else { return Ok(()) };
-    unique(said, &["content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"])?;
-    for key in ["refusal", "reasoning_content", "reasoning"] {
-        member(said, key, &[Kind::String])?;
-    }
-    for item in member(said, "content", &[Kind::String, Kind::Array])?.into_iter().flat_map(Value::items) {
+    fits(reason, "finish_reason", &[Kind::String])?;
+    let Some(said) = said? else { return Ok(()) };
+    let keys = ["content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"];
+    unique(said, &keys)?;
+    let [content, refusal, reasoning_content, reasoning, calls, function] = said.pick(keys);
+    fits(refusal, "refusal", &[Kind::String])?;
+    fits(reasoning_content, "reasoning_content", &[Kind::String])?;
+    fits(reasoning, "reasoning", &[Kind::String])?;
+    for item in fits(content, "content", &[Kind::String, Kind::Array])?.into_iter().flat_map(Value::items) {
         object(item, "an item of `content`")?;
         unique(item, &["type", "text", "thinking"])?;
         member(item, "text", &[Kind::String])?;
@@ -55,7 +60,7 @@ fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
             member(inner, "text", &[Kind::String])?;
         }
     }
-    for entry in member(said, "tool_calls", &[Kind::Array])?.into_iter().flat_map(Value::items) {
+    for entry in fits(calls, "tool_calls", &[Kind::Array])?.into_iter().flat_map(Value::items) {
         object(entry, "a tool call")?;
         unique(entry, &["index", "id", "function", "custom"])?;
         let function = member(entry, "function", &[Kind::Object])?;
@@ -65,7 +70,7 @@ fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
         }
         function.or(custom).map_or(Ok(()), call)?;
     }
-    member(said, "function_call", &[Kind::Object])?.map_or(Ok(()), call)
+    fits(function, "function_call", &[Kind::Object])?.map_or(Ok(()), call)
 }
 
 fn call(call: Value<'_>) -> Result<(), Undecodable> {

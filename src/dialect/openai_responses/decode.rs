@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::{
-    dialect::{Decoder, MOST_BLOCKS, Undecodable, carried::Carried, provider_error, usage},
+    dialect::{Decoder, MOST_BLOCKS, Parsed, Undecodable, carried::Carried, provider_error, usage},
     json::{Kind, Text, Value},
     model::{BlockHead, BlockId, BlockKind, Dialect, Event, Extra, Slot, Start, Stop, StopReason},
-    wire::Frame,
 };
 
 use super::{
@@ -66,19 +65,16 @@ impl ItemHead {
 }
 
 impl Decoder for StreamDecoder {
-    fn decode(&mut self, frame: &Frame, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
+    fn decode(&mut self, frame: &Parsed<'_>, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
         let mut events = Vec::new();
         self.read(frame, &mut events)?;
         out.extend((0..).zip(events).map(|(slot, event)| (event, slot)));
         Ok(())
     }
 
-    fn check(&self, frame: &Frame) -> Result<(), Undecodable> {
-        match frame.data().as_deref().map(Value::parse) {
-            Some(Ok(value)) => shape::check_event(self, value, frame.event()),
-            // What is no JSON is told when it is read.
-            Some(Err(_)) | None => Ok(()),
-        }
+    fn check(&self, frame: &Parsed<'_>) -> Result<(), Undecodable> {
+        // What is no JSON is told when it is read.
+        frame.value().map_or(Ok(()), |value| shape::check_event(self, value, frame.event))
     }
 
     fn is_complete(&self) -> bool {
@@ -91,8 +87,8 @@ impl Decoder for StreamDecoder {
 }
 
 impl StreamDecoder {
-    fn read(&mut self, frame: &Frame, out: &mut Vec<Event>) -> Result<(), Undecodable> {
-        let Some(data) = frame.data() else {
+    fn read(&mut self, frame: &Parsed<'_>, out: &mut Vec<Event>) -> Result<(), Undecodable> {
+        let Some((data, value)) = &frame.data else {
             out.push(Event::Ping);
             return Ok(());
         };
@@ -101,11 +97,11 @@ impl StreamDecoder {
             out.push(Event::Opaque);
             return Ok(());
         }
-        let value = match Value::parse(&data) {
-            Ok(value) => value,
-            Err(_) if frame.event() == Some(b"error") => {
+        let value = match value {
+            Ok(value) => *value,
+            Err(_) if frame.is_named_error() => {
                 self.complete = true;
-                out.push(Event::Error(provider_error::read_body(500, &data)));
+                out.push(Event::Error(provider_error::read_body(500, data)));
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -113,26 +109,26 @@ impl StreamDecoder {
         if value.kind() != Kind::Object {
             return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
         }
-        let named = frame.event().map(String::from_utf8_lossy);
-        let kind = value.str_at("type").or(named).unwrap_or_default();
+        let named = || frame.event.map(String::from_utf8_lossy);
+        let kind = value.str_at("type").or_else(named).unwrap_or_default();
         if self.complete && (kind.starts_with("response.") || kind == "error") {
             return Err(Undecodable("the answer goes on behind its end".to_owned()));
         }
         if let Some(stage) = stage(&kind) {
-            return self.stage(stage, value, &data, out);
+            return self.stage(stage, value, data, out);
         }
         if let Some(said) = text_event(&kind) {
-            return self.text(said, value, &data, out);
+            return self.text(said, kind.contains("refusal"), value, data, out);
         }
         if let Some((number, ends)) = part_event(&kind) {
-            return self.part(number, ends, value, &data, out);
+            return self.part(number, ends, value, data, out);
         }
         match &*kind {
             // The service nests it, the documentation does not; some compatible servers leave the name out.
             "error" => self.error(value, out),
             _ if value.some("error").is_some_and(|error| error.kind() == Kind::Object) => self.error(value, out),
-            "response.output_item.added" => self.open(index(value)?, member(value, "item")?, &data, out)?,
-            "response.output_item.done" => self.done(value, &data, out)?,
+            "response.output_item.added" => self.open(index(value)?, member(value, "item")?, data, out)?,
+            "response.output_item.done" => self.done(value, data, out)?,
             "response.output_text.annotation.added" => {
                 out.push(Event::Extra(self.item(value)?.block, Extra::Citation));
             }
@@ -295,18 +291,20 @@ impl StreamDecoder {
     fn text(
         &mut self,
         said: TextEvent,
+        refuses: bool,
         value: Value<'_>,
         data: &Bytes,
         out: &mut Vec<Event>,
     ) -> Result<(), Undecodable> {
-        let refuses = said.key == "refusal" || value.str_at("type").is_some_and(|kind| kind.contains("refusal"));
-        self.note_name(value);
+        let part = said.part.unwrap_or_default();
+        let [index, id, at, text] = value.pick(["output_index", "item_id", part, said.key]);
+        self.note_name(id, index);
         if let Some(key) = said.part {
-            self.go_to(key, value, out)?;
+            self.go_to(key, at, index, out)?;
         }
-        let item = self.open_item(value)?;
-        item.refuse(refuses, out);
-        let text = value.get(said.key).and_then(|text| text.text_in(data));
+        let item = self.open_item(index)?;
+        item.refuse(refuses || said.key == "refusal", out);
+        let text = text.and_then(|text| text.text_in(data));
         let Some(text) = text else { return Err(Undecodable(format!("a text event has no `{}`", said.key))) };
         let repeats = !said.is_delta && item.parts.last().is_some_and(Said::any);
         if text.is_empty() || repeats {
@@ -326,10 +324,11 @@ impl StreamDecoder {
         data: &Bytes,
         out: &mut Vec<Event>,
     ) -> Result<(), Undecodable> {
-        self.note_name(value);
+        let [index, id, at] = value.pick(["output_index", "item_id", key]);
+        self.note_name(id, index);
         let before = out.len();
-        self.go_to(key, value, out)?;
-        let item = self.open_item(value)?;
+        self.go_to(key, at, index, out)?;
+        let item = self.open_item(index)?;
         let part = super::items::part(member(value, "part")?);
         item.refuse(part.refuses(), out);
         let text = part.text.and_then(|text| text_of(text, data));
@@ -343,9 +342,15 @@ impl StreamDecoder {
     }
 
     /// What is said from here on belongs to the part that an event names.
-    fn go_to(&mut self, key: &'static str, value: Value<'_>, out: &mut Vec<Event>) -> Result<(), Undecodable> {
-        let at = number(value, key)?;
-        let item = self.open_item(value)?;
+    fn go_to(
+        &mut self,
+        key: &'static str,
+        at: Option<Value<'_>>,
+        index: Option<Value<'_>>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Undecodable> {
+        let at = number(at, key)?;
+        let item = self.open_item(index)?;
         if item.at == Some((key, at)) {
             return Ok(());
         }
@@ -359,8 +364,8 @@ impl StreamDecoder {
     }
 
     /// Events may name an item that has no name of its own.
-    fn note_name(&mut self, value: Value<'_>) {
-        let (Some(id), Ok(index)) = (value.str_at("item_id"), index(value)) else { return };
+    fn note_name(&mut self, id: Option<Value<'_>>, index: Option<Value<'_>>) {
+        let (Some(id), Some(index)) = (id.and_then(Value::as_str), index.and_then(Value::as_u64)) else { return };
         if !self.names.contains_key(&*id) && self.names.len() <= 2 * MOST_BLOCKS {
             self.kept += id.len();
             self.names.insert(id.into_owned(), index);
@@ -382,8 +387,8 @@ impl StreamDecoder {
         self.items.get(&index(value)?).filter(|item| item.open).ok_or_else(not_open)
     }
 
-    fn open_item(&mut self, value: Value<'_>) -> Result<&mut Item, Undecodable> {
-        self.items.get_mut(&index(value)?).filter(|item| item.open).ok_or_else(not_open)
+    fn open_item(&mut self, index: Option<Value<'_>>) -> Result<&mut Item, Undecodable> {
+        self.items.get_mut(&number(index, "output_index")?).filter(|item| item.open).ok_or_else(not_open)
     }
 }
 
@@ -465,11 +470,11 @@ pub(super) fn usage_of(response: Value<'_>) -> crate::model::Usage {
 
 /// The `output_index` of an event.
 pub(super) fn index(value: Value<'_>) -> Result<u64, Undecodable> {
-    number(value, "output_index")
+    number(value.get("output_index"), "output_index")
 }
 
-fn number(value: Value<'_>, key: &str) -> Result<u64, Undecodable> {
-    value.get(key).and_then(Value::as_u64).ok_or_else(|| Undecodable(format!("an event has no `{key}`")))
+fn number(value: Option<Value<'_>>, key: &str) -> Result<u64, Undecodable> {
+    value.and_then(Value::as_u64).ok_or_else(|| Undecodable(format!("an event has no `{key}`")))
 }
 
 fn member<'a>(value: Value<'a>, key: &str) -> Result<Value<'a>, Undecodable> {

@@ -97,7 +97,7 @@ pub(super) fn is_value(text: Value<'_>) -> bool {
 }
 
 /// Which items have texts that these events say, or parts of this type.
-pub(super) fn fits(item: &str, said: &str) -> bool {
+pub(super) fn says_such(item: &str, said: &str) -> bool {
     match said {
         "output_text" | "refusal" => item == "message",
         "reasoning_text" | "reasoning_summary_text" | "summary_text" => item == "reasoning",

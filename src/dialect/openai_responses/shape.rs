@@ -5,14 +5,14 @@
 use crate::{
     dialect::{
         Undecodable,
-        shape::{member, object, unique},
+        shape::{fits, member, object, unique},
     },
     json::{Kind, Value},
 };
 
 use super::{
     decode::{Item, ItemHead, StreamDecoder, differs},
-    items::{Place, Stage, fits, part, part_event, places, stage, text_event},
+    items::{Place, Stage, part, part_event, places, says_such, stage, text_event},
 };
 
 const EVENT_KEYS: [&str; 17] = [
@@ -57,7 +57,8 @@ const ITEM_KEYS: [&str; 16] = [
 pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
     object(event, "an event of the stream")?;
     unique(event, &EVENT_KEYS)?;
-    let kind = member(event, "type", &[Kind::String])?.and_then(Value::as_str);
+    let [kind, index, id] = event.pick(["type", "output_index", "item_id"]);
+    let kind = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str);
     if let (Some(kind), Some(name)) = (&kind, name)
         && kind.as_bytes() != name
     {
@@ -65,8 +66,8 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
     }
     // What is not said in the data is taken from the name, as readers do.
     let kind = kind.unwrap_or_else(|| name.map(String::from_utf8_lossy).unwrap_or_default());
-    let item = event.get("output_index").and_then(Value::as_u64).and_then(|index| known.items.get(&index));
-    if let (Some(id), Some(item)) = (event.str_at("item_id"), item)
+    let item = index.and_then(Value::as_u64).and_then(|index| known.items.get(&index));
+    if let (Some(id), Some(item)) = (id.and_then(Value::as_str), item)
         && (known.named(&id).is_some_and(|named| named.block != item.block)
             || (!item.head.id.is_empty() && id != item.head.id))
     {
@@ -76,20 +77,21 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
         return check_stage(known, &kind, stage, event);
     }
     if let Some(said) = text_event(&kind) {
-        member(event, said.key, &[Kind::String])?;
+        let [text, name, part] = event.pick([said.key, "name", said.part.unwrap_or_default()]);
+        fits(text, said.key, &[Kind::String])?;
         let Some(item) = item else { return Ok(()) };
         let says = kind.strip_prefix("response.").and_then(|name| name.rsplit_once('.')).unwrap_or_default().0;
-        if !fits(&item.head.wire, says) {
+        if !says_such(&item.head.wire, says) {
             return Err(wrong("an item says a text of another kind"));
         }
-        let named = member(event, "name", &[Kind::String])?.and_then(Value::as_str);
+        let named = fits(name, "name", &[Kind::String])?.and_then(Value::as_str);
         if named.is_some_and(|name| item.head.kind.tool_name().is_some_and(|known| known != name)) {
             return Err(wrong("an event names another tool than its item"));
         }
-        let here = said.part.map(|key| (key, event.get(key).and_then(Value::as_u64)));
+        let here = said.part.map(|key| (key, part.and_then(Value::as_u64)));
         return check_part(item, here, |item, same| {
             // The whole text of the part that was said last.
-            let place = Place { holder: event, text: event.get(said.key) };
+            let place = Place { holder: event, text };
             said.is_delta || item.parts.last().is_none_or(|part| !same || !part.any() || part.agrees(&place))
         });
     }
@@ -97,7 +99,7 @@ pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<
         let Some(inner) = member(event, "part", &[Kind::Object])? else { return Ok(()) };
         check_text_part(inner)?;
         let (Some(item), place) = (item, part(inner)) else { return Ok(()) };
-        if !fits(&item.head.wire, &inner.str_at("type").unwrap_or_default()) {
+        if !says_such(&item.head.wire, &inner.str_at("type").unwrap_or_default()) {
             return Err(wrong("an item has a part of another kind"));
         }
         return check_part(item, Some((key, event.get(key).and_then(Value::as_u64))), |item, same| {
@@ -218,7 +220,7 @@ fn check_item(item: Value<'_>) -> Result<(), Undecodable> {
         let parts = member(item, key, &[Kind::Array])?;
         for part in parts.into_iter().flat_map(Value::items) {
             check_text_part(part)?;
-            if !fits(&kind, &part.str_at("type").unwrap_or_default()) {
+            if !says_such(&kind, &part.str_at("type").unwrap_or_default()) {
                 return Err(wrong("an item has a part of another kind"));
             }
         }

@@ -23,20 +23,21 @@ impl Call {
         self.books.stopped(stopped);
         if let Phase::Answering(answering) = &mut self.phase {
             self.books.note(answering.response.take_facts());
-            let mut out = answering.response.take_output();
+            self.out.extend(answering.response.take_output());
             // What was decided before a failure still reaches the client. A refusal is better told as an HTTP error.
             let is_failure = matches!(stopped, Stopped::Failed(_));
-            if self.released || (is_failure && answering.is_stream && !out.is_empty()) {
+            if self.released || (is_failure && answering.is_stream && !self.out.is_empty()) {
                 match stopped {
                     Stopped::Refused(refusal) => answering.response.refuse(refusal),
                     Stopped::Failed(failure) => answering.response.fail(failure),
                 }
-                out.extend(answering.response.take_output());
-                self.send_body(out, true);
+                self.out.extend(answering.response.take_output());
+                self.send_body(true);
                 self.finish_answer("interrupted");
                 return Ok(());
             }
         }
+        self.out.clear();
         if self.released {
             return Err(Status::aborted("the answer that passed unread cannot go on"));
         }
@@ -64,7 +65,7 @@ impl Call {
             said
         });
         let original = match &mut self.phase {
-            Phase::Answering(answering) => answering.response.take_record().map(|(original, _)| original),
+            Phase::Answering(answering) => answering.response.take_record().0,
             Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {
                 None
             }

@@ -8,14 +8,17 @@ mod end;
 mod request;
 mod response;
 
-use std::{future::pending, sync::Arc, time::SystemTime};
+use std::{sync::Arc, task::Poll, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse, processing_request::Request as Incoming,
 };
-use futures::future::{BoxFuture, poll_fn};
-use tokio::time::{Instant, sleep_until};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, poll_fn},
+};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -35,6 +38,7 @@ use crate::{
 };
 
 use super::{
+    alarm::Alarm,
     books::Books,
     credentials::Client,
     gateway::Gateway,
@@ -48,12 +52,18 @@ pub(super) struct Call {
     gateway: Arc<Gateway>,
     inbound: Streaming<ProcessingRequest>,
     outbox: Outbox,
+    /// What was taken of the answer, on its way there.
+    out: Vec<Bytes>,
     request: Half,
     response: Half,
     /// Trailers have to be answered as such, and a body is taken only where one came.
     request_ended: Ended,
     phase: Phase,
     clocks: Clocks,
+    /// Rings when the next of them is due.
+    alarm: Alarm,
+    /// The time that it has left, when it is told.
+    draining: BoxFuture<'static, Ending>,
     /// What somebody else does that this call is a part of, as Envoy says.
     above: Parent,
     books: Books,
@@ -152,8 +162,9 @@ enum Ended {
 }
 
 /// What wakes a call up. Nothing else does.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Wake {
-    Message(Box<Result<Option<ProcessingRequest>, Status>>),
+    Message(Option<Result<ProcessingRequest, Status>>),
     RequestDecided(Box<RequestRun>),
     BlockDecided(Result<(), Stopped>),
     Due,
@@ -166,10 +177,14 @@ impl Call {
         let rules = gateway.rules.current();
         let recorded = rules.record.unwrap_or_else(|| gateway.settings.recorded());
         let books = Books::open(Arc::clone(&gateway.journal), gateway.recorder.as_ref(), recorded);
+        let began = Instant::now();
         Self {
+            alarm: Alarm::default(),
+            draining: gateway.drained(began, None),
             gateway,
             inbound,
             outbox: Outbox::default(),
+            out: Vec::new(),
             request: Half::Headers,
             response: Half::Headers,
             request_ended: Ended::Body,
@@ -178,7 +193,7 @@ impl Call {
             above,
             books,
             time: Stopwatch::start(),
-            began: Instant::now(),
+            began,
             carries: None,
             rules,
             dialect: Dialect::OpenaiChat,
@@ -223,7 +238,7 @@ impl Call {
             let outcome = match self.wake().await {
                 Wake::Message(message) => {
                     // The other side is gone. Whatever was going on is dropped with this call.
-                    let Ok(Some(message)) = *message else {
+                    let Some(Ok(message)) = message else {
                         return Some(Err(Status::cancelled("the exchange ended early")));
                     };
                     match self.message(message) {
@@ -237,6 +252,7 @@ impl Call {
                 Wake::Silence => self.silence(),
                 Wake::Draining(ending) => {
                     self.clocks.drain = Some(Deadline::new(Limits::Drain, ending.since, ending.limit));
+                    self.draining = self.gateway.drained(self.began, Some(ending.at()));
                     Ok(())
                 }
             };
@@ -265,43 +281,37 @@ impl Call {
 
     async fn wake(&mut self) -> Wake {
         let (fixed, silence, on) = (self.clocks.next_fixed(), self.clocks.next_silence(), self.waits_for());
-        let Self { inbound, phase, gateway, clocks, time, began, .. } = self;
-        let decided = async {
+        let next = fixed.into_iter().chain(silence).min();
+        let Self { inbound, phase, alarm, draining, time, .. } = self;
+        let woken = poll_fn(|wakeup| {
             match phase {
-                Phase::Deciding(deciding) => Wake::RequestDecided(Box::new((&mut deciding.run).await)),
-                Phase::Answering(answering) => {
-                    Wake::BlockDecided(poll_fn(|wakeup| answering.response.poll_decisions(wakeup)).await)
+                Phase::Deciding(deciding) => {
+                    if let Poll::Ready(run) = deciding.run.poll_unpin(wakeup) {
+                        return Poll::Ready(Wake::RequestDecided(Box::new(run)));
+                    }
                 }
-                Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => pending().await,
+                Phase::Answering(answering) => {
+                    if let Poll::Ready(outcome) = answering.response.poll_decisions(wakeup) {
+                        return Poll::Ready(Wake::BlockDecided(outcome));
+                    }
+                }
+                Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {}
             }
-        };
-        let at = async |due: Option<Instant>| match due {
-            Some(due) => sleep_until(due).await,
-            None => pending().await,
-        };
-        let (mut draining, began) = (gateway.draining.clone(), *began);
-        let known = clocks.drain.map(|known| known.at());
-        let drain = async {
-            // The time may become shorter than it was.
-            let sooner = |ending: &Ending| known.is_none_or(|known| ending.at() < known);
-            let endings = draining.wait_for(|endings| endings.of(began).is_some_and(|ending| sooner(&ending))).await;
-            match endings.ok().and_then(|endings| endings.of(began)) {
-                Some(ending) => Wake::Draining(ending),
-                None => pending().await,
+            let now = alarm.poll(next, wakeup).is_ready().then(Instant::now);
+            let is_due = |limit: Option<Instant>| limit.zip(now).is_some_and(|(limit, now)| limit <= now);
+            // A provider that always has more to say keeps nothing else waiting; but a chunk that is here already proves that it
+            // is not silent.
+            if is_due(fixed) {
+                return Poll::Ready(Wake::Due);
             }
-        };
-        let woken = async {
-            tokio::select! {
-                // A provider that always has more to say keeps nothing else waiting; but a chunk that is here already proves
-                // that it is not silent.
-                biased;
-                wake = decided => wake,
-                () = at(fixed) => Wake::Due,
-                message = inbound.message() => Wake::Message(Box::new(message)),
-                () = at(silence) => Wake::Silence,
-                wake = drain => wake,
+            if let Poll::Ready(message) = inbound.poll_next_unpin(wakeup) {
+                return Poll::Ready(Wake::Message(message));
             }
-        };
+            if is_due(silence) {
+                return Poll::Ready(Wake::Silence);
+            }
+            draining.poll_unpin(wakeup).map(Wake::Draining)
+        });
         time.watch(on, woken).await
     }
 
@@ -386,7 +396,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         // A call that nobody ended is recorded as far as it came.
         if let Phase::Answering(answering) = &mut self.phase {
-            let (original, delivered) = answering.response.take_record().unzip();
+            let (original, delivered) = answering.response.take_record();
             self.books.usage = answering.response.usage();
             self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
             self.books.close(original, delivered);

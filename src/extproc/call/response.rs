@@ -245,23 +245,24 @@ impl Call {
         self.books.note(answering.response.take_facts());
         self.books.usage = answering.response.usage();
         let over = answering.response.over();
-        let out = answering.response.take_output();
+        self.out.extend(answering.response.take_output());
+        let has_output = !self.out.is_empty();
         // A provider's own protocol has signs of life, and its silence reaches the client as it is; another's has others.
-        let is_silent = answering.converts && (self.released || !out.is_empty());
+        let is_silent = answering.converts && (self.released || has_output);
         let waits = answering.is_stream && (answering.response.is_holding() || is_silent);
         if let Some(stall) = &mut self.clocks.stall {
             if answering.response.is_deciding() { stall.pause() } else { stall.resume(now) }
         }
         let keepalive = now + answering.timeouts.keepalive.get();
-        let running = self.clocks.keepalive.filter(|_| out.is_empty());
+        let running = self.clocks.keepalive.filter(|_| !has_output);
         self.clocks.keepalive = waits.then(|| running.unwrap_or(keepalive));
         let done = over == Some(Ok(()));
         // To the client the answer is over when its dialect says so, whenever the provider ends the body.
         if done || answering.response.has_ended() {
             self.settle("completed");
         }
-        if !out.is_empty() || done {
-            self.send_body(out, done);
+        if has_output || done {
+            self.send_body(done);
         }
         match over {
             Some(Err(failure)) => Err(Stopped::Failed(failure)),
@@ -273,13 +274,14 @@ impl Call {
         }
     }
 
-    pub(super) fn send_body(&mut self, out: Vec<Bytes>, end: bool) {
+    /// Sends what was taken of the answer.
+    pub(super) fn send_body(&mut self, end: bool) {
         self.release_headers();
-        if !out.is_empty() {
+        if !self.out.is_empty() {
             self.books.chunk_left();
         }
         let end = end.then(|| self.books.metadata());
-        self.outbox.push_body(Direction::Response, out, end);
+        self.outbox.push_body(Direction::Response, self.out.drain(..), end);
     }
 
     /// Closes the books of an answer that ends, once.
@@ -299,7 +301,7 @@ impl Call {
             self.books.answered();
         }
         self.books.outcome(outcome);
-        let (original, delivered) = answering.response.take_record().unzip();
+        let (original, delivered) = answering.response.take_record();
         self.books.provider_is_done(Some(answering.response.answered()), answering.response.provider_failed());
         self.books.close(original, delivered);
     }

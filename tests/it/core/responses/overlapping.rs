@@ -195,7 +195,7 @@ fn a_stop_among_overlapping_items_is_legal() {
             _ => run.response.fail(&Failure::new(FailureKind::Truncated, "it broke off")),
         }
         let mut out = run.out.concat();
-        out.extend(run.response.take_output().concat());
+        out.extend(run.response.take_output().flatten());
         let last = super::data(&out).pop().unwrap_or_default();
         found.note(&format!("seed {seed}"), problems(&out, last["type"] == "response.completed"), &out);
     }
