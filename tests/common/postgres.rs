@@ -49,6 +49,11 @@ impl Postgres {
         Self { process, programs, folder }
     }
 
+    /// The process that has started all others.
+    pub(crate) fn id(&self) -> i32 {
+        self.process.id().try_into().expect("an id")
+    }
+
     /// Starts it again, with all that it had.
     pub(crate) fn revive(&mut self) {
         self.process = launch(&self.programs, &self.folder.path().join("own"));

@@ -40,12 +40,12 @@ const CLIENTS: usize = 8;
 const NAMESPACE: &str = "llm";
 
 /// An API server with what the chart makes, and the way there.
-struct Server {
+pub(crate) struct Server {
     /// Nothing where it is a real one.
-    double: Option<ApiServer>,
+    pub(crate) double: Option<ApiServer>,
     objects: Api<LuthienPolicy>,
-    namespace: String,
-    kubeconfig: PathBuf,
+    pub(crate) namespace: String,
+    pub(crate) kubeconfig: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// The double, for what cannot be had of a real one.
-    async fn double() -> Self {
+    pub(crate) async fn double() -> Self {
         let (double, folder) = (ApiServer::start().await, tempfile::tempdir().unwrap());
         let client = Client::try_from(Config::new(double.url().parse().unwrap())).unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
@@ -90,13 +90,13 @@ impl Server {
         gateway.env("KUBECONFIG", self.kubeconfig.to_str().unwrap()).env("POD_NAMESPACE", &self.namespace)
     }
 
-    async fn create(&self, name: &str, policies: Value) {
+    pub(crate) async fn create(&self, name: &str, policies: Value) {
         let service = json!([{ "group": "", "kind": "Service", "name": "luthien" }]);
         let spec = LuthienPolicySpec(json!({ "targetRefs": service, "policies": policies }));
         self.objects.create(&PostParams::default(), &LuthienPolicy::new(name, spec)).await.unwrap();
     }
 
-    async fn change(&self, name: &str, policies: Value) {
+    pub(crate) async fn change(&self, name: &str, policies: Value) {
         let patch = Patch::Merge(json!({ "spec": { "policies": policies } }));
         self.objects.patch(name, &PatchParams::default(), &patch).await.unwrap();
     }

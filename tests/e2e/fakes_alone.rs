@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     common::streams::{self, Dialect},
     fakes::{
+        link::{Link, Weather},
         provider::Provider,
         script::{Gate, Script},
     },
@@ -152,4 +153,61 @@ async fn the_sdks_read_every_sample() {
             }
         }
     }
+}
+
+/// Asks over a link: the answer, or how it failed.
+async fn ask_over(link: &Link) -> Result<client::Answer, String> {
+    let address = link.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let response = client::try_send(Version::Http1, address, Request::whole(Dialect::OpenaiChat)).await?;
+    Ok(response.finish().await)
+}
+
+#[tokio::test]
+async fn a_link_fails_as_it_is_told_and_works_again() {
+    let provider = Provider::start().await;
+    provider.otherwise(Script::json("x".repeat(1000)));
+    let link = Link::to(provider.address()).await;
+    let works = async || {
+        let answer = ask_over(&link).await.unwrap();
+        assert_eq!((answer.status, answer.end, answer.body.len()), (200, End::Clean, 1000));
+    };
+    works().await;
+    link.kill().await;
+    let refused = ask_over(&link).await.unwrap_err();
+    assert!(refused.contains("refused"), "{refused}");
+    link.revive().await;
+    works().await;
+    link.set(Weather::Refusing);
+    let reset = ask_over(&link).await.unwrap_err();
+    assert!(reset.contains("reset") || reset.contains("closed"), "{reset}");
+    link.set(Weather::Slow);
+    works().await;
+    link.set(Weather::Garbage);
+    assert!(ask_over(&link).await.is_err());
+    link.set(Weather::Fair);
+    works().await;
+}
+
+#[tokio::test]
+async fn a_link_that_stands_still_goes_on_and_one_that_is_reset_does_not() {
+    let (provider, gate) = (Provider::start().await, Gate::new());
+    let link = Link::to(provider.address()).await;
+    provider.expect(Script::json("").then("first").wait(&gate).then("second"));
+    link.set(Weather::Still);
+    let asked = ask_over(&link);
+    tokio::pin!(asked);
+    // It does not even get there.
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut asked).await.is_err());
+    assert_eq!(provider.requests().len(), 0);
+    link.set(Weather::Fair);
+    gate.open();
+    assert_eq!(asked.await.unwrap().text(), "firstsecond");
+    let (gate, reached) = (Gate::new(), Gate::new());
+    provider.expect(Script::json("").then("first").reach(&reached).wait(&gate).then("second"));
+    let reset = async {
+        reached.passed().await;
+        link.reset();
+    };
+    let (answer, ()) = tokio::join!(ask_over(&link), reset);
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.end != End::Clean));
 }

@@ -87,6 +87,10 @@ impl Collector {
         Self { address, spans, _server: server }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)

@@ -92,6 +92,10 @@ impl ApiServer {
         Self { address, shared, tasks }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

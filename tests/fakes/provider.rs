@@ -319,6 +319,7 @@ async fn play(write: &mut OwnedWriteHalf, step: &Step, framing: Framing) -> io::
         }
         Step::Pause(pause) => time::sleep(*pause).await,
         Step::Wait(gate) => gate.passed().await,
+        Step::Reach(gate) => gate.open(),
         Step::Hang => future::pending().await,
     }
     Ok(())

@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Pause(Duration),
     /// Says nothing until the test opens the gate.
     Wait(Gate),
+    /// Opens the gate, so that the test knows that the answer has come so far.
+    Reach(Gate),
     /// Says nothing ever again.
     Hang,
 }
@@ -107,6 +109,17 @@ impl Script {
         self.step(Step::Wait(gate.clone()))
     }
 
+    /// Opens the gate as soon as everything before has been sent.
+    pub(crate) fn reach(self, gate: &Gate) -> Self {
+        self.step(Step::Reach(gate.clone()))
+    }
+
+    /// Says that the request has come, and not even a status line until the other gate is open.
+    pub(crate) fn wait_at_first(mut self, reached: &Gate, open: &Gate) -> Self {
+        self.before_head.extend([Step::Reach(reached.clone()), Step::Wait(open.clone())]);
+        self
+    }
+
     /// Says nothing ever again, and keeps the connection.
     pub(crate) fn hang(self) -> Self {
         self.step(Step::Hang)
@@ -152,6 +165,11 @@ impl Gate {
     /// Lets everything pass from now on.
     pub(crate) fn open(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Whether it is open.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Returns once the gate is open.

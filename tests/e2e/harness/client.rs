@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
 use super::{SOON, http1, http2, within};
-use crate::common::streams::Dialect;
+use crate::{common::streams::Dialect, fakes::script::Gate};
 
 /// How the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,26 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// Where the client stops on its way.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// A client stops in the middle of its request.
+#[derive(Debug, Clone)]
+pub(crate) struct Hold {
+    pub(crate) at: Place,
+    /// Opened as soon as it has stopped.
+    pub(crate) reached: Gate,
+    /// It goes on when this is open.
+    pub(crate) open: Gate,
+}
+
+/// What is half sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// HTTP/1.1: half of the head. HTTP/2: the connection is made, and nothing sent yet.
+    Head,
+    Body,
 }
 
 /// An answer whose head has come. Dropping it closes the connection.
@@ -64,7 +84,7 @@ impl Version {
 impl Request {
     /// A request without a body.
     pub(crate) fn new(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new(), hold: None }
     }
 
     /// A JSON body, with a client's credential as the dialect's SDKs send it.
@@ -94,6 +114,12 @@ impl Request {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Stops on its way.
+    pub(crate) fn hold(mut self, at: Place, reached: &Gate, open: &Gate) -> Self {
+        self.hold = Some(Hold { at, reached: reached.clone(), open: open.clone() });
         self
     }
 
@@ -157,6 +183,14 @@ impl Response {
             }
         };
         Answer { status: self.status, headers: self.headers, body: body.freeze(), end }
+    }
+}
+
+impl Hold {
+    /// Says that the client has come here, and waits.
+    pub(super) async fn wait(&self) {
+        self.reached.open();
+        self.open.passed().await;
     }
 }
 

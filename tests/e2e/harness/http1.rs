@@ -5,11 +5,14 @@ use std::{io, net::SocketAddr};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::OwnedReadHalf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::JoinSet,
 };
 
-use super::client::{self, End, Request, Response};
+use super::client::{self, End, Hold, Place, Request, Response};
 
 /// The rest of an answer.
 pub(super) struct Body {
@@ -37,12 +40,20 @@ pub(super) async fn send(address: SocketAddr, request: &Request) -> io::Result<R
     stream.set_nodelay(true)?;
     let (mut read, mut write) = stream.into_split();
     let head = request_head(address, request);
-    let payload = request.body.clone();
+    let (payload, hold) = (request.body.clone(), request.hold.clone());
     let mut upload = JoinSet::new();
     upload.spawn(async move {
         // A gateway that refuses a body need not read it: whether all of it was taken shows in the answer.
-        let _ = write.write_all(head.as_bytes()).await;
-        let _ = write.write_all(&payload).await;
+        let _ = match hold {
+            None => {
+                async {
+                    write.write_all(head.as_bytes()).await?;
+                    write.write_all(&payload).await
+                }
+                .await
+            }
+            Some(hold) => held(&mut write, [head.as_bytes(), &payload].concat(), head.len(), &hold).await,
+        };
         // Closing this half would tell the server that the client has left.
         std::future::pending::<()>().await;
     });
@@ -121,6 +132,17 @@ impl Body {
             }
         }
     }
+}
+
+/// Sends a request in two halves.
+async fn held(write: &mut OwnedWriteHalf, request: Vec<u8>, head: usize, hold: &Hold) -> io::Result<()> {
+    let half = match hold.at {
+        Place::Head => head / 2,
+        Place::Body => head + (request.len() - head) / 2,
+    };
+    write.write_all(&request[..half]).await?;
+    hold.wait().await;
+    write.write_all(&request[half..]).await
 }
 
 fn request_head(address: SocketAddr, request: &Request) -> String {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::client::{self, End, Request, Response};
+use super::client::{self, End, Hold, Place, Request, Response};
 
 /// The rest of an answer.
 pub(super) struct Body {
@@ -31,6 +31,9 @@ pub(super) async fn send(address: SocketAddr, request: Request) -> Result<Respon
         let _ = connection.await;
     });
     let mut sender = sender.ready().await?;
+    if let Some(hold) = request.hold.as_ref().filter(|hold| hold.at == Place::Head) {
+        hold.wait().await;
+    }
     let mut head = http::Request::builder().method(request.method).uri(format!("http://{address}{}", request.path));
     for (name, value) in &request.headers {
         head = head.header(name, value);
@@ -38,7 +41,7 @@ pub(super) async fn send(address: SocketAddr, request: Request) -> Result<Respon
     let head = head.body(()).expect("the test's request is well formed");
     let (answer, upload) = sender.send_request(head, request.body.is_empty())?;
     if !request.body.is_empty() {
-        tasks.spawn(send_body(upload, request.body));
+        tasks.spawn(send_body(upload, request.body, request.hold));
     }
     let (head, stream) = answer.await?.into_parts();
     let headers = head
@@ -68,7 +71,14 @@ impl Body {
 }
 
 /// Sends the body as fast as the peer takes it; gives up when the peer refuses the rest.
-async fn send_body(mut upload: h2::SendStream<Bytes>, mut body: Bytes) {
+async fn send_body(mut upload: h2::SendStream<Bytes>, mut body: Bytes, hold: Option<Hold>) {
+    if let Some(hold) = hold.filter(|hold| hold.at == Place::Body) {
+        // Small enough for the first window.
+        if upload.send_data(body.split_to(body.len() / 2), false).is_err() {
+            return;
+        }
+        hold.wait().await;
+    }
     while !body.is_empty() {
         upload.reserve_capacity(body.len());
         let Some(Ok(room)) = std::future::poll_fn(|context| upload.poll_capacity(context)).await else { return };

@@ -13,7 +13,7 @@ mod http2;
 pub(crate) mod inside;
 pub(crate) mod mounted;
 pub(crate) mod pod;
-mod process;
+pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod redis;
 pub(crate) mod samples;

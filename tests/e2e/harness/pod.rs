@@ -1,6 +1,7 @@
 //! A pod: Envoy and Luthien as processes of their own, in a folder that they share, started and ended as the chart does it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ use tokio::{
 use super::{
     SOON,
     client::{Request, Version, try_send},
+    process::Process,
     within,
 };
 use crate::fakes::provider::Provider;
@@ -29,9 +31,28 @@ const RUN: &str = "run";
 /// A pod. Dropping it kills what it runs.
 pub(crate) struct Pod {
     listen: SocketAddr,
+    admin: SocketAddr,
     envoy: Child,
     luthien: Child,
+    environment: BTreeMap<String, String>,
     directory: TempDir,
+}
+
+/// What a pod is started with.
+pub(crate) struct Setup {
+    /// The items of `upstreams`.
+    pub(crate) upstreams: String,
+    /// More top-level settings.
+    pub(crate) settings: String,
+    /// Luthien's environment.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// One of its containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    Envoy,
+    Luthien,
 }
 
 /// Which containers have a `preStop`.
@@ -46,6 +67,13 @@ pub(crate) enum Containers {
 impl Pod {
     /// Starts one in front of this provider, and waits until it is ready. `settings` are more top-level ones.
     pub(crate) async fn start(provider: &Provider, settings: &str) -> Self {
+        let dialects = "[openai_chat, openai_responses, anthropic_messages]";
+        let upstreams = format!("- {{ name: fake, url: \"{}\", dialects: {dialects} }}\n", provider.url());
+        Self::with(Setup { upstreams, settings: settings.to_owned(), environment: BTreeMap::new() }).await
+    }
+
+    /// Starts one with these settings, and waits until it is ready.
+    pub(crate) async fn with(Setup { upstreams, settings, environment }: Setup) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path();
         let run = root.join(RUN);
@@ -54,10 +82,8 @@ impl Pod {
         let config = root.join("luthien.yaml");
         let text = format!(
             "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nextproc: {{ listen: \"unix:{}/extproc.sock\" }}\n\
-             upstreams:\n- {{ name: fake, url: \"{}\", dialects: [openai_chat, openai_responses, anthropic_messages] }}\n\
-             {settings}\n",
+             upstreams:\n{upstreams}\n{settings}\n",
             run.display(),
-            provider.url(),
         );
         fs::write(&config, text).expect("the temporary directory is writable");
         fs::write(root.join("policy.yaml"), "policies: []\n").expect("the temporary directory is writable");
@@ -65,6 +91,7 @@ impl Pod {
         // The init container.
         let (configuration, program) = (run.join("envoy.yaml"), run.join("luthien"));
         let init = Command::new(env!("CARGO_BIN_EXE_luthien"))
+            .envs(&environment)
             .args(["envoy-config", "--sidecar", "--config"])
             .arg(&config)
             .arg("--dir")
@@ -77,20 +104,51 @@ impl Pod {
         let init = within(SOON, "the init container", init).await.expect("the built program starts");
         assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
 
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
-        serve.arg("serve").arg("--config").arg(&config).arg("--state-dir").arg(root.join("state"));
-        let luthien = start(&mut serve, root, "luthien.log");
+        let luthien = launch(Container::Luthien, root, &environment);
         let status =
             async || try_send(Version::Http1, admin, Request::new("GET", "/readyz")).await.map(|answer| answer.status);
         until(root, "Luthien", async || status().await == Ok(200)).await;
-        let mut envoy = Command::new(super::envoy());
-        envoy.arg("--config-path").arg(&configuration).args(["--concurrency", "1", "--disable-hot-restart"]);
-        // Its own drain is over long before ours: it must go on listening.
-        envoy.args(["--drain-time-s", "1"]);
-        let envoy = start(envoy.args(["--log-level", "warning"]), root, "envoy.log");
-        let admin = AdminClient::new(Address::Pipe(run.join("envoy-admin.sock")));
-        until(root, "Envoy", async || admin.ready().await.is_ok()).await;
-        Self { listen, envoy, luthien, directory }
+        let envoy = launch(Container::Envoy, root, &environment);
+        let pod = Self { listen, admin, envoy, luthien, environment, directory };
+        until(pod.directory.path(), "Envoy", async || pod.envoy_is_ready().await).await;
+        pod
+    }
+
+    /// Where the admin listener is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Whether Envoy says so.
+    pub(crate) async fn envoy_is_ready(&self) -> bool {
+        AdminClient::new(Address::Pipe(self.run().join("envoy-admin.sock"))).ready().await.is_ok()
+    }
+
+    /// The process of a container.
+    pub(crate) fn process(&self, container: Container) -> Process {
+        let child = match container {
+            Container::Envoy => &self.envoy,
+            Container::Luthien => &self.luthien,
+        };
+        child.id().and_then(|id| Process::of(id.try_into().ok()?)).expect("it runs")
+    }
+
+    /// Kills a container, without a chance to clean up.
+    pub(crate) async fn kill(&mut self, container: Container) {
+        let child = match container {
+            Container::Envoy => &mut self.envoy,
+            Container::Luthien => &mut self.luthien,
+        };
+        child.kill().await.expect("it can be killed");
+    }
+
+    /// Starts a container again that was killed, without waiting for it.
+    pub(crate) fn revive(&mut self, container: Container) {
+        let child = launch(container, self.directory.path(), &self.environment);
+        match container {
+            Container::Envoy => self.envoy = child,
+            Container::Luthien => self.luthien = child,
+        }
     }
 
     /// Where clients connect.
@@ -161,8 +219,25 @@ fn addresses() -> [SocketAddr; 2] {
     held.map(|listener| listener.local_addr().expect("a bound listener has an address"))
 }
 
-fn start(command: &mut Command, root: &Path, log: &str) -> Child {
-    let log = File::create(root.join(log)).expect("the temporary directory is writable");
+fn launch(container: Container, root: &Path, environment: &BTreeMap<String, String>) -> Child {
+    let (mut command, log) = match container {
+        Container::Luthien => {
+            let mut serve = Command::new(env!("CARGO_BIN_EXE_luthien"));
+            serve.arg("serve").arg("--config").arg(root.join("luthien.yaml"));
+            serve.arg("--state-dir").arg(root.join("state")).envs(environment);
+            (serve, "luthien.log")
+        }
+        Container::Envoy => {
+            let mut envoy = Command::new(super::envoy());
+            envoy.arg("--config-path").arg(root.join(RUN).join("envoy.yaml"));
+            envoy.args(["--concurrency", "1", "--disable-hot-restart"]);
+            // Its own drain is over long before ours: it must go on listening.
+            envoy.args(["--drain-time-s", "1", "--log-level", "warning"]);
+            (envoy, "envoy.log")
+        }
+    };
+    let log =
+        File::options().create(true).append(true).open(root.join(log)).expect("the temporary directory is writable");
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log).kill_on_drop(true);
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }

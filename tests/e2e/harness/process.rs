@@ -1,12 +1,12 @@
 //! Processes, looked at through `/proc`.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that cannot be mistaken for a later one with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pub(super) id: i32,
     pub(super) name: String,
     parent: i32,
@@ -15,7 +15,7 @@ pub(super) struct Process {
 
 impl Process {
     /// What runs under that id now.
-    pub(super) fn of(id: i32) -> Option<Self> {
+    pub(crate) fn of(id: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name stands in parentheses and may hold anything, also parentheses.
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
@@ -33,7 +33,7 @@ impl Process {
     }
 
     /// The processes that this one has started, and theirs.
-    pub(super) fn descendants(&self) -> Vec<Self> {
+    pub(crate) fn descendants(&self) -> Vec<Self> {
         let all: Vec<Self> = fs::read_dir("/proc")
             .expect("/proc is there")
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -54,8 +54,44 @@ impl Process {
         Self::of(self.id).is_some_and(|now| now.started == self.started)
     }
 
+    /// Whether it was stopped and goes on no more.
+    fn is_still(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        // One that has ended stands still as well.
+        matches!(state, None | Some('T' | 'Z' | 'X'))
+    }
+
+    /// Stops it and what it has started, and returns when all stand still.
+    pub(crate) async fn pause(&self) {
+        self.signal(Signal::STOP);
+        let family = self.descendants();
+        for process in &family {
+            process.signal(Signal::STOP);
+        }
+        while !self.is_still() || !family.iter().all(Self::is_still) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets it and what it has started go on.
+    pub(crate) fn resume(&self) {
+        for process in self.descendants().iter().chain([self]) {
+            process.signal(Signal::CONT);
+        }
+    }
+
+    /// Kills it and what it has started.
+    pub(crate) fn kill_family(&self) {
+        let family = self.descendants();
+        self.signal(Signal::KILL);
+        for process in family {
+            process.signal(Signal::KILL);
+        }
+    }
+
     /// Sends a signal, unless the process has ended.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(id) = Pid::from_raw(self.id).filter(|_| self.is_alive()) {
             // It may end between the look and the signal.
             let _ = kill_process(id, signal);

@@ -53,6 +53,11 @@ impl Redis {
 
     pub(crate) const PASSWORD: &str = "redis-secret";
 
+    /// Its process.
+    pub(crate) fn id(&self) -> i32 {
+        self.process.id().try_into().expect("an id")
+    }
+
     /// Ends it.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();

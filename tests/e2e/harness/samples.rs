@@ -83,13 +83,21 @@ pub(crate) fn open_text(dialect: Dialect, pieces: &[&str]) -> String {
 ///
 /// Those of chat are interleaved, the others come one after the other. Arguments are cut in half.
 pub(crate) fn tools(dialect: Dialect, text: &str, calls: &[Call]) -> String {
+    told(dialect, &[text], calls)
+}
+
+/// The same with a text that is told in pieces.
+pub(crate) fn told(dialect: Dialect, pieces: &[&str], calls: &[Call]) -> String {
+    let has_text = pieces.iter().any(|piece| !piece.is_empty());
     match dialect {
         Dialect::Anthropic => {
             let mut stream = message_start();
             let mut index = 0;
-            if !text.is_empty() {
+            if has_text {
                 stream += &block_start(index, &json!({ "type": "text", "text": "" }));
-                stream += &block_delta(index, &json!({ "type": "text_delta", "text": text }));
+                for piece in pieces {
+                    stream += &block_delta(index, &json!({ "type": "text_delta", "text": piece }));
+                }
                 stream += &block_stop(index);
                 index += 1;
             }
@@ -105,8 +113,8 @@ pub(crate) fn tools(dialect: Dialect, text: &str, calls: &[Call]) -> String {
         }
         Dialect::OpenaiChat => {
             let mut stream = chunk(&json!({ "role": "assistant", "content": null }), None);
-            if !text.is_empty() {
-                stream += &chunk(&json!({ "content": text }), None);
+            for piece in pieces.iter().filter(|_| has_text) {
+                stream += &chunk(&json!({ "content": piece }), None);
             }
             for (index, (id, name, _)) in calls.iter().enumerate() {
                 let function = json!({ "name": name, "arguments": "" });
@@ -124,9 +132,11 @@ pub(crate) fn tools(dialect: Dialect, text: &str, calls: &[Call]) -> String {
         Dialect::OpenaiResponses => {
             let mut told = responses::Stream::default();
             let mut stream = told.start();
-            if !text.is_empty() {
+            if has_text {
                 stream += &told.open_text();
-                stream += &told.delta(text);
+                for piece in pieces {
+                    stream += &told.delta(piece);
+                }
                 stream += &told.close_text();
             }
             for call in calls {
