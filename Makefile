@@ -1,12 +1,16 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down \
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down chaos \
   compose-test test-kubernetes graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
 ARGS ?=
+# Of `make chaos`: the first seed, and after how many rounds or seconds it is over (ten minutes where neither is said).
+SEED ?=
+ROUNDS ?=
+DURATION ?=
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## "; print "make TARGET\n" } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +58,9 @@ soak: tools ## Run the tests under load for a minute each, or ten times as many 
 
 bench: tools ## Measure what Luthien costs beside Envoy alone and an echo, and write docs/performance.md (about half an hour)
 	cargo bench --locked --bench gateway -- --write $(ARGS)
+chaos: tools ## Kill, stop and confuse every part in every phase of calls, for ten minutes (SEED=1 ROUNDS=60 DURATION=600; after `make test`)
+	@LUTHIEN_CHAOS_SEED=$(SEED) LUTHIEN_CHAOS_ROUNDS=$(ROUNDS) LUTHIEN_CHAOS_SECONDS=$(DURATION) \
+	  cargo test --quiet --locked --test e2e chaos::long_run -- --ignored --nocapture
 
 overhead: tools ## Measure what traces cost (after `make test`)
 	cargo build --quiet --locked --release

@@ -15,6 +15,7 @@ mod admin;
 mod attached;
 mod auth;
 mod browser;
+mod chaos;
 mod clients;
 mod cluster;
 mod conversion;

@@ -124,6 +124,11 @@ impl Pod {
         AdminClient::new(Address::Pipe(self.run().join("envoy-admin.sock"))).ready().await.is_ok()
     }
 
+    /// What both have printed, but for the calls.
+    pub(crate) fn output(&self) -> String {
+        output(self.directory.path())
+    }
+
     /// The process of a container.
     pub(crate) fn process(&self, container: Container) -> Process {
         let child = match container {
