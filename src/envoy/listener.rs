@@ -70,6 +70,9 @@ fn http(timers: Timers, placement: &Placement) -> Value {
             // hook on the request.
             "request_timeout": seconds(timers.silence),
             "stream_idle_timeout": seconds(timers.silence),
+            // Over HTTP/2 Envoy keeps the provider's connection until the client has taken the last byte of an answer that is
+            // over; by default for as long as for a silent one.
+            "stream_flush_timeout": seconds(timers.rest),
             // For an early end over HTTP/1.1 with an upload in flight: the client gets to read the answer.
             "delayed_close_timeout": "1s",
             "common_http_protocol_options": {

@@ -17,12 +17,17 @@ pub(super) struct Timers {
     /// No byte in either direction for that long: later than a whole call by Luthien's clocks, because a held answer is
     /// silence as well.
     pub(super) silence: Duration,
+    /// An answer is over, and its client does not take the rest. It has as long to take that as to send its request.
+    pub(super) rest: Duration,
 }
 
 impl Timers {
     /// The longest call that `settings` allow, and a margin.
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { silence: Self::longest(&settings.timeouts, &settings.upstreams).saturating_add(MARGIN) }
+        Self {
+            silence: Self::longest(&settings.timeouts, &settings.upstreams).saturating_add(MARGIN),
+            rest: settings.timeouts.upload.get(),
+        }
     }
 
     /// The longest call, by Luthien's own clocks.
@@ -83,6 +88,12 @@ mod tests {
         let mut settings = settings("{}");
         settings.timeouts.stall = units::Duration::from_secs(100_000);
         assert!(Timers::new(&settings).silence > Duration::from_secs(100_000));
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_has_as_long_as_a_request() {
+        let settings = settings("{}");
+        assert_eq!(Timers::new(&settings).rest, settings.timeouts.upload.get());
     }
 
     #[test]
