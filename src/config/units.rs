@@ -5,9 +5,12 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// A time limit, written `90s`, `5m`, `1h30m`. Never zero.
+/// A time limit, written `90s`, `5m`, `1h30m`. Never zero, and never longer than 50 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(std::time::Duration);
+
+/// The longest time limit. The sum of several still is a time that clocks and Envoy (292 years) can tell.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(50 * 365 * 24 * 60 * 60);
 
 /// A number of bytes, written `32MiB` or `512KiB`. Never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +63,13 @@ impl FromStr for Duration {
     fn from_str(text: &str) -> Result<Self, String> {
         let duration = humantime::parse_duration(text)
             .map_err(|_| format!("`{text}` is not a duration; write it as 90s, 5m or 1h"))?;
-        if duration.is_zero() { Err("a time limit cannot be zero".to_owned()) } else { Ok(Self(duration)) }
+        if duration.is_zero() {
+            Err("a time limit cannot be zero".to_owned())
+        } else if duration > LONGEST {
+            Err("a time limit cannot be longer than 50 years".to_owned())
+        } else {
+            Ok(Self(duration))
+        }
     }
 }
 
@@ -115,5 +124,33 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": "luthien-size", "description": "A number of bytes, as 512KiB or 32MiB." })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_have_a_smallest_and_a_largest() {
+        let parse = |text: &str| text.parse::<Duration>().map(|duration| duration.get().as_nanos());
+        assert_eq!((parse("1ns"), parse("1h30m")), (Ok(1), Ok(5_400_000_000_000)));
+        assert!(parse("18000days").is_ok());
+        assert_eq!(parse("0s"), Err("a time limit cannot be zero".to_owned()));
+        for too_long in ["51years", "500000000000years"] {
+            let error = parse(too_long).unwrap_err();
+            assert!(error.contains("50 years") || error.contains("not a duration"), "{error}");
+        }
+        // What clocks do with the longest ones together.
+        let _ = std::time::Instant::now() + LONGEST * 4;
+    }
+
+    #[test]
+    fn sizes_have_a_smallest_and_none_is_too_large() {
+        let parse = |text: &str| text.parse::<Size>().map(Size::get);
+        assert_eq!((parse("1B"), parse("32MiB")), (Ok(1), Ok(32 << 20)));
+        assert_eq!(parse("0B"), Err("a size limit cannot be zero".to_owned()));
+        assert!(parse("-1B").is_err() && parse("much").is_err());
+        assert_eq!(parse("15EiB"), Ok(15 << 60));
     }
 }

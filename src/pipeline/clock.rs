@@ -218,6 +218,7 @@ impl Clocks {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::time::advance;
 
     use super::*;
@@ -278,5 +279,47 @@ mod tests {
         let failure = clocks.silence(Instant::now()).unwrap();
         assert_eq!(failure.kind, FailureKind::Stalled);
         assert!(failure.message.contains("10s (limit 10s"), "{}", failure.message);
+    }
+
+    /// What happens, and how many seconds after what happened before.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Chunk,
+        Pause,
+        Resume,
+    }
+
+    proptest! {
+        /// Against a model that counts the seconds in which nothing came and we were not at work.
+        #[test]
+        fn silence_counts_since_the_last_chunk_or_the_end_of_our_work(
+            steps in prop::collection::vec((0..15_u64, prop::sample::select(&[Step::Chunk, Step::Pause, Step::Resume][..])), 0..40),
+        ) {
+            let start = Instant::now();
+            let mut now = start;
+            let mut monitor = TimeoutMonitor::new(10 * SECOND, start, start);
+            let mut silent = Some(0);
+            for (seconds, step) in steps {
+                now += Duration::from_secs(seconds);
+                silent = silent.map(|silent| silent + seconds);
+                let stalled = monitor.check(now).err().map(|stalled| stalled.silent_for.as_secs());
+                prop_assert_eq!(stalled, silent.filter(|silent| *silent >= 10));
+                prop_assert_eq!(monitor.deadline().is_none(), silent.is_none());
+                match step {
+                    Step::Chunk => {
+                        monitor.keepalive(now);
+                        silent = silent.map(|_| 0);
+                    }
+                    Step::Pause => {
+                        monitor.pause();
+                        silent = None;
+                    }
+                    Step::Resume => {
+                        monitor.resume(now);
+                        silent = silent.or(Some(0));
+                    }
+                }
+            }
+        }
     }
 }

@@ -387,7 +387,7 @@ impl Call {
         limited(
             FailureKind::Overloaded,
             "limits.held_total",
-            "the gateway holds too much for all calls together; try again",
+            "the gateway holds too much for all calls together (limits.held_total); try again",
         )
     }
 }
@@ -451,3 +451,6 @@ fn limited<T>(kind: FailureKind, limit: &'static str, message: impl Into<String>
 fn failed<T>(kind: FailureKind, message: impl Into<String>) -> Result<T, Stopped> {
     Err(Stopped::Failed(Failure::new(kind, message)))
 }
+
+#[cfg(test)]
+mod tests;
