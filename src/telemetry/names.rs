@@ -9,6 +9,8 @@ pub const BUILD_INFO: &str = "build_info";
 pub const CALLS: &str = "calls";
 /// Calls in flight.
 pub const CALLS_IN_FLIGHT: &str = "calls_in_flight";
+/// Tasks of the runtime that have not ended.
+pub const TASKS: &str = "tasks";
 /// From the request to the first byte of the provider's answer, in seconds, by upstream and model.
 pub const TIME_TO_FIRST_BYTE: &str = "time_to_first_byte";
 /// The whole call, in seconds, by upstream and model.

@@ -1,4 +1,4 @@
-//! What is looked up when somebody asks: the process, and who is not to be asked.
+//! What is looked up when somebody asks: the process, its tasks, and who is not to be asked.
 
 use std::{fmt, time::Duration};
 
@@ -12,6 +12,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
+use tokio::runtime::Handle;
 
 use super::{super::names, labels::TargetLabels};
 
@@ -62,6 +63,18 @@ fn tell(
     metric: &impl EncodeMetric,
 ) -> Result<(), fmt::Error> {
     metric.encode(encoder.encode_descriptor(name, help, unit, metric.metric_type())?)
+}
+
+/// The runtime in which somebody asks. Outside of one nothing is told.
+#[derive(Debug)]
+pub(super) struct Tasks;
+
+impl Collector for Tasks {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let Ok(runtime) = Handle::try_current() else { return Ok(()) };
+        let alive = ConstGauge::new(u64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(u64::MAX));
+        tell(&mut encoder, names::TASKS, "Tasks that have not ended", None, &alive)
+    }
 }
 
 /// Circuit breakers.

@@ -22,7 +22,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use self::collect::{Breakers, Process};
+use self::collect::{Breakers, Process, Tasks};
 pub use self::{
     changes::Changes,
     collect::Circuits,
@@ -120,6 +120,7 @@ impl Metrics {
         root.register_collector(Box::new(Process));
         let own = root.sub_registry_with_prefix(names::PREFIX);
         own.register_collector(Box::new(Breakers(circuits)));
+        own.register_collector(Box::new(Tasks));
         let build: Family<VersionLabels, Gauge> = Family::default();
         build.get_or_create(&VersionLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         own.register(names::BUILD_INFO, "The program, always 1", build);

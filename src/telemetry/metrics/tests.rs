@@ -68,8 +68,8 @@ fn documented() -> BTreeMap<String, (Vec<String>, bool)> {
     section.lines().filter(|line| line.starts_with("| `")).map(row).collect()
 }
 
-#[test]
-fn the_documentation_has_every_metric_with_its_labels() {
+#[tokio::test]
+async fn the_documentation_has_every_metric_with_its_labels() {
     let (told, documented) = (told(&filled().encode_older()), documented());
     for (name, is) in &told {
         assert_eq!(documented.get(name), Some(is), "docs/configuration.md is wrong about `{name}`");
@@ -97,4 +97,16 @@ fn the_time_of_a_call_is_counted_under_what_it_was_spent_on() {
     ] {
         assert!(text.contains(line), "no `{line}` in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn tasks_are_told_until_they_end() {
+    let (metrics, mut tasks) = (Metrics::default(), tokio::task::JoinSet::new());
+    let says = |count: usize| metrics.encode().contains(&format!("luthien_tasks {count}\n"));
+    assert!(says(0), "{}", metrics.encode());
+    tasks.spawn(std::future::pending::<()>());
+    tasks.spawn(std::future::pending());
+    assert!(says(2), "{}", metrics.encode());
+    tasks.shutdown().await;
+    assert!(says(0), "{}", metrics.encode());
 }
