@@ -1,7 +1,7 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down chaos \
+.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down chaos load \
   compose-test test-kubernetes graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
@@ -53,11 +53,16 @@ doc: ## Build the API documentation (target/doc)
 test: tools ## Run all tests that need no account anywhere
 	@scripts/test.sh
 
-soak: tools ## Run the tests under load for a minute each, or ten times as many calls (after `make test`)
-	LUTHIEN_SOAK=60 cargo nextest run --locked --test e2e -E 'test(no_record_is_lost) or test(judged_by_one)' --no-capture
+load: tools ## Run the tests under load with all their calls: 1,000 streams, floods, slow clients, storms (after `make test`)
+	LUTHIEN_SOAK=$(or $(SECONDS_EACH),60) cargo nextest run --locked --profile soak --test e2e --no-capture \
+	  -E '(test(/^load::/) and not test(/^load::soak/)) or test(no_record_is_lost) or test(judged_by_one)'
+
+soak: tools ## Make calls of every kind for ten minutes and look whether anything stays (target/soak.json; after `make test`)
+	LUTHIEN_SOAK=$(or $(SECONDS_EACH),600) cargo nextest run --locked --profile soak --test e2e --no-capture -E 'test(/^load::soak/)'
 
 bench: tools ## Measure what Luthien costs beside Envoy alone and an echo, and write docs/performance.md (about half an hour)
 	cargo bench --locked --bench gateway -- --write $(ARGS)
+
 chaos: tools ## Kill, stop and confuse every part in every phase of calls, for ten minutes (SEED=1 ROUNDS=60 DURATION=600; after `make test`)
 	@LUTHIEN_CHAOS_SEED=$(SEED) LUTHIEN_CHAOS_ROUNDS=$(ROUNDS) LUTHIEN_CHAOS_SECONDS=$(DURATION) \
 	  cargo test --quiet --locked --test e2e chaos::long_run -- --ignored --nocapture

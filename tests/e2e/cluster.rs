@@ -31,6 +31,7 @@ use crate::{
         gateway::{Builder, Gateway},
         samples, within,
     },
+    load::span,
 };
 
 const DIALECT: Dialect = Dialect::OpenaiChat;
@@ -103,7 +104,7 @@ impl Server {
 }
 
 /// Rules whose two policies say the same number, one in the request and one in the answer.
-fn marks(number: usize) -> Value {
+pub(super) fn marks(number: usize) -> Value {
     let replace = |name: &str, to: &str, from: &str| {
         json!({
             "name": name,
@@ -115,7 +116,7 @@ fn marks(number: usize) -> Value {
 }
 
 /// The numbers that a text says behind a word.
-fn said(text: &str, word: &str) -> BTreeSet<usize> {
+pub(super) fn said(text: &str, word: &str) -> BTreeSet<usize> {
     let word = format!("{word}-");
     let numbers = text.match_indices(&word).map(|(at, found)| {
         let digits = text[at + found.len()..].split('.').next().unwrap();
@@ -127,7 +128,7 @@ fn said(text: &str, word: &str) -> BTreeSet<usize> {
 /// Makes calls while `flip` changes the rules: each is judged by the rules of one number, in its request and in its answer,
 /// and none fails. In a soak there are ten times as many calls and changes.
 async fn judged_by_one(provider: &Provider, gateway: &Gateway, flip: impl AsyncFn(usize)) {
-    let (calls, flips) = if std::env::var_os("LUTHIEN_SOAK").is_some() { (10_000, 200) } else { (1_000, 20) };
+    let (calls, flips) = if span().is_some() { (10_000, 200) } else { (1_000, 20) };
     let (mut text, opening) = samples::Text::open(DIALECT, &["answered "]);
     let middle = text.delta("and answered ");
     let pause = Duration::from_millis(30);

@@ -26,6 +26,7 @@ mod hooks;
 mod judges;
 mod lifecycle;
 mod live;
+mod load;
 mod metrics;
 mod mtls;
 mod overhead;

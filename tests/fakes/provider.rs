@@ -6,7 +6,10 @@ use std::{
     collections::{HashMap, VecDeque},
     future, io, iter,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,6 +59,7 @@ enum Fate {
 struct Shared {
     scripts: Mutex<Scripts>,
     received: watch::Sender<Vec<Received>>,
+    forgets: AtomicBool,
 }
 
 #[derive(Default)]
@@ -84,7 +88,11 @@ impl Provider {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let shared = Arc::new(Shared { scripts: Mutex::default(), received: watch::Sender::new(Vec::new()) });
+        let shared = Arc::new(Shared {
+            scripts: Mutex::default(),
+            received: watch::Sender::new(Vec::new()),
+            forgets: AtomicBool::default(),
+        });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, _connections: tasks }
@@ -117,6 +125,11 @@ impl Provider {
     /// Answers whatever nothing else covers with this script.
     pub(crate) fn otherwise(&self, script: Script) {
         self.scripts(|scripts| scripts.otherwise = Some(script));
+    }
+
+    /// From now on, requests are answered and forgotten: for tests that make too many to remember.
+    pub(crate) fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Relaxed);
     }
 
     /// Every request so far, in the order of their arrival.
@@ -215,6 +228,9 @@ impl Shared {
 
     fn record(&self, request: Request) -> watch::Sender<Fate> {
         let (sender, fate) = watch::channel(Fate::Open);
+        if self.forgets.load(Ordering::Relaxed) {
+            return sender;
+        }
         let Request { method, path, headers, body } = request;
         self.received.send_modify(|received| received.push(Received { method, path, headers, body, fate }));
         sender

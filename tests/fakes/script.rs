@@ -172,6 +172,11 @@ impl Gate {
         *self.0.borrow()
     }
 
+    /// How many wait for it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     /// Returns once the gate is open.
     pub(crate) async fn passed(&self) {
         let mut open = self.0.subscribe();

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     client::{self, Answer, Request, Response, Version},
-    process::Process,
+    process::{Process, Usage},
     within,
 };
 use crate::fakes::provider::Provider;
@@ -157,8 +157,38 @@ impl Gateway {
     /// Kills its Envoy.
     pub(crate) fn kill_envoy(&mut self) {
         self.family = self.main.descendants();
+        self.envoy().signal(Signal::KILL);
+    }
+
+    /// What Luthien takes, and what its Envoy does.
+    pub(crate) fn usage(&self) -> [Usage; 2] {
+        [self.main.usage(), self.envoy().usage()]
+    }
+
+    /// The value of a metric without labels, as it is now.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.admin(Request::new("GET", "/metrics")).await.text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    }
+
+    /// Waits until a metric without labels has a value that fits.
+    pub(crate) async fn metric_is(&self, name: &str, fits: impl Fn(f64) -> bool) -> f64 {
+        let fitting = async {
+            loop {
+                let value = self.metric(name).await;
+                if fits(value) {
+                    return value;
+                }
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(Duration::from_mins(1), name, fitting).await
+    }
+
+    fn envoy(&self) -> &Process {
         let envoy = self.family.iter().find(|process| process.name.contains("envoy"));
-        envoy.unwrap_or_else(|| panic!("no Envoy among {:?}", self.family)).signal(Signal::KILL);
+        envoy.unwrap_or_else(|| panic!("no Envoy among {:?}", self.family))
     }
 
     /// Waits until the gateway has ended.

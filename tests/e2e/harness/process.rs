@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 
 /// A process that cannot be mistaken for a later one with the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,15 @@ pub(crate) struct Process {
     pub(super) name: String,
     parent: i32,
     started: u64,
+}
+
+/// What a process takes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Usage {
+    /// Resident memory of its own, in bytes.
+    pub(crate) memory: u64,
+    /// Open files and sockets.
+    pub(crate) files: usize,
 }
 
 impl Process {
@@ -48,6 +58,20 @@ impl Process {
             }
         }
         found
+    }
+
+    /// What it takes now.
+    pub(super) fn usage(&self) -> Usage {
+        let folder = format!("/proc/{}", self.id);
+        let status = fs::read_to_string(format!("{folder}/status")).expect("the process runs");
+        let value = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            kib.unwrap_or_else(|| panic!("no {name} in {status}")) << 10
+        };
+        // Its program's pages can be read again, and the system takes and gives them as it likes.
+        let memory = value("RssAnon:") + value("RssShmem:");
+        Usage { memory, files: fs::read_dir(format!("{folder}/fd")).expect("the process runs").count() }
     }
 
     pub(super) fn is_alive(&self) -> bool {

@@ -188,8 +188,7 @@ async fn survive(builder: Builder, postgres: Option<Postgres>, span: Duration) {
 
 /// How long clients make calls: longer by `make soak`.
 fn span() -> Duration {
-    let seconds = std::env::var_os("LUTHIEN_SOAK").and_then(|seconds| seconds.to_str()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(10))
+    crate::load::span().unwrap_or(Duration::from_secs(10))
 }
 
 #[tokio::test]
