@@ -25,8 +25,9 @@ mod shape;
 mod texts;
 mod told;
 mod transcript;
+mod unambiguous;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -49,7 +50,7 @@ use runs::{Run, encode_runs, event_of, is_left};
 
 pub use parameters::{Parameters, parameters};
 pub use parsed::Parsed;
-pub use path::{Endpoint, endpoint, error_dialect, path, without_version};
+pub use path::{Endpoint, Loosely, endpoint, error_dialect, loosely, path, without_version};
 pub use told::{TellRequest, tell_answer, tell_request};
 pub use transcript::{Transcript, json};
 
@@ -343,18 +344,14 @@ pub fn estimate(request: &Request) -> Vec<u8> {
     serde_json::json!({"input_tokens": tokens}).to_string().into_bytes()
 }
 
-/// The object that a request body is. A key that stands twice is refused: who reads the first one and who the last
-/// differs, and a policy must see what the provider will.
+/// The object that a request body is, if it says one thing to every reader.
 fn request_object(body: &Bytes) -> Result<Value<'_>, Undecodable> {
     let value = Value::parse(body).map_err(|error| Undecodable(format!("the request body is {error}")))?;
     if value.kind() != Kind::Object {
         return Err(Undecodable("the request body is not a JSON object".to_owned()));
     }
-    let mut seen = HashSet::new();
-    match value.members().find(|member| !seen.insert(member.key.clone())) {
-        Some(member) => Err(Undecodable(format!("the request body has the key `{}` twice", member.key))),
-        None => Ok(value),
-    }
+    unambiguous::check(value)?;
+    Ok(value)
 }
 
 /// The body of a request with what policies changed; the same bytes if they changed nothing.

@@ -41,6 +41,12 @@ impl HeaderView {
         self.get(name).unwrap_or_default()
     }
 
+    /// Names that are ours or Envoy's to say, and came all the same.
+    pub(super) fn forged(&self) -> Vec<String> {
+        let is_ours = |name: &&String| name.starts_with("x-luthien-") || name.starts_with("x-envoy-");
+        self.0.iter().map(|(name, _)| name).filter(is_ours).cloned().collect()
+    }
+
     /// Whether the body comes compressed, or otherwise encoded.
     pub(super) fn is_encoded(&self) -> bool {
         let names = self.0.iter().filter(|(key, _)| key == "content-encoding");
@@ -59,6 +65,22 @@ impl HeaderView {
     pub(super) fn media_type(&self) -> String {
         let value = self.text("content-type");
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Whether whoever goes by `content-type` reads the body as JSON in UTF-8. Nothing said is JSON too, to every provider.
+    pub(super) fn says_json(&self) -> bool {
+        self.all("content-type").flat_map(|value| value.split(',')).all(|value| {
+            let value = value.to_ascii_lowercase();
+            let mut parts = value.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let is_json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
+            let charset = |part: &str| {
+                part.split_once('=')
+                    .filter(|(name, _)| name.trim() == "charset")
+                    .map(|(_, of)| of.trim_matches([' ', '"', '\'']).to_owned())
+            };
+            is_json && parts.filter_map(charset).all(|of| matches!(&*of, "utf-8" | "utf8" | "us-ascii"))
+        })
     }
 
     /// What policies may see: everything but credentials and pseudo-headers.

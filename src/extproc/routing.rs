@@ -7,7 +7,7 @@ use crate::{
         secret::Secret,
         settings::{self, Otherwise},
     },
-    dialect::without_version,
+    dialect::{Loosely, loosely, without_version},
     model::{Dialect, Failure, FailureKind},
 };
 
@@ -48,6 +48,17 @@ impl Unpoliced {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         self.otherwise == Otherwise::Pass
             || self.pass.iter().any(|(allowed, glob)| allowed.eq_ignore_ascii_case(method) && glob.is_match(path))
+    }
+}
+
+/// Whether a request that no dialect covers could be read as a policed one by the provider. Policies would not see it.
+pub(super) fn is_disguised(method: &str, path: &str, has_body: bool) -> bool {
+    match loosely(path) {
+        Loosely::Unpoliced => false,
+        // Lists and deletes what providers keep. Some servers answer any other method as they do POST.
+        Loosely::Asking => has_body || !["GET", "HEAD", "OPTIONS", "DELETE"].contains(&method),
+        Loosely::Kept => method.eq_ignore_ascii_case("GET"),
+        Loosely::Anything => true,
     }
 }
 
@@ -100,6 +111,22 @@ const ANTHROPICS: [&str; 4] =
     ["anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access", "anthropic-workspace-id"];
 const OPENAIS: [&str; 3] = ["openai-organization", "openai-project", "openai-beta"];
 
+/// Headers by which some servers let a client say another method, path or host than those that were judged here.
+const OVERRIDES: [&str; 12] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-override-url",
+    "x-forwarded-host",
+    "x-forwarded-uri",
+    "x-forwarded-prefix",
+    "x-forwarded-path",
+    "x-host",
+];
+
 /// The version of the Messages API that converted requests are written for.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
@@ -142,6 +169,9 @@ pub(super) fn request_headers(route: Route<'_>, client: &Client, path: &str, sen
     }
     // A compressed answer could not be read.
     headers.remove("accept-encoding");
+    for name in OVERRIDES {
+        headers.remove(name);
+    }
     match (&upstream.credential, client) {
         (Credential::Passthrough, Client::Unjudged) => {}
         // A provider that needs no key, or another one that the client sent beside ours.

@@ -10,9 +10,11 @@
 pub mod build;
 mod check;
 mod patch;
+mod steps;
 mod text;
 mod value;
 
 pub use patch::Patch;
+pub use steps::{Step, Steps};
 pub use text::{Decoder, Edit, Text, escape, literals, quote};
 pub use value::{Items, Kind, Malformed, Member, Members, Span, Value};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::{
-    Text,
+    Steps, Text,
     check::{check, plain},
 };
 
@@ -139,6 +139,11 @@ impl<'a> Value<'a> {
     /// The items of an array; nothing for any other kind.
     pub fn items(self) -> Items<'a> {
         Items { cursor: self.inside(Kind::Array) }
+    }
+
+    /// Every object, array and key within it, in order.
+    pub fn steps(self) -> Steps<'a> {
+        Steps::of(self.raw())
     }
 
     /// A member of an object by its key.

@@ -459,6 +459,9 @@ impl Response {
         if is_shared && frame.has_stray_mark(is_first) {
             return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
         }
+        if is_shared && frame.begins_as_json() {
+            return Err(Undecodable("it is said to be an event stream, and begins as JSON".to_owned()));
+        }
         let said = frame.said();
         let parsed = Parsed::of(&said);
         if is_shared {

@@ -81,6 +81,13 @@ impl Frame {
         memmem::find_iter(&self.raw, BOM).any(|at| at_start(at) && !(is_first && at == 0))
     }
 
+    /// Whether it begins as JSON does, and no line of a stream. Readers that go by what they asked for, and not by the type
+    /// of the answer, would read it as such.
+    pub fn begins_as_json(&self) -> bool {
+        let marked = self.raw.strip_prefix(BOM).unwrap_or(&self.raw);
+        matches!(marked.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+    }
+
     /// The same frame with other data: every other line stays, the data stands where the first `data:` line stood.
     #[must_use]
     pub fn with_data(&self, data: &[u8]) -> Self {
@@ -213,6 +220,16 @@ mod tests {
         let changed = |raw: &str| String::from_utf8(frame(raw).with_data(b"{1\n2}").raw().to_vec()).unwrap();
         assert_eq!(changed(": c\nid: 7\ndata:a\ndata: b\nx: y\n\n"), ": c\nid: 7\ndata:{1\ndata:2}\nx: y\n\n");
         assert_eq!(changed("event: e\r\ndata: a\r\n\r\n"), "event: e\r\ndata: {1\r\ndata: 2}\r\n\r\n");
+    }
+
+    #[test]
+    fn json_is_told_from_a_stream() {
+        for json in ["{\"a\":1}", " \t[\n", "\u{feff}{}", "\"x\""] {
+            assert!(frame(json).begins_as_json(), "{json}");
+        }
+        for line in ["data: {}\n\n", ": {\n\n", "\n", "", "event: x\ndata: {}\n\n"] {
+            assert!(!frame(line).begins_as_json(), "{line}");
+        }
     }
 
     #[test]

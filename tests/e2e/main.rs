@@ -41,6 +41,7 @@ mod responses;
 mod rolling;
 mod rotation;
 mod routing;
+mod security;
 mod timeouts;
 mod tools;
 mod traces;

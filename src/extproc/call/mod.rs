@@ -79,6 +79,8 @@ pub(super) struct Call {
     dropped: Vec<String>,
     /// A list of models was asked for in the form of another vendor than the upstream's.
     listing: Option<Listing>,
+    /// Headers of the answer that only the gateway may say.
+    forged: Vec<String>,
     /// An error of the provider's that passes unread, for the record.
     unread: Option<Transcript>,
     held: usize,
@@ -200,6 +202,7 @@ impl Call {
             view: RequestView::default(),
             dropped: Vec::new(),
             listing: None,
+            forged: Vec::new(),
             unread: None,
             held: 0,
             released: false,

@@ -31,7 +31,7 @@ use super::{
         probe::probe,
         replies::{self, Direction, Headers, Metadata},
         rescue,
-        routing::{request_headers, vendor},
+        routing::{is_disguised, request_headers, vendor},
         spans::Question,
     },
     Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
@@ -103,6 +103,11 @@ impl Call {
             let message = "the request body is compressed; send it without content-encoding, or set `unreadable: pass`";
             return failed(FailureKind::BadRequest, message);
         }
+        if endpoint.asks && !headers.says_json() && !self.gateway.passes_unreadable(endpoint.dialect) {
+            let message =
+                "the request's content-type is not that of JSON in UTF-8; send `content-type: application/json`";
+            return failed(FailureKind::BadRequest, message);
+        }
         let announced = headers.content_length().unwrap_or(0);
         self.check_upload(announced)?;
         // What is announced need not come.
@@ -132,10 +137,17 @@ impl Call {
         headers: &HeaderView,
         client: &Client,
     ) -> Result<(), Stopped> {
+        let shown = path.split_once('?').map_or(path, |(path, _)| path);
+        if is_disguised(method, path, self.request != Half::Done) {
+            let message = format!(
+                "{method} {shown} could be read as a path whose calls go through policies, and is refused; write the path \
+                 as the provider's API reference does"
+            );
+            return failed(FailureKind::NotFound, message);
+        }
         if self.gateway.unpoliced.passes(method, path) {
             return self.send_unread(path, headers, client);
         }
-        let shown = path.split_once('?').map_or(path, |(path, _)| path);
         let message = format!(
             "{method} {shown} is not covered by any policy and is refused; to let it through unread, add \
              \"{method} {shown}\" to `unpoliced.pass` in the gateway's configuration"

@@ -36,6 +36,7 @@ impl Call {
     ) -> Result<(), Stopped> {
         let headers = HeaderView::of(message);
         self.books.answering(headers.text(":status").parse().unwrap_or(0));
+        self.forged = headers.forged();
         // Envoy answers by itself when it cannot reach the provider. Its details say so; the provider's own say this.
         let details = attribute(attributes, "response.code_details").unwrap_or("via_upstream");
         if details != "via_upstream" {
@@ -204,8 +205,10 @@ impl Call {
         let mut changes = Headers::default();
         changes.set("x-luthien-call-id", &self.books.about.call);
         // Only the gateway itself speaks under its name.
-        for name in ["x-luthien-policy", "x-luthien-dropped", "x-luthien-estimate", "x-luthien-upstream"] {
-            changes.remove(name);
+        for name in std::mem::take(&mut self.forged) {
+            if name != "x-luthien-call-id" {
+                changes.remove(&name);
+            }
         }
         if !self.dropped.is_empty() {
             changes.set("x-luthien-dropped", &listed(&self.dropped));

@@ -15,6 +15,7 @@ pub(crate) mod mounted;
 pub(crate) mod pod;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod samples;
 pub(crate) mod sdk;
