@@ -321,8 +321,8 @@ impl App {
             tokio::select! {
             ended = ending => Ok(ended),
             result = extproc => ended("ext_proc", result.map_err(|error| error.to_string())),
-            result = admin => ended("admin", result.map_err(|error| error.to_string())),
-            result = probe => ended("probe", result.map_err(|error| error.to_string())),
+            never = admin => match never {},
+            never = probe => match never {},
             () = late => Ok(Ended::Well),
             () = bridge => Ok(Ended::Well),
             () = control::serve(control, &drain) => Ok(Ended::Well),

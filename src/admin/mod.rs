@@ -13,7 +13,9 @@ mod pages;
 mod probes;
 mod reply;
 mod routes;
+mod serve;
 
 pub use about::About;
 pub use access::Access;
-pub use routes::{AdminState, probe_router, router, serve};
+pub use routes::{AdminState, probe_router, router};
+pub use serve::serve;

@@ -1,6 +1,6 @@
 //! What the admin listener answers, and who may ask.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
     config::{
@@ -52,11 +52,6 @@ pub struct AdminState {
     pub room: Room,
     /// The settings, as far as pages show them.
     pub about: Arc<About>,
-}
-
-/// Serves until the future is dropped.
-pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    axum::serve(listener, router).await
 }
 
 /// The admin listener. A route that is not named as open is for those only whom `access` lets in.

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::envoy::{ExecError, ExecPlan, exec_envoy};
+use crate::{
+    config::environment::Environment,
+    envoy::{ExecError, ExecPlan, INHERITED, exec_envoy},
+};
 
 /// Become Envoy, and end when the process that asked for it ends (internal)
 #[derive(Debug, Clone, Args)]
@@ -24,5 +27,12 @@ pub struct ExecEnvoyArgs {
 
 /// Becomes Envoy. Returns only when that fails. Nothing else should have been started in this process.
 pub fn run(args: ExecEnvoyArgs) -> Result<Infallible, ExecError> {
-    exec_envoy(&ExecPlan { parent: args.parent, envoy: args.envoy, args: args.args })
+    let ours = Environment::of_process();
+    let environment = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), ours.get(name)?.to_owned())));
+    exec_envoy(&ExecPlan {
+        parent: args.parent,
+        envoy: args.envoy,
+        args: args.args,
+        environment: environment.collect(),
+    })
 }

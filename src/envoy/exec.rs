@@ -20,7 +20,14 @@ pub struct ExecPlan {
     pub envoy: PathBuf,
     /// Envoy's arguments.
     pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
 }
+
+/// What of our environment Envoy gets. The rest holds keys, which are none of its business: whoever takes over the process
+/// that reads what strangers send would find them.
+pub const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "GLIBC_TUNABLES", "LOCALDOMAIN", "RES_OPTIONS"];
 
 /// Why this process did not become Envoy.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +62,7 @@ pub fn exec_envoy(plan: &ExecPlan) -> Result<Infallible, ExecError> {
     if parent != Some(plan.parent) {
         return Err(ExecError::ParentGone { expected: plan.parent });
     }
-    let error = Command::new(&plan.envoy).args(&plan.args).exec();
+    let error = Command::new(&plan.envoy).args(&plan.args).env_clear().envs(plan.environment.clone()).exec();
     Err(ExecError::Exec { envoy: plan.envoy.clone(), error })
 }
 

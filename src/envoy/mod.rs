@@ -34,7 +34,7 @@ pub use address::{Address, AddressError};
 pub use admin::{AdminClient, AdminError, ask, ask_at_length};
 pub use bootstrap::{AccessLog, BootstrapError, Mode, POD_DIR, Placement, bootstrap, system_ca};
 pub use drain::{Left, Patience, empty};
-pub use exec::{ExecError, ExecPlan, exec_envoy};
+pub use exec::{ExecError, ExecPlan, INHERITED, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
