@@ -8,7 +8,11 @@
 # A static glibc resolves names by /etc/hosts and by DNS as /etc/resolv.conf says, which is what containers have. It loads
 # no other sources of /etc/nsswitch.conf (mdns, LDAP, systemd's resolver other than as a DNS server).
 
-FROM rust:1.95.0-slim-bookworm AS build
+# By tag, with the whole version where there is one. `scripts/pin-images.sh build` prints both by digest, for releases.
+ARG BUILDER=rust:1.95.0-slim-bookworm
+ARG RUNTIME=gcr.io/distroless/static-debian12:nonroot
+
+FROM ${BUILDER} AS build
 WORKDIR /src
 # release, or local: quicker to build, slower to run.
 ARG PROFILE=release
@@ -37,7 +41,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     && install -D "target/$host/$PROFILE/luthien" /out/luthien \
     && mkdir -p /out/run /out/state
 
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM ${RUNTIME}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Luthien" \

@@ -1,8 +1,8 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test soak bench overhead test-live compose observability ollama compose-down chaos load \
-  compose-test test-kubernetes graph envoy-config chart clean
+.PHONY: help run dev claude codex demo tools build fmt lint doc test load soak chaos bench overhead test-live compose observability \
+  ollama compose-down compose-test test-kubernetes audit sbom graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
 # Arguments for `luthien up` and for the agents, as in: make run ARGS="--config my.yaml", make claude ARGS="-p hello"
@@ -91,6 +91,12 @@ compose-test: ## Build the image, start compose.yaml, make a call through it and
 
 test-kubernetes: tools ## Run the tests of rules in Kubernetes against a real API server (about five minutes to build it; after `make test`)
 	@tests/kubernetes/run.sh cargo nextest run --locked --test it --test e2e -E 'test(/^kubernetes::/) or test(/^cluster::/)'
+
+audit: ## Ask whether a dependency has known faults (needs github.com)
+	@scripts/deny.sh advisories
+
+sbom: ## Write what the program consists of, as CycloneDX (target/sbom; some minutes the first time)
+	@scripts/sbom.sh
 
 graph: ## Draw which module uses which (text, and target/graph.dot)
 	@python3 scripts/graph.py

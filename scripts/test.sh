@@ -211,6 +211,7 @@ check "dashboards" dashboards
 check "YAML" yaml_files
 check "Dockerfile" dockerfile
 check "compose.yaml with every profile" compose_file
+check "dependencies: licences, bans, sources" scripts/deny.sh
 
 tests "unit and integration tests" cargo nextest run --locked -E 'not binary(e2e)'
 doctests "documentation tests" doctest_run

@@ -36,10 +36,74 @@ fn versions_are_the_same_everywhere() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(dockerfile.contains(&format!("ARG VERSION={version}\n")));
     assert_eq!(services()["luthien"]["image"], format!("luthien:{version}"));
-    assert!(dockerfile.contains(&format!("FROM rust:{}.", env!("CARGO_PKG_RUST_VERSION"))));
+    assert!(dockerfile.contains(&format!("ARG BUILDER=rust:{}.", env!("CARGO_PKG_RUST_VERSION"))));
     let installed = text("scripts/install-envoy.sh");
     let envoy = installed.lines().find_map(|line| line.strip_prefix("version=")).expect("a version");
     assert_eq!(services()["envoy"]["image"], format!("envoyproxy/envoy:v{envoy}"));
+}
+
+/// The stages, each with the image that it begins with.
+fn stages() -> Vec<(String, Vec<String>)> {
+    let dockerfile = text("Dockerfile");
+    let base = |name: &str| {
+        let line = dockerfile.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));
+        line.unwrap_or_else(|| panic!("no default of {name}")).to_owned()
+    };
+    let mut stages: Vec<(String, Vec<String>)> = Vec::new();
+    for line in dockerfile.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(from) = line.strip_prefix("FROM ${") {
+            stages.push((base(from.split('}').next().expect("a name")), Vec::new()));
+        } else if let Some((_, lines)) = stages.last_mut() {
+            lines.push(line.to_owned());
+        }
+        assert!(!line.starts_with("FROM ") || line.starts_with("FROM ${"), "{line}: not to be pinned from outside");
+    }
+    stages
+}
+
+#[test]
+fn no_image_is_whatever_is_latest() {
+    let bases: Vec<String> = stages().into_iter().map(|(base, _)| base).collect();
+    let [builder, runtime] = &bases[..] else { panic!("{bases:?}") };
+    let is_exact = Regex::new(r"^rust:\d+\.\d+\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?$").expect("a pattern");
+    assert!(is_exact.is_match(builder), "{builder}");
+    // Its tags have no versions; `scripts/pin-images.sh` says which it is.
+    assert!(runtime.starts_with("gcr.io/distroless/static-debian12:nonroot"), "{runtime}");
+    for (name, service) in services() {
+        let image = service["image"].as_str().expect("an image");
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        assert!(tag.contains(|char: char| char.is_ascii_digit()) && !tag.contains("latest"), "{name}: {image}");
+    }
+    // What pins them knows both.
+    let script = text("scripts/pin-images.sh");
+    assert!(script.contains(r"BUILDER\|RUNTIME"));
+}
+
+/// The program, for a user without rights, and nothing that could start anything else.
+#[test]
+fn the_image_has_no_shell_and_no_root() {
+    let stages = stages();
+    let (_, lines) = stages.last().expect("a stage");
+    let of = |word: &str| lines.iter().filter_map(|line| line.strip_prefix(word)).collect::<Vec<_>>();
+    assert_eq!(of("USER "), ["65532:65532"]);
+    assert_eq!(of("ENTRYPOINT "), [r#"["luthien"]"#]);
+    for word in ["RUN ", "SHELL ", "CMD ", "ADD ", "ONBUILD ", "HEALTHCHECK CMD ", "EXPOSE "] {
+        assert!(of(word).is_empty(), "{word}: {:?}", of(word));
+    }
+    for line in of("COPY ") {
+        assert!(line.starts_with("--from=build "), "{line}");
+    }
+    let program = of("COPY ").into_iter().find(|line| line.ends_with(" /usr/local/bin/luthien")).expect("the program");
+    assert!(!program.contains("--chown"), "who runs it could change it: {program}");
+    for (name, service) in services() {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
+        assert_eq!(service["security_opt"], serde_json::json!(["no-new-privileges:true"]), "{name}");
+        if service["build"].is_object() {
+            assert_eq!(service["user"], "65532:65532", "{name}");
+        }
+        assert!(service["privileged"].is_null() && service["pid"].is_null(), "{name}");
+    }
 }
 
 #[test]
