@@ -19,4 +19,5 @@ mod kubernetes;
 mod layering;
 mod policies;
 mod proto;
+mod security;
 mod store;
