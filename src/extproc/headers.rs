@@ -1,6 +1,6 @@
 //! Headers and attributes as Envoy sends them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use envoy_types::pb::{
     envoy::service::ext_proc::v3::HttpHeaders,
@@ -13,8 +13,15 @@ use crate::model::Entrance;
 pub(super) const CREDENTIALS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
 
 /// Headers of a message.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct HeaderView(Vec<(String, String)>);
+
+/// Names only: any value may be a secret.
+impl fmt::Debug for HeaderView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl HeaderView {
     /// The headers of a message, names in lower case as Envoy sends them.
@@ -102,5 +109,41 @@ pub(super) fn attribute<'a>(attributes: &'a HashMap<String, Struct>, name: &str)
     match &value.kind {
         Some(Kind::StringValue(text)) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&str, &str)]) -> HeaderView {
+        HeaderView(all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn no_value_of_a_header_is_shown() {
+        let shown = format!("{:?}", headers(&[("authorization", "Bearer fake"), ("x-a", "fake")]));
+        assert_eq!(shown, r#"{"authorization", "x-a"}"#);
+    }
+
+    #[test]
+    fn a_type_says_json_or_another_thing() {
+        for (kinds, expected) in [
+            (&[] as &[&str], true),
+            (&["application/json"], true),
+            (&["Application/JSON; charset=\"UTF-8\""], true),
+            (&["application/problem+json ; charset=utf8"], true),
+            (&["application/json", "application/json"], true),
+            (&["application/json", "text/plain"], false),
+            (&["application/json, text/plain"], false),
+            (&["application/json; charset=utf-7"], false),
+            (&["application/json; Charset = utf-16"], false),
+            (&["multipart/form-data; boundary=x"], false),
+            (&["text/x+json"], false),
+            (&[""], false),
+        ] {
+            let all: Vec<_> = kinds.iter().map(|kind| ("content-type", *kind)).collect();
+            assert_eq!(headers(&all).says_json(), expected, "{kinds:?}");
+        }
     }
 }

@@ -49,10 +49,9 @@ impl From<&str> for Told {
 }
 
 /// Messages that wait to be sent. Body messages are made when their turn comes, so that a body waits here only once.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outbox(VecDeque<Outgoing>);
 
-#[derive(Debug)]
 enum Outgoing {
     Reply(Box<ProcessingResponse>),
     Body { direction: Direction, chunk: Bytes, end: Option<Metadata> },
@@ -128,8 +127,8 @@ impl Outgoing {
     }
 }
 
-/// Changes of headers.
-#[derive(Debug, Default)]
+/// Changes of headers, credentials among them.
+#[derive(Default)]
 pub(super) struct Headers {
     set: Vec<HeaderValueOption>,
     remove: Vec<String>,

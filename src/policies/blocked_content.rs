@@ -275,3 +275,24 @@ fn is_open(automaton: &DFA, cache: &mut Cache, text: &str, at: usize) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_has_a_size() {
+        let compiled = |pattern: &str| {
+            let settings = serde_json::from_value(json!({ "patterns": [pattern] })).expect("settings");
+            compile(settings).map(drop).map_err(|problems| problems.len())
+        };
+        assert_eq!(compiled("a{1000}"), Ok(()));
+        for pattern in
+            ["((a{1000}){1000}){1000}", r"(\pL{100}){100}", &format!("{}a{}", "(".repeat(5000), ")".repeat(5000))]
+        {
+            assert_eq!(compiled(pattern), Err(1), "{}", pattern.get(..30).unwrap_or(pattern));
+        }
+    }
+}

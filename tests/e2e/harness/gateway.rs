@@ -207,6 +207,22 @@ impl Gateway {
         within(Duration::from_secs(10), &what, gone).await;
     }
 
+    /// What the system tells of it and of what it has started: each one's name, arguments, and environment.
+    pub(crate) fn processes(&self) -> Vec<(String, String, String)> {
+        let read = |id: i32, what: &str| {
+            let bytes =
+                fs::read(format!("/proc/{id}/{what}")).unwrap_or_else(|error| panic!("{what} of {id}: {error}"));
+            String::from_utf8_lossy(&bytes).replace('\0', "\n")
+        };
+        let all = std::iter::once(self.main.clone()).chain(self.main.descendants());
+        all.map(|process| (process.name, read(process.id, "cmdline"), read(process.id, "environ"))).collect()
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.main.id)).expect("it runs").count()
+    }
+
     /// Everything it has printed.
     pub(crate) fn output(&self) -> String {
         output(self.directory.path())

@@ -1,10 +1,12 @@
 //! Attempts to get past the gateway, through the real Envoy. `docs/security.md` names these tests.
 
+mod admin;
 mod answers;
 mod bodies;
 mod framing;
 mod headers;
 mod paths;
+mod secrets;
 
 use crate::{
     common::streams::Dialect,
