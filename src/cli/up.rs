@@ -2,10 +2,11 @@
 //! the demo provider where an upstream wants it.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     future::pending,
     io::{self, Write},
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,7 +57,9 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
     let state = std::path::absolute(&loaded.state)?;
     let (rules, mut summary) = (rules_name(&loaded), Vec::new());
     let app = App::bind(loaded, surroundings.environment).await?;
-    fs::create_dir_all(&state).map_err(|error| AppError::State { path: state.clone(), error })?;
+    // Records, the spool and sockets are in it.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&state);
+    made.map_err(|error| AppError::State { path: state.clone(), error })?;
 
     let wants_demo = app.settings.upstreams.iter().any(|upstream| upstream.url == "demo");
     let demo = if wants_demo { Some(TcpListener::bind("127.0.0.1:0").await?) } else { None };

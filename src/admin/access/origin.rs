@@ -41,9 +41,10 @@ pub(super) fn is_change(method: &Method) -> bool {
 /// Whether a request names this machine by a name that no other site can take, and comes from no other site's page (DNS
 /// rebinding).
 pub(super) fn is_local(parts: &Parts) -> bool {
-    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).or_else(|| parts.uri.host()).unwrap_or_default();
-    is_local_host(host) && text(header::ORIGIN).is_none_or(is_local_origin)
+    let all = |name| parts.headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default());
+    let mut hosts = all(header::HOST).chain(parts.uri.host()).peekable();
+    // Whichever of several another program on the way goes by.
+    hosts.peek().is_some() && hosts.all(is_local_host) && all(header::ORIGIN).all(is_local_origin)
 }
 
 fn is_local_origin(origin: &str) -> bool {

@@ -137,12 +137,10 @@ async fn what_is_written_is_for_its_owner_alone() {
     for path in &found {
         let name = path.display();
         // One that is gone was a file of the database's.
-        if let Ok(mode) = mode(path) {
-            assert_eq!(mode & 0o022, 0, "{name}: {mode:o}");
-        }
-        if name.to_string().ends_with(".sock") || name.to_string().contains("spool") {
-            assert!(mode(path).is_ok_and(|mode| mode & 0o077 == 0), "{name}");
-        }
+        let Ok(mode) = mode(path) else { continue };
+        let is_ours =
+            path.extension().is_some_and(|extension| extension == "sock") || name.to_string().contains("spool");
+        assert_eq!(mode & if is_ours { 0o077 } else { 0o022 }, 0, "{name}: {mode:o}");
     }
     gateway.stop().await;
 }
@@ -151,7 +149,7 @@ async fn what_is_written_is_for_its_owner_alone() {
 #[tokio::test]
 async fn nobody_writes_lines_of_the_log() {
     const FORGED: &str = "2030-01-01T00:00:00Z  INFO forged";
-    for format in ["text", "json"] {
+    for format in ["pretty", "json"] {
         let provider = Provider::start().await;
         let settings = format!("log: {{ level: 'luthien=trace', format: {format} }}\nunpoliced: {{ otherwise: pass }}");
         let policy = "policies: [{ name: log, type: debug_log, config: { max_chars: 10000 } }]\n";
