@@ -3,9 +3,9 @@
 use std::{
     borrow::Cow,
     fmt,
-    fs::OpenOptions,
+    fs::{DirBuilder, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -164,7 +164,7 @@ impl Store {
 /// Makes the file, which only we may read. SQLite makes those beside it alike.
 fn private(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }

@@ -172,7 +172,9 @@ async fn nobody_writes_lines_of_the_log() {
         }
         let output = gateway.output();
         assert!(output.contains("forged"), "{format}: nothing was logged of it");
-        for char in ['\u{1b}', '\0', '\r', '\u{85}', '\u{2028}'] {
+        // To JSON, these are characters like others.
+        let (breaks, harmless) = (['\u{1b}', '\0', '\r'], ['\u{85}', '\u{2028}']);
+        for char in breaks.into_iter().chain(harmless.into_iter().filter(|_| format == "pretty")) {
             assert!(!output.contains(char), "{format}: {char:?} in {output}");
         }
         let forged: Vec<&str> = output.lines().filter(|line| line.starts_with("2030")).collect();
