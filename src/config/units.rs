@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 pub struct Duration(std::time::Duration);
 
 /// The longest time limit. The sum of several still is a time that clocks and Envoy (292 years) can tell.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(50 * 365 * 24 * 60 * 60);
+const LONGEST: std::time::Duration = std::time::Duration::from_hours(50 * 365 * 24);
 
 /// A number of bytes, written `32MiB` or `512KiB`. Never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

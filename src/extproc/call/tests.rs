@@ -1,7 +1,7 @@
 //! The loop of a call under a paused clock: whatever the client and the provider do, each limit ends it when it is due, and none
 //! before.
 
-use std::{convert::Infallible, path::Path, time::Duration};
+use std::{convert::Infallible, future::pending, path::Path, time::Duration};
 
 use axum::body::Body;
 use envoy_types::pb::envoy::{
@@ -202,16 +202,13 @@ proptest! {
         // Timers have whole milliseconds.
         let at = Duration::from_millis(at);
         prop_assert!(took >= at && took <= at + Duration::from_millis(2), "{took:?}, not {at:?}: {told}");
-        match limit {
-            Some(limit) => {
-                prop_assert!(told.contains(&format!("{limit})")), "not by {limit}: {told}");
-                prop_assert!(!told.contains("[DONE]"), "{told}");
-            }
-            None => {
-                let content: String = (0..plan.gaps.len()).map(|number| frame(&number.to_string())).collect();
-                prop_assert!(told.starts_with(&content) && told.ends_with("data: [DONE]\n\n"), "{told}");
-                prop_assert!(!told.contains("error"), "{told}");
-            }
+        if let Some(limit) = limit {
+            prop_assert!(told.contains(&format!("{limit})")), "not by {limit}: {told}");
+            prop_assert!(!told.contains("[DONE]"), "{told}");
+        } else {
+            let content: String = (0..plan.gaps.len()).map(|number| frame(&number.to_string())).collect();
+            prop_assert!(told.starts_with(&content) && told.ends_with("data: [DONE]\n\n"), "{told}");
+            prop_assert!(!told.contains("error"), "{told}");
         }
     }
 }

@@ -23,9 +23,9 @@ const AROUND: [usize; 3] = [LIMIT - 1, LIMIT, LIMIT + 1];
 
 /// A text of so many bytes in all, by what stands around it.
 fn filled(size: usize, make: impl Fn(&str) -> String) -> String {
-    let made = make(&"x".repeat(size - make("").len()));
-    assert_eq!(made.len(), size);
-    made
+    let text = make(&"x".repeat(size - make("").len()));
+    assert_eq!(text.len(), size);
+    text
 }
 
 fn passes(answer: &Answer, context: &str) {

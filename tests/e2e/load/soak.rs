@@ -130,7 +130,8 @@ fn flat(name: &str, samples: &[Sample], memory: impl Fn(&Sample) -> u64) -> f64 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_of_every_kind_leave_nothing_behind() {
-    let seed = std::env::var("LUTHIEN_SEED").map_or(8, |seed| seed.parse().expect("LUTHIEN_SEED is a number"));
+    let seed = std::env::var_os("LUTHIEN_SEED")
+        .map_or(8, |seed| seed.to_str().and_then(|seed| seed.parse().ok()).expect("LUTHIEN_SEED is a number"));
     let span = span().unwrap_or(Duration::from_secs(16));
     let provider = Provider::start().await;
     provider.forget();

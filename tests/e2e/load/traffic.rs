@@ -195,7 +195,20 @@ impl Call {
         let padding = match self.kind {
             Kind::HugeRequest | Kind::LeavesUpload => LARGEST - 4096,
             Kind::TooLarge => LARGEST + 1,
-            _ => 0,
+            Kind::Stream
+            | Kind::Whole
+            | Kind::Paced
+            | Kind::Leaves
+            | Kind::LeavesEarly
+            | Kind::Stalls
+            | Kind::Truncated
+            | Kind::Cut
+            | Kind::Reset
+            | Kind::HugeBlock
+            | Kind::SlowReader
+            | Kind::Refused
+            | Kind::ProviderError
+            | Kind::Unpoliced => 0,
         };
         body["metadata"] = json!({ "padding": "x".repeat(padding) });
         Request::post(self.dialect.path(), body.to_string())
