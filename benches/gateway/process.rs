@@ -36,8 +36,13 @@ impl Process {
     /// Panics with what it printed if it has ended.
     pub(crate) fn check(&mut self) {
         if let Some(status) = self.child.try_wait().expect("a child can be looked at") {
-            panic!("a process ended with {status}:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+            panic!("a process ended with {status}:\n{}", self.printed());
         }
+    }
+
+    /// What it printed.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// CPU time so far.

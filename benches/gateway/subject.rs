@@ -49,7 +49,8 @@ impl Running {
         fs::write(root.join("policy.yaml"), rules(subject)).expect("it is writable");
         let loaded = load(&root.join("luthien.yaml"), &[], &Environment::of_process())
             .unwrap_or_else(|report| panic!("the settings are wrong: {report:?}"));
-        let mut placement = Placement::local(root, &loaded.state);
+        fs::create_dir_all(&loaded.state).expect("it is writable");
+        let mut placement = Placement::local(&loaded.state, &loaded.state);
         placement.access_log = AccessLog::Off;
         let socket = placement.extproc.to_string();
         let socket = Path::new(socket.trim_start_matches("unix:")).to_owned();
@@ -93,9 +94,14 @@ impl Running {
         let deadline = Instant::now() + START;
         while !answers(self.listen).await {
             self.check();
-            assert!(Instant::now() < deadline, "{} is not ready after {START:?}", self.subject.name());
+            assert!(Instant::now() < deadline, "{} is not ready after {START:?}; {}", self.subject.name(), self.logs());
             time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    fn logs(&self) -> String {
+        let logs = [Some(&self.envoy), self.processor.as_ref()].into_iter().flatten().map(Process::printed);
+        logs.collect::<Vec<_>>().join("\n")
     }
 
     /// Panics if a process of it has ended.
