@@ -105,7 +105,8 @@ impl ExternalProcessor for ExtProc {
 
 /// The answers of a call. The call runs inside this stream: when Envoy lets go of it, everything in it is dropped.
 fn drive(call: Call) -> impl Stream<Item = Result<ProcessingResponse, Status>> {
-    stream::unfold(Some(call), |call| async {
+    // Boxed, because it is handed on with every message.
+    stream::unfold(Some(Box::new(call)), |call| async {
         let mut call = call?;
         match AssertUnwindSafe(call.next()).catch_unwind().await {
             Ok(Some(Ok(reply))) => Some((Ok(reply), Some(call))),

@@ -4,7 +4,7 @@
 //! content, no emptied text, no result of a server's tool whose call was taken out, no thinking that is bound to text
 //! which changed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::{
     journal::Fact,
@@ -23,9 +23,9 @@ pub(super) struct Repair {
     dialects: [Dialect; 2],
     choices: HashMap<u32, Left>,
     dropped_servers: HashSet<String>,
-    dropped_blocks: HashSet<BlockId>,
+    dropped_blocks: BTreeSet<BlockId>,
     /// Open texts of which nothing has left so far, and whether a policy is why.
-    bare: HashMap<BlockId, bool>,
+    bare: BTreeMap<BlockId, bool>,
     changed: bool,
     facts: Vec<Fact>,
 }
@@ -47,8 +47,8 @@ impl Repair {
             dialects: [provider, client],
             choices: HashMap::new(),
             dropped_servers: HashSet::new(),
-            dropped_blocks: HashSet::new(),
-            bare: HashMap::new(),
+            dropped_blocks: BTreeSet::new(),
+            bare: BTreeMap::new(),
             changed: false,
             facts: Vec::new(),
         }

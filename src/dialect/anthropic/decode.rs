@@ -1,6 +1,6 @@
 //! Frames of a Messages stream, read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ const HIDDEN: Slot = 2;
 /// Reads the frames of one Messages stream.
 #[derive(Default)]
 pub(crate) struct StreamDecoder {
-    open: HashMap<u64, (BlockId, BlockKind)>,
+    open: BTreeMap<u64, (BlockId, BlockKind)>,
     /// Every number that a block has had: readers put what comes under a number again into the old block.
     seen: HashSet<u64>,
     blocks: u32,

@@ -1,6 +1,6 @@
 //! Frames of a Messages stream, written.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ use super::{
 pub(crate) struct StreamEncoder {
     recipient: Recipient,
     start: Option<Start>,
-    blocks: HashMap<BlockId, Written>,
+    blocks: BTreeMap<BlockId, Written>,
     open: Vec<BlockId>,
     /// The number of the next block of our own.
     next: u32,
@@ -33,7 +33,7 @@ pub(crate) struct StreamEncoder {
     usage: Usage,
     stopped: bool,
     /// Blocks of our own that begin with their first text, so that none is empty.
-    waiting: HashMap<BlockId, BlockHead>,
+    waiting: BTreeMap<BlockId, BlockHead>,
 }
 
 /// A block as it was written.
@@ -149,13 +149,13 @@ impl StreamEncoder {
         Self {
             recipient,
             start: None,
-            blocks: HashMap::new(),
+            blocks: BTreeMap::new(),
             open: Vec::new(),
             next: 0,
             shift: 0,
             usage: Usage::default(),
             stopped: false,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
         }
     }
 

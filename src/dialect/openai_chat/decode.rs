@@ -22,7 +22,7 @@ use super::{
 pub(crate) struct StreamDecoder {
     open: BTreeMap<u32, IndexMap<Key, BlockId>>,
     closed: HashSet<(u32, Key)>,
-    names: HashMap<BlockId, String>,
+    names: BTreeMap<BlockId, String>,
     /// The tool call that each choice was last about, by the index that the server gave it.
     last_tool: HashMap<u32, u32>,
     /// The tool call that each index of a choice means.

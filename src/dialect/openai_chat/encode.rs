@@ -1,6 +1,6 @@
 //! Frames of a Chat Completions stream, written.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     dialect::{Encoder, Recipient, Run, WireError, encode_runs, event_of, is_left, provider_error},
@@ -21,7 +21,7 @@ use super::{
 pub(crate) struct StreamEncoder {
     recipient: Recipient,
     start: Option<Start>,
-    blocks: HashMap<BlockId, Written>,
+    blocks: BTreeMap<BlockId, Written>,
     /// The thinking that was said last, of an answer in another dialect.
     thought: Option<BlockId>,
     choices: BTreeMap<u32, Choice>,
@@ -62,7 +62,7 @@ impl StreamEncoder {
         Self {
             recipient,
             start: None,
-            blocks: HashMap::new(),
+            blocks: BTreeMap::new(),
             thought: None,
             choices: BTreeMap::new(),
             usage: Usage::default(),

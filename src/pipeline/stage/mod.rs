@@ -7,7 +7,7 @@ mod deltas;
 mod whole;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     task::{Context as Wakeup, Poll},
 };
@@ -30,7 +30,7 @@ use super::{
 pub(super) struct Stage {
     runner: Runner,
     queue: VecDeque<Held>,
-    blocks: HashMap<BlockId, Watched>,
+    blocks: BTreeMap<BlockId, Watched>,
     pending: FuturesUnordered<BoxFuture<'static, Answer>>,
     choices: HashMap<u32, bool>,
     reason: Option<StopReason>,
@@ -101,7 +101,7 @@ impl Stage {
         Self {
             runner,
             queue: VecDeque::new(),
-            blocks: HashMap::new(),
+            blocks: BTreeMap::new(),
             pending,
             choices: HashMap::new(),
             reason: None,
