@@ -446,7 +446,7 @@ pub struct Limits {
     /// Output of our own making for one call.
     pub synthetic: Size,
     /// Calls at the same time.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub calls: u32,
 }
 

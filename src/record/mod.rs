@@ -9,6 +9,7 @@ mod prices;
 mod recording;
 pub mod spool;
 mod worker;
+pub mod zip;
 
 pub use entry::{Answer, Closing, Entry, Head, Line, Raw, Sent};
 pub use prices::{Price, Prices, PricesError};

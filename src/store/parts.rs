@@ -10,6 +10,7 @@ use super::{
     content::{Hash, Part, Parts},
     marks,
 };
+use crate::record::zip;
 
 /// So many values are asked for at once.
 const CHUNK: usize = 500;
@@ -158,7 +159,7 @@ pub(super) async fn texts(
 /// Bytes as they are stored.
 pub(super) fn pack(content: &[u8]) -> Vec<u8> {
     let packed = |tag: u8, content: &[u8]| [&[tag], content].concat();
-    match zstd::bulk::compress(content, EFFORT) {
+    match zip::compress(content, EFFORT) {
         Ok(compressed) if compressed.len() < content.len() => packed(COMPRESSED, &compressed),
         Ok(_) | Err(_) => packed(PLAIN, content),
     }
@@ -169,7 +170,7 @@ pub(super) fn unpack(stored: &[u8]) -> Result<Vec<u8>, StoreError> {
     let damaged = || StoreError::Damaged("a piece of a body cannot be unpacked".to_owned());
     match stored.split_first() {
         Some((&PLAIN, content)) => Ok(content.to_vec()),
-        Some((&COMPRESSED, content)) => zstd::stream::decode_all(content).map_err(|_| damaged()),
+        Some((&COMPRESSED, content)) => zip::decompress(content).map_err(|_| damaged()),
         Some(_) | None => Err(damaged()),
     }
 }

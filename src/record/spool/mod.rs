@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 pub use reader::{Batch, Reader};
 
-use super::Line;
+use super::{Line, zip};
 
 /// How large a segment grows, in bytes.
 const SEGMENT: u64 = 16 << 20;
@@ -171,7 +171,7 @@ impl Shared {
 pub(super) fn encode(lines: &[Line]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for line in lines {
-        let content = zstd::bulk::compress(&serde_json::to_vec(line)?, 1)?;
+        let content = zip::compress(&serde_json::to_vec(line)?, 1)?;
         let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= LONGEST);
         let length = length.ok_or_else(|| io::Error::other("a record is too long"))?;
         out.extend_from_slice(&length.to_le_bytes());

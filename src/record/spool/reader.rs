@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{FRAME, LONGEST, Line, Position, Shared, segment, segments};
+use super::{FRAME, LONGEST, Line, Position, Shared, segment, segments, zip};
 
 /// So much is read at once, unless one line is longer, in bytes.
 const CHUNK: u64 = 4 << 20;
@@ -137,6 +137,6 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn line(content: &[u8]) -> Option<Line> {
-    let json = zstd::stream::decode_all(content).ok()?;
+    let json = zip::decompress(content).ok()?;
     serde_json::from_slice(&json).ok()
 }

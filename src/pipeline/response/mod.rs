@@ -1,20 +1,20 @@
-//! One answer from its bytes to its bytes.
+//! One answer from its bytes to its bytes: `read` makes events of frames and bodies, `flow` leads them through the policies.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    task::{Context as Wakeup, Poll},
-};
+mod flow;
+mod read;
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    dialect::{self, Decoder, Parsed, Transcript, Undecodable, WireError},
+    dialect::{self, Decoder, Transcript, WireError},
     journal::Fact,
-    model::{Event, Failure, FailureKind, Piece, Refusal, RefusalForm, Slot, Usage},
+    model::{Event, Failure, FailureKind, Refusal, RefusalForm, Slot, Usage},
     wire::{Frame, Framer},
 };
 
+use self::flow::Queues;
 use super::{
     answered::Answered,
     convert::{Converter, Incoming},
@@ -62,23 +62,6 @@ pub struct Response {
 enum Place {
     Enforcing(Box<Stage>),
     Shadow(Box<Shadow>),
-}
-
-/// Queues of pieces on their way, which are used again.
-#[derive(Default)]
-struct Queues(Vec<VecDeque<Piece>>);
-
-impl Queues {
-    /// An empty one.
-    fn take(&mut self) -> VecDeque<Piece> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    /// Takes one back.
-    fn give(&mut self, mut queue: VecDeque<Piece>) {
-        queue.clear();
-        self.0.push(queue);
-    }
 }
 
 /// How the body is read.
@@ -253,37 +236,6 @@ impl Response {
         }
     }
 
-    /// Takes up decisions that came later. Ready: something may have left.
-    pub fn poll_decisions(&mut self, wakeup: &mut Wakeup<'_>) -> Poll<Result<(), Stopped>> {
-        let mut any = false;
-        for number in 0..self.places.len() {
-            let stage = match self.places.get_mut(number) {
-                Some(Place::Enforcing(stage)) => stage,
-                Some(Place::Shadow(shadow)) => {
-                    any |= shadow.poll(wakeup).is_ready();
-                    self.facts.extend(shadow.take_facts());
-                    continue;
-                }
-                None => break,
-            };
-            if !stage.is_deciding() {
-                continue;
-            }
-            let mut out = self.queues.take();
-            let outcome = stage.poll(wakeup, &mut self.made, &mut out);
-            self.facts.extend(stage.take_facts());
-            match outcome {
-                Poll::Pending => self.queues.give(out),
-                Poll::Ready(outcome) => {
-                    any = true;
-                    outcome?;
-                    self.pass_on(number + 1, out)?;
-                }
-            }
-        }
-        if any { Poll::Ready(self.check_limits()) } else { Poll::Pending }
-    }
-
     /// What may leave, in order.
     pub fn take_output(&mut self) -> impl Iterator<Item = Bytes> {
         let Self { weaver, record, .. } = self;
@@ -385,216 +337,6 @@ impl Response {
             self.weaver.error(error);
         }
         self.state = State::Done;
-    }
-
-    fn frame(&mut self, frame: Frame) -> Result<(), Stopped> {
-        let frame = self.renamed(frame);
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        let outcome = match self.read(&frame, &mut events) {
-            Ok(()) => self.take_events(frame, &mut events),
-            Err(error) => self.unreadable(frame, &error),
-        };
-        self.events = events;
-        outcome
-    }
-
-    /// A last frame without its blank line passes if it can be read and is withheld if not.
-    fn last_frame(&mut self, frame: Option<Frame>) -> Result<(), Stopped> {
-        let Some(frame) = frame.map(|frame| self.renamed(frame)) else { return Ok(()) };
-        let mut events = Vec::new();
-        match self.read(&frame, &mut events) {
-            Ok(()) => self.take_events(frame, &mut events),
-            Err(error) if frame.is_ended() => self.unreadable(frame, &error),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn whole_body(&mut self, body: Bytes) -> Result<(), Stopped> {
-        let renamed = self.setup.model.as_ref().and_then(|model| dialect::with_model(self.setup.dialect, &body, model));
-        let body = renamed.map_or(body, Bytes::from);
-        match &self.reading {
-            Reading::Answer => {}
-            Reading::Error(status) => {
-                let error = dialect::read_error(*status, &body);
-                self.is_final = error.code.as_deref() == Some("insufficient_quota");
-                return self.take_events(Frame::new(body, true), &mut vec![(Event::Error(error), 0)]);
-            }
-            Reading::Models(aliases) => {
-                let aliases = aliases.iter().map(|(alias, model)| (alias.as_str(), model.as_str()));
-                let list = dialect::convert_models(self.setup.client, &body, aliases);
-                self.weaver.put(list.map_err(|error| bad_answer(error.to_string()))?);
-                return Ok(());
-            }
-        }
-        let checked = if self.is_shared() { dialect::check_body(self.setup.dialect, &body) } else { Ok(()) };
-        let decoded = checked.and_then(|()| dialect::decode_body(self.setup.dialect, &body));
-        let frame = Frame::new(body, true);
-        for (event, _) in decoded.iter().flatten() {
-            // With a status that says the opposite, no client would see it.
-            if let (Event::Error(error), true) = (event, self.setup.converts()) {
-                return Err(bad_answer(format!("the provider answered with an error: {}", error.message)));
-            }
-        }
-        match decoded {
-            Ok(mut events) => self.take_events(frame, &mut events),
-            Err(error) => self.unreadable(frame, &error),
-        }
-    }
-
-    /// The frame, in which the model has the client's name.
-    fn renamed(&self, frame: Frame) -> Frame {
-        let Some(model) = &self.setup.model else { return frame };
-        let data = frame.data().unwrap_or_default();
-        let renamed = dialect::with_model(self.setup.dialect, &data, model);
-        renamed.map(|data| frame.with_data(&data)).unwrap_or(frame)
-    }
-
-    /// What a frame says. Where a policy enforces and the client reads the same bytes, it must also say it to every reader
-    /// alike.
-    fn read(&mut self, frame: &Frame, events: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
-        let is_shared = self.is_shared();
-        let is_first = std::mem::replace(&mut self.is_first, false);
-        let Source::Stream { decoder, .. } = &mut self.source else { return Ok(()) };
-        if is_shared && frame.has_stray_mark(is_first) {
-            return Err(Undecodable("a line of the stream begins with a byte order mark".to_owned()));
-        }
-        if is_shared && frame.begins_as_json() {
-            return Err(Undecodable("it is said to be an event stream, and begins as JSON".to_owned()));
-        }
-        let said = frame.said();
-        let parsed = Parsed::of(&said);
-        if is_shared {
-            decoder.check(&parsed)?;
-        }
-        decoder.decode(&parsed, events)?;
-        if is_shared && decoder.is_ambiguous() {
-            return Err(Undecodable("a tool call begins twice, or a choice goes on behind its end".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// What cannot be read passes as it is where nobody enforces, and otherwise ends the answer.
-    fn unreadable(&mut self, frame: Frame, error: &Undecodable) -> Result<(), Stopped> {
-        // What is to be said in other words has to be understood.
-        if self.enforces() || self.setup.converts() {
-            return Err(bad_answer(format!("the provider's answer cannot be read: {error}")));
-        }
-        self.take_events(frame, &mut vec![(Event::Opaque, 0)])
-    }
-
-    fn truncated(&self) -> Option<Failure> {
-        let Source::Stream { decoder, .. } = &self.source else { return None };
-        let message = "the provider's answer ended before its end";
-        (!decoder.is_complete()).then(|| Failure::new(FailureKind::Truncated, message))
-    }
-
-    fn take_events(&mut self, frame: Frame, events: &mut Vec<(Event, Slot)>) -> Result<(), Stopped> {
-        self.incoming.take(events, &mut self.made);
-        for (event, _) in &*events {
-            if let Some(usage) = event.usage() {
-                self.usage.update(usage);
-            }
-            self.provider_failed |= matches!(event, Event::Error(_));
-            self.answered.take(event);
-        }
-        let mut pieces = self.queues.take();
-        pieces.extend(self.weaver.begin(frame, events));
-        self.pass_on(0, pieces)
-    }
-
-    fn end(&mut self, failure: Option<Failure>) -> Result<(), Stopped> {
-        if !matches!(self.state, State::Running) {
-            return Ok(());
-        }
-        self.state = State::Ending(failure);
-        self.pass_on(0, VecDeque::from([Piece::new(Event::Eof)]))
-    }
-
-    /// Sends pieces through the stages from `first` on, and what comes out to the client.
-    fn pass_on(&mut self, first: usize, mut pieces: VecDeque<Piece>) -> Result<(), Stopped> {
-        for place in self.places.iter_mut().skip(first) {
-            let stage = match place {
-                Place::Enforcing(stage) => stage,
-                Place::Shadow(shadow) => {
-                    shadow.show(&pieces);
-                    self.facts.extend(shadow.take_facts());
-                    continue;
-                }
-            };
-            let mut out = self.queues.take();
-            for piece in pieces.drain(..) {
-                let outcome = stage.push(piece, &mut self.made, &mut out);
-                self.facts.extend(stage.take_facts());
-                outcome?;
-            }
-            self.queues.give(std::mem::replace(&mut pieces, out));
-        }
-        let mut released = self.queues.take();
-        for piece in pieces.drain(..) {
-            self.gate.push(piece, &mut released);
-        }
-        for piece in released.drain(..) {
-            self.repair.push(piece, &mut self.made, &mut pieces);
-        }
-        self.queues.give(released);
-        let outcome = self.weave(&mut pieces);
-        self.queues.give(pieces);
-        outcome
-    }
-
-    /// What is decided, for the client.
-    fn weave(&mut self, pieces: &mut VecDeque<Piece>) -> Result<(), Stopped> {
-        for piece in pieces.drain(..) {
-            match piece.event() {
-                Some(Event::Eof) => {
-                    if let State::Ending(failure) = &mut self.state {
-                        let failure = failure.take();
-                        if failure.is_none() {
-                            self.weaver.finish();
-                        }
-                        self.state = State::Over(failure);
-                    }
-                }
-                event => {
-                    if matches!(event, Some(Event::End)) {
-                        self.check_synthetic()?;
-                    }
-                    self.weaver.push(piece);
-                }
-            }
-        }
-        match self.weaver.failure() {
-            Some(message) if matches!(self.source, Source::Body { .. }) => Err(bad_answer(message.to_owned())),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_limits(&self) -> Result<(), Stopped> {
-        if matches!(self.source, Source::Stream { .. }) && self.held() > self.setup.limits.held {
-            return Err(limited("limits.held", self.setup.limits.held));
-        }
-        self.check_synthetic()
-    }
-
-    fn check_synthetic(&self) -> Result<(), Stopped> {
-        // An answer whose end has left cannot be taken back.
-        let is_open = matches!(self.state, State::Running) && !self.weaver.has_ended();
-        if (is_open || matches!(self.source, Source::Body { .. }))
-            && self.weaver.synthetic() > self.setup.limits.synthetic
-        {
-            return Err(limited("limits.synthetic", self.setup.limits.synthetic));
-        }
-        Ok(())
-    }
-
-    /// Whether what a policy judges is what a reader of the client's makes of the provider's own bytes.
-    fn is_shared(&self) -> bool {
-        self.enforces() && !self.setup.converts()
-    }
-
-    fn enforces(&self) -> bool {
-        self.stages().any(Stage::enforces)
     }
 }
 
