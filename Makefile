@@ -1,7 +1,7 @@
 # What one does with this repository. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev claude codex demo tools build fmt lint doc test load soak chaos bench overhead test-live compose observability \
+.PHONY: help run dev claude codex demo tools build fmt lint doc test fuzz load soak chaos bench overhead test-live compose observability \
   ollama compose-down compose-test test-kubernetes audit sbom graph envoy-config chart clean
 
 LUTHIEN := target/local/luthien
@@ -66,6 +66,9 @@ bench: tools ## Measure what Luthien costs beside Envoy alone and an echo, and w
 chaos: tools ## Kill, stop and confuse every part in every phase of calls, for ten minutes (SEED=1 ROUNDS=60 DURATION=600; after `make test`)
 	@LUTHIEN_CHAOS_SEED=$(SEED) LUTHIEN_CHAOS_ROUNDS=$(ROUNDS) LUTHIEN_CHAOS_SECONDS=$(DURATION) \
 	  cargo test --quiet --locked --test e2e chaos::long_run -- --ignored --nocapture
+
+fuzz: ## Fuzz every target for ten minutes (TARGET=json for one, FUZZ_SECONDS=60 for less; some minutes to build first)
+	@scripts/fuzz.sh
 
 overhead: tools ## Measure what traces cost (after `make test`)
 	cargo build --quiet --locked --release

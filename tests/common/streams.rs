@@ -116,9 +116,15 @@ impl Recorded {
     }
 }
 
+/// The folder of the repository, also for the package in `fuzz/`.
+pub(crate) fn repository() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().find(|folder| folder.join("tests/vectors").is_dir()).expect("the repository has vectors")
+}
+
 /// Every hand-made stream of a dialect, in the order of their numbers.
 pub(crate) fn vectors(dialect: Dialect) -> Vec<Vector> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let root = repository().join("tests/vectors");
     let expected: Value = serde_json::from_slice(&read(&root.join("expected.json"))).expect("expected.json is JSON");
     let mut vectors: Vec<Vector> = expected
         .as_object()

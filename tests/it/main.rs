@@ -15,6 +15,8 @@ mod convert;
 mod core;
 mod envoy;
 mod examples;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod kubernetes;
 mod layering;
 mod policies;

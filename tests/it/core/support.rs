@@ -180,6 +180,8 @@ pub struct Run {
     pub facts: Vec<Fact>,
     /// What left, piece by piece.
     pub out: Vec<Bytes>,
+    /// What it was stopped by.
+    pub failure: Option<Failure>,
 }
 
 impl Run {
@@ -193,7 +195,7 @@ impl Run {
     }
 
     pub fn new(response: Response) -> Self {
-        Self { response, facts: Vec::new(), out: Vec::new() }
+        Self { response, facts: Vec::new(), out: Vec::new(), failure: None }
     }
 
     /// Takes a chunk, and looks once whether later decisions have come.
@@ -232,13 +234,18 @@ impl Run {
         match outcome {
             Ok(()) => {}
             Err(Stopped::Refused(refusal)) => self.response.refuse(&refusal),
-            Err(Stopped::Failed(failure)) => self.response.fail(&failure),
+            Err(Stopped::Failed(failure)) => self.fail(failure),
         }
         if let Some(Err(failure)) = self.response.over() {
-            self.response.fail(&failure);
+            self.fail(failure);
         }
         self.out.extend(self.response.take_output());
         self.facts.extend(self.response.take_facts());
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.response.fail(&failure);
+        self.failure.get_or_insert(failure);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod policy;
+#[cfg(test)]
 mod props;
 
 pub use model::Model;

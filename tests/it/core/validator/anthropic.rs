@@ -99,7 +99,7 @@ impl Checker {
         self.expect(self.open.is_none(), "a block starts while another is open");
         self.expect(index == self.next, "a gap in the indices of blocks");
         self.expect(self.reason.is_none(), "a block starts behind the stop reason");
-        self.next = index + 1;
+        self.next = index.saturating_add(1);
         let kind = block["type"].as_str().unwrap_or_default().to_owned();
         let text = match &*kind {
             "tool_use" | "server_tool_use" | "mcp_tool_use" => {
