@@ -198,7 +198,7 @@ impl<'t> Reader<'t> {
                 let message = format!("the key `{name}` stands here a second time (first on line {line})");
                 self.fault(&here, at, message, "remove one of the two");
                 // The first value counts for the other checks; the second is read only to get past it.
-                let kept = self.spans.clone();
+                let kept = std::mem::take(&mut self.spans);
                 let (event, span) = self.next()?;
                 self.node(event, span, &here, None, depth + 1)?;
                 self.spans = kept;

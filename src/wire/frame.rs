@@ -104,6 +104,7 @@ impl Frame {
             }
             let value = field.map_or(line.content.end, |(_, value)| value.start);
             let prefix = self.raw.get(line.content.start..value).unwrap_or_default();
+            let prefix = if prefix == b"data" { b"data: " } else { prefix };
             let end = self.raw.get(line.content.end..line.end).unwrap_or_default();
             for part in data.split(|byte| *byte == b'\n') {
                 out.extend_from_slice(prefix);
@@ -219,6 +220,8 @@ mod tests {
     fn other_data_keeps_every_other_line() {
         let changed = |raw: &str| String::from_utf8(frame(raw).with_data(b"{1\n2}").raw().to_vec()).unwrap();
         assert_eq!(changed(": c\nid: 7\ndata:a\ndata: b\nx: y\n\n"), ": c\nid: 7\ndata:{1\ndata:2}\nx: y\n\n");
+        // A field without a colon is one without a value, and has no place for one.
+        assert_eq!(changed("data\ndata: a\n\n"), "data: {1\ndata: 2}\n\n");
         assert_eq!(changed("event: e\r\ndata: a\r\n\r\n"), "event: e\r\ndata: {1\r\ndata: 2}\r\n\r\n");
     }
 

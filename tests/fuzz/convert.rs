@@ -113,7 +113,10 @@ fn stream(from: Dialect, to: Dialect, kind: u8, seed: u8, form: u8, body: &Bytes
     let out = run.out.concat();
     let cut = run_in(from, to, &chosen, true, usage, body, 1 + usize::from(form));
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert_eq!(lossy(&cut.out.concat()), lossy(&out), "depends on how it comes");
+    // What is decided later may come before or behind a failure.
+    if run.failure.is_none() || !chosen.decides_later() {
+        assert_eq!(lossy(&cut.out.concat()), lossy(&out), "depends on how it comes");
+    }
     let mut problems = validator::problems(to, &out);
     // What a tool is called with is the provider's, however it is said.
     problems.retain(|problem| !is_of_arguments(problem));
@@ -126,9 +129,7 @@ fn stream(from: Dialect, to: Dialect, kind: u8, seed: u8, form: u8, body: &Bytes
 }
 
 fn is_of_arguments(problem: &str) -> bool {
-    ["the input of a tool call", "the arguments of a", "half of a tool call"]
-        .iter()
-        .any(|about| problem.starts_with(about))
+    ["the input of a tool call", "the arguments of a"].iter().any(|about| problem.starts_with(about))
 }
 
 fn has_reason(body: &[u8]) -> bool {

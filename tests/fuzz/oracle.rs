@@ -33,9 +33,9 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Said {
             said.ends += usize::from(dialect == Dialect::OpenaiChat);
         } else if let Some(data) = sse::json(&event.data) {
             match dialect {
-                Dialect::AnthropicMessages => said.anthropic(&data),
+                Dialect::AnthropicMessages => said.anthropic(&event, &data),
                 Dialect::OpenaiChat => said.chat(&data),
-                Dialect::OpenaiResponses => said.responses(&data),
+                Dialect::OpenaiResponses => said.responses(&event, &data),
             }
         }
     }
@@ -71,6 +71,11 @@ pub fn body(dialect: Dialect, body: &[u8]) -> Option<Said> {
     Some(said)
 }
 
+/// What an event is: its data says it, or else its name.
+fn kind<'a>(event: &'a Event, data: &'a Value) -> &'a str {
+    data["type"].as_str().or(event.name.as_deref()).unwrap_or_default()
+}
+
 fn items(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
     list.as_array().into_iter().flatten().enumerate()
 }
@@ -89,9 +94,9 @@ impl Said {
         self.tools.entry(place).or_default().push_str(name.as_str().unwrap_or_default());
     }
 
-    fn anthropic(&mut self, data: &Value) {
+    fn anthropic(&mut self, event: &Event, data: &Value) {
         let index = data["index"].to_string();
-        match data["type"].as_str().unwrap_or_default() {
+        match kind(event, data) {
             "message_stop" => self.ends += 1,
             "content_block_start" => self.block(&index, &data["content_block"]),
             "content_block_delta" if data["delta"]["type"] == "text_delta" => {
@@ -130,8 +135,8 @@ impl Said {
         self.tool(format!("{place} function_call"), &message["function_call"]["name"]);
     }
 
-    fn responses(&mut self, data: &Value) {
-        let kind = data["type"].as_str().unwrap_or_default();
+    fn responses(&mut self, event: &Event, data: &Value) {
+        let kind = kind(event, data);
         let part = data["content_index"].as_u64().unwrap_or_default();
         let place = format!("{} {part}", data["output_index"]);
         let of = |text: &str| format!("{kind} {place} {text}");

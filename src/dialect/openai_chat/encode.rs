@@ -238,7 +238,7 @@ impl StreamEncoder {
 
     /// Says the role, where nothing of the provider's has said it.
     fn begin(&mut self, choice: u32, out: &mut Vec<u8>) {
-        if self.start.is_none() || !self.choices.contains_key(&choice) {
+        if !self.choices.contains_key(&choice) {
             self.start = Some(self.head());
             self.choices.entry(choice).or_default();
             self.chunk(choice, br#"{"role":"assistant","content":""}"#, None, out);

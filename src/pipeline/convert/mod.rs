@@ -122,6 +122,8 @@ impl Converter {
             self.usage.update(usage);
         }
         match event {
+            // A head behind the content, or a second one, comes too late to be said.
+            Event::Start(_) if self.started => {}
             Event::Start(_) | Event::Ping => self.write(event, out),
             // Another choice's end is not told.
             Event::Stop(stop) if stop.choice != 0 => {}

@@ -61,6 +61,19 @@ fn text_added_at_the_end_of_a_chat_stands_before_the_one_finish_reason() {
     assert_eq!(read["messages"]["0"]["text"], "a the end");
 }
 
+/// Some servers never say what their answer is called.
+#[test]
+fn the_role_is_said_once_where_no_chunk_has_an_id() {
+    let data = [
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":null}]}"#,
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+        "[DONE]",
+    ];
+    let policy = By { fate: |_| Fate::Replace(vec![Block::text("no")]), added: Vec::new() };
+    let read = client_reads(Dialect::OpenaiChat, &data, policy);
+    assert_eq!(read["messages"]["0"]["text"], "no");
+}
+
 #[test]
 fn the_role_of_a_second_choice_is_said_once() {
     let data = [

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use luthien::model::Dialect;
 use serde_json::json;
 
-use super::{nobody, others, run, run_body, said};
+use super::{
+    super::{support, validator},
+    nobody, others, run, run_body, said,
+};
 
 const CHAT: Dialect = Dialect::OpenaiChat;
 
@@ -33,6 +36,28 @@ fn half_of_the_arguments_is_a_failure_unless_the_end_says_why() {
         assert_eq!(streamed(to, &[chunk(&half(), r#""length""#)]).end, said::End::Cut, "for {to:?}");
         let whole = chunk(&call(&json!(r#"{"a":"\"}"}"#).to_string()), "null");
         assert_eq!(streamed(to, &[whole]).end, said::End::Tools, "for {to:?}");
+    }
+}
+
+#[test]
+fn a_head_behind_the_content_does_not_begin_the_answer_again() {
+    let start = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":1,"output_tokens":1}}}"#;
+    let body = support::stream_of(
+        Dialect::AnthropicMessages,
+        &[
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#,
+            start,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"b"}}"#,
+            r#"{"type":"content_block_stop","index":0}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+            r#"{"type":"message_stop"}"#,
+        ],
+    );
+    for to in others(Dialect::AnthropicMessages) {
+        let out = run(Dialect::AnthropicMessages, to, &nobody(), &body, 7).out.concat();
+        validator::assert_legal(to, &out, "a late head");
+        assert!(String::from_utf8_lossy(&out).contains('b'), "for {to:?}");
     }
 }
 
