@@ -34,7 +34,11 @@ fn run(target: &Target, name: &str, input: &[u8]) {
         let folder = repository().join("target/fuzz").join(target.name);
         let path = folder.join(file);
         fs::create_dir_all(&folder).and_then(|()| fs::write(&path, input)).expect("a disk with room");
-        eprintln!("the input `{name}` of {} fails; it stands in {}", target.name, path.display());
+        eprintln!(
+            "the input `{name}` of {} fails; it stands in {}; see Fuzzing in CONTRIBUTING.md",
+            target.name,
+            path.display()
+        );
         resume_unwind(panic);
     }
 }

@@ -255,7 +255,8 @@ pub fn cel() -> Vec<Seed> {
 pub fn shell() -> Vec<Seed> {
     let table = repository().join("tests/it/policies/command_guard/commands.yaml");
     let table = fs::read_to_string(&table).unwrap_or_else(|error| panic!("{}: {error}", table.display()));
-    let commands = table.lines().filter_map(|line| line.strip_prefix("  ")).enumerate();
+    // All of them have a test of their own.
+    let commands = table.lines().filter_map(|line| line.strip_prefix("  ")).step_by(4).enumerate();
     let mut seeds: Vec<Seed> =
         commands.map(|(number, command)| Seed::new(&number.to_string(), 1, command.trim()).choosing(1)).collect();
     for (number, arguments) in [
