@@ -188,6 +188,12 @@ documentation() {
   RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 }
 
+# The same target folder, so that the dependencies are those of the product's own checks.
+fuzz_targets() {
+  cargo fmt --manifest-path fuzz/Cargo.toml --check &&
+    cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
+}
+
 doctest_run() {
   cargo test --locked --doc 2>&1 | tee "$1"
 }
@@ -205,6 +211,7 @@ prepare "Helm" scripts/install-helm.sh
 
 check "format" cargo fmt --check
 check "clippy" cargo clippy --locked --all-targets -- -D warnings
+check "fuzz targets" fuzz_targets
 check "documentation" documentation
 check "shell scripts" shell_scripts
 check "dashboards" dashboards
