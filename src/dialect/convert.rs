@@ -12,6 +12,8 @@ pub(super) mod openai;
 mod order;
 mod returned;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use crate::{
@@ -110,8 +112,8 @@ fn read(from: Dialect, body: &Bytes, value: Value<'_>, losses: &mut Losses) -> S
 
 /// A choice of tools that are not there, because they were left out, is left out with them.
 fn keep_choice(conversation: &mut Conversation, losses: &mut Losses) {
-    let tools = &conversation.tools;
-    let there = |name: &String| tools.iter().any(|tool| tool.name == *name);
+    let tools: HashSet<&str> = conversation.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let there = |name: &String| tools.contains(name.as_str());
     let Some(choice) = &mut conversation.tool_choice else { return };
     let field = choice.name;
     let (gone, some) = match &mut choice.value {

@@ -6,6 +6,10 @@
 //!
 //! Knows neither providers nor their JSON.
 
+use std::collections::HashSet;
+
+use indexmap::IndexSet;
+
 use crate::json::Text;
 
 /// A JSON text, as it was written.
@@ -278,7 +282,7 @@ pub enum ToolChoice {
         /// Whether one of them must be.
         required: bool,
         /// Their names.
-        names: Vec<String>,
+        names: IndexSet<String>,
     },
 }
 
@@ -356,6 +360,14 @@ pub enum Hint {
     SafetyIdentifier,
     /// `user`
     User,
+}
+
+impl Conversation {
+    /// The names of the tools that take free text.
+    pub fn custom_tools(&self) -> HashSet<&str> {
+        let custom = self.tools.iter().filter(|tool| matches!(tool.kind, ToolKind::Custom { .. }));
+        custom.map(|tool| tool.name.as_str()).collect()
+    }
 }
 
 impl<T> Field<T> {

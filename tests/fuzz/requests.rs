@@ -1,5 +1,7 @@
 //! Requests: what policies see of them, and what is patched.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use luthien::{
     dialect::{self, patch_request, request},
@@ -40,7 +42,7 @@ pub fn run(data: &[u8]) {
 
 /// Every text that stands at one of the known places is among those that policies see.
 fn sees_everything(dialect: Dialect, plain: &Value, read: &Request) {
-    let seen: Vec<_> = read.texts().iter().map(luthien::model::RequestText::get).collect();
+    let seen: HashSet<_> = read.texts().iter().map(luthien::model::RequestText::get).collect();
     let mut said = Vec::new();
     match dialect {
         Dialect::AnthropicMessages => {
@@ -69,7 +71,7 @@ fn sees_everything(dialect: Dialect, plain: &Value, read: &Request) {
         }
     }
     for text in said {
-        assert!(seen.iter().any(|seen| *seen == text), "policies do not see {text:?}");
+        assert!(seen.contains(text), "policies do not see {text:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod write;
 
 use bytes::Bytes;
+use indexmap::IndexSet;
 
 use crate::{
     json::{Kind, Text, Value},
@@ -217,7 +218,7 @@ pub(in crate::dialect) fn choice_word(value: Value<'_>) -> Option<ToolChoice> {
 pub(in crate::dialect) fn allowed(list: Value<'_>, inner: bool, losses: &mut Losses) -> Step<Option<ToolChoice>> {
     const PATH: &str = "tool_choice.tools[]";
     losses.rest(list, "tool_choice", &["type", "mode", "tools"])?;
-    let mut names = Vec::new();
+    let mut names = IndexSet::new();
     for tool in list.get("tools").into_iter().flat_map(Value::items) {
         let kind = tool.str_at("type").unwrap_or_default();
         let holder = if inner { tool.get(&kind) } else { Some(tool) };
@@ -226,7 +227,7 @@ pub(in crate::dialect) fn allowed(list: Value<'_>, inner: bool, losses: &mut Los
         };
         losses.rest(tool, PATH, if inner { &["type", "function", "custom"] } else { &["type", "name"] })?;
         losses.rest(holder, PATH, &["type", "name"])?;
-        names.push(name.into_owned());
+        names.insert(name.into_owned());
     }
     let required = list.str_at("mode").as_deref() == Some("required");
     Ok((!names.is_empty()).then_some(ToolChoice::Allowed { required, names }))

@@ -52,6 +52,22 @@ fn one_odd_value_anywhere_does_no_harm() {
     assert!(tried > 10_000 && sent > tried / 2, "{sent} of {tried}");
 }
 
+/// Each with each other would be some 10^9 comparisons, which no test has the time for.
+#[test]
+fn a_choice_of_very_many_tools_is_as_long_as_it_is() {
+    const MANY: usize = 50_000;
+    let tool = |at: usize| json!({ "type": "function", "name": format!("f{at}"), "parameters": {} });
+    let named = |at: usize| json!({ "type": "function", "name": format!("f{}", MANY - 1 - at) });
+    let body = json!({ "model": "m", "input": "x", "tools": (0..MANY).map(tool).collect::<Vec<_>>(),
+        "tool_choice": { "type": "allowed_tools", "mode": "auto", "tools": (0..MANY).map(named).collect::<Vec<_>>() } });
+    let body = body.to_string();
+    for to in [Dialect::AnthropicMessages, Dialect::OpenaiChat] {
+        let sent = convert(Dialect::OpenaiResponses, to, &body, model(to), Some(Lossy::Drop)).expect("a conversion");
+        let sent: Value = serde_json::from_slice(&sent.body).expect("JSON");
+        assert_eq!(sent["tools"].as_array().map(Vec::len), Some(MANY));
+    }
+}
+
 fn all(value: &Value, path: String, out: &mut Vec<String>) {
     match value {
         Value::Object(members) => members.iter().for_each(|(key, value)| all(value, format!("{path}/{key}"), out)),

@@ -111,9 +111,9 @@ fn function(tool: &Tool, writing: &mut Writing<'_>) -> Step<String> {
 }
 
 fn tool_choice(conversation: &Conversation, choice: &ToolChoice, writing: &mut Writing<'_>) -> String {
+    let custom = conversation.custom_tools();
     let mut named = |name: &str| {
-        let custom = |tool: &Tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. });
-        let kind = if conversation.tools.iter().any(custom) { "custom" } else { "function" };
+        let kind = if custom.contains(name) { "custom" } else { "function" };
         Object::new().str("type", kind).str("name", &writing.names.sent(name)).build()
     };
     match choice {

@@ -28,10 +28,12 @@ impl Reader {
         }
         self.started |= self.pending.len() >= 3;
         let mut out = Vec::new();
-        while let Some((event, used)) = first_event(&self.pending) {
-            self.pending.drain(..used);
+        let mut read = 0;
+        while let Some((event, used)) = first_event(&self.pending[read..]) {
+            read += used;
             out.extend(event);
         }
+        self.pending.drain(..read);
         out
     }
 
