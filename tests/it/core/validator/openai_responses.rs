@@ -17,6 +17,8 @@ struct Checker {
     response: Option<Value>,
     sequence: Option<u64>,
     items: Vec<Item>,
+    /// The ids of all of them.
+    ids: HashSet<String>,
     ended: bool,
 }
 
@@ -180,8 +182,9 @@ impl Checker {
         let index = data["output_index"].as_u64();
         self.problems.expect(index == Some(self.items.len() as u64), "a gap in output_index");
         self.problems.expect(item["type"].is_string() && item["id"].is_string(), "an item without type or id");
-        let ids: HashSet<String> = self.items.iter().flat_map(|item| ids(&item.added)).collect();
-        self.problems.expect(ids.is_disjoint(&self::ids(item).collect()), "two items have one id");
+        let own: HashSet<String> = ids(item).collect();
+        self.problems.expect(self.ids.is_disjoint(&own), "two items have one id");
+        self.ids.extend(own);
         let bare = |key: &str| item[key].as_array().is_none_or(Vec::is_empty);
         self.problems.expect(bare("content") && bare("summary"), "an item has parts before they are added");
         let call = CALLS.iter().find(|(_, of, _)| item["type"] == *of);
