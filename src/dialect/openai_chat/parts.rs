@@ -1,6 +1,7 @@
 //! What a chunk, or a whole completion, says: its parts in a fixed order.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::{
     json::{Kind, Span, Text, Value},
@@ -73,8 +74,8 @@ pub(super) fn repeats(holder: Value<'_>, said: Value<'_>) -> impl Iterator<Item 
 }
 
 /// The parts of a chunk (`holder` is `delta`) or of a completion (`holder` is `message`). The slot of `parts[n]` is n + 1.
-pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> Vec<Part<'a>> {
-    let mut out = Vec::new();
+pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> SmallVec<[Part<'a>; 2]> {
+    let mut out = SmallVec::new();
     for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
         let [index, said, reason] = choice.pick(["index", holder, "finish_reason"]);
         let index = numbered(index, position);

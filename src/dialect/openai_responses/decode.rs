@@ -30,6 +30,8 @@ pub(crate) struct StreamDecoder {
     kept: usize,
     parts: usize,
     blocks: u32,
+    /// Used again for each frame.
+    events: Vec<Event>,
     pub(super) started: bool,
     pub(super) complete: bool,
 }
@@ -66,10 +68,14 @@ impl ItemHead {
 
 impl Decoder for StreamDecoder {
     fn decode(&mut self, frame: &Parsed<'_>, out: &mut Vec<(Event, Slot)>) -> Result<(), Undecodable> {
-        let mut events = Vec::new();
-        self.read(frame, &mut events)?;
-        out.extend((0..).zip(events).map(|(slot, event)| (event, slot)));
-        Ok(())
+        let mut events = std::mem::take(&mut self.events);
+        let outcome = self.read(frame, &mut events);
+        if outcome.is_ok() {
+            out.extend((0..).zip(events.drain(..)).map(|(slot, event)| (event, slot)));
+        }
+        events.clear();
+        self.events = events;
+        outcome
     }
 
     fn check(&self, frame: &Parsed<'_>) -> Result<(), Undecodable> {

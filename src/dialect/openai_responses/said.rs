@@ -19,9 +19,14 @@ pub(super) struct Said {
 impl Said {
     /// More of the text.
     pub(super) fn push(&mut self, text: &Text) {
-        let mut decoded = String::new();
-        self.decoder.push(text, &mut decoded);
-        self.digest.update(&decoded);
+        if self.decoder.is_open() || text.raw().contains(&b'\\') {
+            let mut decoded = String::new();
+            self.decoder.push(text, &mut decoded);
+            self.digest.update(&decoded);
+        } else {
+            // What was written without an escape stands for itself.
+            self.digest.update(text.raw());
+        }
         self.any |= !text.is_empty();
     }
 

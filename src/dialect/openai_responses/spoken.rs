@@ -1,7 +1,5 @@
 //! The events that say the text of an item, whether it is the provider's or our own.
 
-use bytes::Bytes;
-
 use crate::{
     json::{Value, quote},
     wire::Frame,
@@ -111,16 +109,18 @@ impl Spoken {
 impl Sent {
     /// Takes note of an event about it.
     pub(super) fn note_event(&mut self, frame: &Frame) {
-        self.last = frame.event().unwrap_or_default().to_vec();
-        let begins = self.last == b"response.content_part.added";
-        let data = if begins { frame.data().unwrap_or_default() } else { Bytes::new() };
-        let part = Value::parse(&data).ok().and_then(|value| value.get("part"));
+        let said = frame.said();
+        self.last.clear();
+        self.last.extend_from_slice(said.event.unwrap_or_default());
+        if self.last != b"response.content_part.added" {
+            return;
+        }
+        let number = self.parts.len().saturating_sub(1);
+        let part = said.data.as_ref().and_then(|data| Value::parse(data).ok()?.get("part"));
         if part.is_some_and(|part| part.str_at("type").as_deref() == Some("refusal")) {
-            self.refusals.push(self.parts.len().saturating_sub(1));
+            self.refusals.push(number);
         }
-        if begins && self.content_from.is_none() {
-            self.content_from = Some(self.parts.len().saturating_sub(1));
-        }
+        self.content_from.get_or_insert(number);
     }
 
     /// Whether the part that is said is a refusal.
