@@ -27,12 +27,12 @@ impl Load {
 const SMALL: usize = 600;
 
 const LOADS: [Load; 9] = [
-    Load { name: "json-1", answer: "json", request: SMALL, connections: 1, requests: 1000 },
-    Load { name: "json-16", answer: "json", request: SMALL, connections: 16, requests: 4000 },
-    Load { name: "json-64", answer: "json", request: SMALL, connections: 64, requests: 4000 },
-    Load { name: "burst-1", answer: "burst", request: SMALL, connections: 1, requests: 200 },
-    Load { name: "burst-16", answer: "burst", request: SMALL, connections: 16, requests: 1600 },
-    Load { name: "paced-32", answer: "paced", request: SMALL, connections: 32, requests: 64 },
+    Load { name: "json-1", answer: "json", request: SMALL, connections: 1, requests: 2000 },
+    Load { name: "json-16", answer: "json", request: SMALL, connections: 16, requests: 8000 },
+    Load { name: "json-64", answer: "json", request: SMALL, connections: 64, requests: 8000 },
+    Load { name: "burst-1", answer: "burst", request: SMALL, connections: 1, requests: 600 },
+    Load { name: "burst-16", answer: "burst", request: SMALL, connections: 16, requests: 3200 },
+    Load { name: "paced-32", answer: "paced", request: SMALL, connections: 32, requests: 128 },
     Load { name: "paced-1000", answer: "paced", request: SMALL, connections: 1000, requests: 1000 },
     Load { name: "request-1MiB", answer: "json", request: 1 << 20, connections: 4, requests: 80 },
     Load { name: "request-32MiB", answer: "json", request: (32 << 20) - 4096, connections: 1, requests: 4 },
