@@ -28,10 +28,6 @@ use luthien::{
     telemetry::log,
 };
 
-/// Gives memory back after many calls, and costs less than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Programmable policy between any AI client and any LLM provider
 #[derive(Parser)]
 #[command(version)]
