@@ -82,10 +82,6 @@ fn total(round: &Round) -> f64 {
     micros(&round.times.total, 0.5)
 }
 
-fn per_stream(round: &Round) -> f64 {
-    round.peak.saturating_sub(round.before) as f64 / round.times.total.len() as f64 / KIB
-}
-
 /// Prints and writes everything.
 pub(crate) fn write(plan: &Plan, rounds: &[Round], into_page: bool) {
     let rounds = Rounds { rounds };
@@ -148,6 +144,10 @@ fn targets(plan: &Plan, rounds: &Rounds<'_>) -> String {
         }
     }
     if measured("paced-1000", Subject::Noop) {
+        // What a process takes that has done the least so far.
+        let of_noop = rounds.rounds.iter().filter(|round| round.subject == Subject::Noop);
+        let idle = of_noop.map(|round| round.before).min().unwrap_or(0);
+        let per_stream = |round: &Round| (round.peak - idle) as f64 / round.times.total.len() as f64 / KIB;
         let memory = rounds.figure("paced-1000", Subject::Noop, per_stream);
         target(&mut out, "paced-1000: memory per stream, noop", memory, 64.0, " KiB");
     }
