@@ -13,6 +13,8 @@ mod process;
 mod provider;
 mod report;
 mod round;
+#[path = "../common/streams.rs"]
+mod streams;
 mod subject;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -1,6 +1,6 @@
 //! What is measured: loads and subjects.
 
-use crate::provider::EVENTS;
+use crate::streams::EVENTS;
 
 /// One kind of traffic.
 #[derive(Debug, Clone)]

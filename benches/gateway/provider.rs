@@ -13,10 +13,10 @@ use axum::{
 use futures::stream;
 use tokio::{net::TcpListener, time};
 
+use crate::streams;
+
 /// Which answer is wanted: `json`, `burst` or `paced`.
 pub(crate) const ANSWER: &str = "x-bench-answer";
-/// Events of a stream that carry text.
-pub(crate) const EVENTS: usize = 200;
 /// The pause before each event of a paced stream.
 pub(crate) const PACE: Duration = Duration::from_millis(5);
 /// How long the judge thinks.
@@ -63,27 +63,5 @@ const VERDICT: &str = r#"{"id":"c1","object":"chat.completion","created":1,"mode
 
 /// The events of a stream, as the provider writes them.
 pub(crate) fn events() -> Vec<String> {
-    let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
-    let mut events = vec![
-        event(
-            "message_start",
-            r#"{"type":"message_start","message":{"id":"msg_01","type":"message","role":"assistant","model":"m-1","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":412,"output_tokens":1}}}"#,
-        ),
-        event(
-            "content_block_start",
-            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
-        ),
-    ];
-    let words = ["Once", " upon", " a", " time", " there", " was", " a", " gate", "way", ","];
-    events.extend(words.iter().cycle().take(EVENTS).map(|word| {
-        let data =
-            format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{word}"}}}}"#);
-        event("content_block_delta", &data)
-    }));
-    events.extend([
-        event("content_block_stop", r#"{"type":"content_block_stop","index":0}"#),
-        event("message_delta", r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":200}}"#),
-        event("message_stop", r#"{"type":"message_stop"}"#),
-    ]);
-    events
+    streams::events("anthropic_messages")
 }

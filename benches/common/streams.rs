@@ -1,10 +1,13 @@
-//! Streams of 200 words in each dialect.
+//! Streams in each dialect, for both benches.
+
+/// Events of a stream that carry text.
+pub(crate) const EVENTS: usize = 200;
 
 const WORDS: [&str; 10] = ["Once", " upon", " a", " time", " there", " was", " a", " gate", "way", ","];
 
 /// The events of a stream in the dialect of that name, each with its blank line.
 pub(crate) fn events(dialect: &str) -> Vec<String> {
-    let words = WORDS.iter().cycle().take(200);
+    let words = WORDS.iter().cycle().take(EVENTS);
     match dialect {
         "anthropic_messages" => anthropic(words),
         "openai_chat" => chat(words),
