@@ -28,6 +28,10 @@ use luthien::{
     telemetry::log,
 };
 
+/// Gives what was let go back to the system, which the C library keeps for each of its threads.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Programmable policy between any AI client and any LLM provider
 #[derive(Parser)]
 #[command(version)]

@@ -199,11 +199,34 @@ impl Scan<'_> {
     }
 }
 
-/// The place of the first byte from `at` on that does not stand for itself in a string, eight at a time; or one before it, less
-/// than eight from the end.
-pub(super) fn plain(document: &[u8], mut at: usize) -> usize {
+/// One past the quote that ends the string of checked JSON whose content begins at `at`.
+pub(super) fn string_end(document: &[u8], mut at: usize) -> usize {
+    loop {
+        at = plain(document, at);
+        match document.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return document.len(),
+        }
+    }
+}
+
+/// The place of the first byte from `at` on that does not stand for itself in a string; or one before it, less than eight from
+/// the end.
+///
+/// Sixteen at a time, which the compiler does at once, and then eight to find it.
+fn plain(document: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
+    // Not `||`: there is to be nothing to decide between two bytes.
+    let is_special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    while let Some(block) = document.get(at..at + 16) {
+        if block.iter().fold(false, |found, byte| found | is_special(*byte)) {
+            break;
+        }
+        at += 16;
+    }
     // Each has the highest bit of a byte set that is of the kind. It may be set for bytes behind the first one of them, too.
     let below_space = |word: u64| word.wrapping_sub(ONES * 0x20) & !word & HIGH;
     let equal = |word: u64, byte: u8| {

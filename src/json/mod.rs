@@ -9,11 +9,13 @@
 
 pub mod build;
 mod check;
+mod object;
 mod patch;
 mod steps;
 mod text;
 mod value;
 
+pub use object::Object;
 pub use patch::Patch;
 pub use steps::{Step, Steps};
 pub use text::{Decoder, Edit, Text, escape, literals, quote};

@@ -44,9 +44,10 @@ impl Patch {
         self.replace(Span { start: end, end }, with);
     }
 
-    /// Applies everything to `document`. An edit inside a span that another edit replaces is gone with it.
+    /// Applies everything to `document`. An edit inside a span that another edit replaces is gone with it, and what is removed
+    /// is not replaced.
     pub fn apply(mut self, document: &[u8]) -> Vec<u8> {
-        self.edits.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+        self.edits.sort_by_key(|(span, with)| (span.start, std::cmp::Reverse(span.end), !with.is_empty()));
         let grown: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
         let mut out = Vec::with_capacity(document.len() + grown);
         let mut at = 0;
@@ -136,5 +137,16 @@ mod tests {
         patch.number(value.get("b").unwrap(), 3);
         patch.remove_members(value, |member| member.key == "a");
         assert_eq!(patch.apply(text), br#"{"b":3}"#);
+    }
+
+    #[test]
+    fn what_is_removed_is_not_replaced() {
+        let text = br#"[1]"#;
+        let value = Value::parse(text).unwrap();
+        let mut patch = Patch::default();
+        patch.replace(value.items().next().unwrap().span(), "2");
+        patch.remove_items(value, |_| true);
+        patch.append(value, true, b"3");
+        assert_eq!(patch.apply(text), b"[3]");
     }
 }

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
-use super::Text;
+use super::{Text, check::string_end};
 
 /// What an object or an array of a document begins, names or ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +35,10 @@ impl<'a> Steps<'a> {
 
     /// Skips a string whose quote is behind us. Returns what stands between its quotes.
     fn string(&mut self) -> &'a [u8] {
-        let (whole, mut at) = (self.rest, 0);
-        while let Some(found) = whole.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-            at += found;
-            if whole.get(at) == Some(&b'"') {
-                self.skip(at + 1);
-                return whole.get(..at).unwrap_or_default();
-            }
-            at += 2;
-        }
-        self.rest = &[];
-        whole
+        let end = string_end(self.rest, 0);
+        let raw = self.rest.get(..end.saturating_sub(1)).unwrap_or_default();
+        self.skip(end);
+        raw
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Steps, Text,
-    check::{check, plain},
+    check::{check, string_end},
 };
 
 /// The place of a value in its document, as byte offsets.
@@ -294,22 +294,9 @@ impl<'a> Cursor<'a> {
 
     fn skip_value(&mut self) {
         match self.peek() {
-            Some(b'"') => self.skip_string(),
+            Some(b'"') => self.at = string_end(self.document, self.at + 1),
             Some(b'{' | b'[') => self.skip_nested(),
             _ => self.skip_while(|byte| !matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r')),
-        }
-    }
-
-    fn skip_string(&mut self) {
-        self.at += 1;
-        loop {
-            self.at = plain(self.document, self.at);
-            match self.peek() {
-                Some(b'"') => break self.at += 1,
-                Some(b'\\') => self.at += 2,
-                Some(_) => self.at += 1,
-                None => break self.at = self.document.len(),
-            }
         }
     }
 
@@ -319,7 +306,7 @@ impl<'a> Cursor<'a> {
         while let Some(byte) = self.peek() {
             match byte {
                 b'"' => {
-                    self.skip_string();
+                    self.at = string_end(self.document, self.at + 1);
                     continue;
                 }
                 b'{' | b'[' => depth += 1,

@@ -4,23 +4,23 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{RequestView, Undecodable, request_object, texts::Texts},
-    json::{Kind, Value},
+    json::{Kind, Object, Value},
     model::{Request, Source},
 };
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
-    let value = request_object(body)?;
+    let object = Object::of(request_object(body)?);
     let view = RequestView {
-        model: value.str_at("model").unwrap_or_default().into_owned(),
-        stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
-        max_tokens: value.get("max_tokens").and_then(Value::as_u64),
+        model: object.str_at("model").unwrap_or_default().into_owned(),
+        stream: object.bool_at("stream").unwrap_or(false),
+        max_tokens: object.get("max_tokens").and_then(Value::as_u64),
         include_usage: true,
-        session: session(value),
+        session: object.get("metadata").and_then(session),
         ..RequestView::default()
     };
     let mut texts = Texts::new(body);
-    for member in value.members() {
+    for member in object.members() {
         match &*member.key {
             "system" => read_content(&mut texts, member.value, Source::System, None),
             "messages" => member.value.items().for_each(|message| read_message(&mut texts, message)),
@@ -33,19 +33,20 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
 }
 
 /// Claude Code puts its session id into `metadata.user_id`, which is JSON in a string.
-fn session(value: Value<'_>) -> Option<String> {
-    let user = value.get("metadata")?.str_at("user_id")?;
+fn session(metadata: Value<'_>) -> Option<String> {
+    let user = metadata.str_at("user_id")?;
     let inner = Value::parse(user.as_bytes()).ok()?;
     inner.str_at("session_id").map(std::borrow::Cow::into_owned)
 }
 
 fn read_message(texts: &mut Texts<'_>, message: Value<'_>) {
-    let source = match message.str_at("role").as_deref() {
+    let [role, content] = message.pick(["role", "content"]);
+    let source = match role.and_then(Value::as_str).as_deref() {
         Some("assistant") => Source::Assistant,
         Some("system") => Source::System,
         _ => Source::User,
     };
-    if let Some(content) = message.get("content") {
+    if let Some(content) = content {
         read_content(texts, content, source, None);
     }
 }
@@ -60,8 +61,9 @@ fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool:
 }
 
 fn read_block(texts: &mut Texts<'_>, block: Value<'_>, source: Source, tool: Option<&str>) {
-    match block.str_at("type").as_deref() {
-        Some("text") => texts.member(block, "text", source, tool),
+    let [kind, text] = block.pick(["type", "text"]);
+    match kind.and_then(Value::as_str).as_deref() {
+        Some("text") => text.into_iter().for_each(|text| texts.string(text, source, tool)),
         Some("tool_use") => {
             let name = block.str_at("name");
             if let Some(input) = block.get("input") {

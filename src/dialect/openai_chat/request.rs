@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{RequestView, State, Undecodable, request_object, texts::Texts},
-    json::Value,
+    json::{Object, Value},
     model::{Request, Source},
 };
 
@@ -12,20 +12,21 @@ use super::parts::tool_body;
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
-    let value = request_object(body)?;
-    let include_usage = value.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
+    let object = Object::of(request_object(body)?);
+    let include_usage = object.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
+    let most = object.get("max_completion_tokens").or_else(|| object.get("max_tokens"));
     let view = RequestView {
-        model: value.str_at("model").unwrap_or_default().into_owned(),
-        stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
-        max_tokens: value.get("max_completion_tokens").or_else(|| value.get("max_tokens")).and_then(Value::as_u64),
+        model: object.str_at("model").unwrap_or_default().into_owned(),
+        stream: object.bool_at("stream").unwrap_or(false),
+        max_tokens: most.and_then(Value::as_u64),
         include_usage: include_usage.unwrap_or(false),
-        custom_tools: custom_tools(value),
+        custom_tools: object.get("tools").map(custom_tools).unwrap_or_default(),
         // An answer is kept only where that is asked for.
-        state: State { needs: Vec::new(), stores: value.get("store").and_then(Value::as_bool) == Some(true) },
+        state: State { needs: Vec::new(), stores: object.bool_at("store") == Some(true) },
         ..RequestView::default()
     };
     let mut texts = Texts::new(body);
-    for member in value.members() {
+    for member in object.members() {
         match &*member.key {
             "messages" => member.value.items().for_each(|message| read_message(&mut texts, message)),
             "tools" => member.value.items().for_each(|tool| {
@@ -42,20 +43,20 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
 }
 
 /// The tools that take free text.
-fn custom_tools(request: Value<'_>) -> Vec<String> {
-    let tools = request.get("tools").into_iter().flat_map(Value::items);
-    let custom = tools.filter(|tool| tool.str_at("type").as_deref() == Some("custom"));
+fn custom_tools(tools: Value<'_>) -> Vec<String> {
+    let custom = tools.items().filter(|tool| tool.str_at("type").as_deref() == Some("custom"));
     custom.filter_map(|tool| Some(tool.some("custom")?.str_at("name")?.into_owned())).collect()
 }
 
 fn read_message(texts: &mut Texts<'_>, message: Value<'_>) {
-    let source = match message.str_at("role").as_deref() {
+    let [role, id, name] = message.pick(["role", "tool_call_id", "name"]).map(|member| member.and_then(Value::as_str));
+    let source = match role.as_deref() {
         Some("system" | "developer") => Source::System,
         Some("assistant") => Source::Assistant,
         Some("tool" | "function") => Source::ToolResult,
         _ => Source::User,
     };
-    let tool = message.str_at("tool_call_id").or(message.str_at("name")).filter(|_| source == Source::ToolResult);
+    let tool = id.or(name).filter(|_| source == Source::ToolResult);
     for member in message.members() {
         match &*member.key {
             "content" => read_content(texts, member.value, source, tool.as_deref()),
@@ -72,9 +73,7 @@ fn read_message(texts: &mut Texts<'_>, message: Value<'_>) {
 fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool: Option<&str>) {
     texts.string(content, source, tool);
     for part in content.items() {
-        for key in ["text", "refusal"] {
-            texts.member(part, key, source, tool);
-        }
+        part.pick(["text", "refusal"]).into_iter().flatten().for_each(|said| texts.string(said, source, tool));
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{RequestView, State, Undecodable, request_object, texts::Texts},
-    json::{Kind, Value},
+    json::{Kind, Object, Value},
     model::{Request, Source},
 };
 
@@ -17,19 +17,19 @@ use super::{
 
 /// Reads a request: every text in it, with its source and its place.
 pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodable> {
-    let value = request_object(body)?;
+    let object = Object::of(request_object(body)?);
     let view = RequestView {
-        model: value.str_at("model").unwrap_or_default().into_owned(),
-        stream: value.get("stream").and_then(Value::as_bool).unwrap_or(false),
-        max_tokens: value.get("max_output_tokens").and_then(Value::as_u64),
+        model: object.str_at("model").unwrap_or_default().into_owned(),
+        stream: object.bool_at("stream").unwrap_or(false),
+        max_tokens: object.get("max_output_tokens").and_then(Value::as_u64),
         include_usage: true,
-        custom_tools: custom_tools(value),
-        state: state(value),
-        echo: echo(value),
+        custom_tools: custom_tools(&object),
+        state: state(&object),
+        echo: echo(&object),
         ..RequestView::default()
     };
     let mut texts = Texts::new(body);
-    for member in value.members() {
+    for member in object.members() {
         match &*member.key {
             "instructions" => read_content(&mut texts, member.value, Source::System, None),
             "input" => {
@@ -54,51 +54,58 @@ pub(crate) fn request(body: &Bytes) -> Result<(RequestView, Request), Undecodabl
 }
 
 /// The tools that take free text, wherever they are offered.
-fn custom_tools(request: Value<'_>) -> Vec<String> {
-    fn collect(holder: Value<'_>, out: &mut Vec<String>) {
-        for tool in holder.get("tools").into_iter().flat_map(Value::items) {
-            match tool.str_at("type").as_deref() {
-                Some("custom") => out.extend(tool.str_at("name").map(Cow::into_owned)),
-                _ => collect(tool, out),
+fn custom_tools(request: &Object<'_>) -> Vec<String> {
+    fn collect(tools: Value<'_>, out: &mut Vec<String>) {
+        for tool in tools.items() {
+            let [kind, name, tools] = tool.pick(["type", "name", "tools"]);
+            if kind.and_then(Value::as_str).as_deref() == Some("custom") {
+                out.extend(name.and_then(Value::as_str).map(Cow::into_owned));
+            } else if let Some(tools) = tools {
+                collect(tools, out);
             }
         }
     }
     let mut out = Vec::new();
-    collect(request, &mut out);
-    request.get("input").into_iter().flat_map(Value::items).for_each(|item| collect(item, &mut out));
+    let items = request.get("input").into_iter().flat_map(Value::items);
+    let later = items.filter_map(|item| item.get("tools"));
+    request.get("tools").into_iter().chain(later).for_each(|tools| collect(tools, &mut out));
     out
 }
 
 /// What rests on what the provider keeps. It keeps an answer unless it is told not to.
-fn state(request: Value<'_>) -> State {
+fn state(request: &Object<'_>) -> State {
     let mut needs: Vec<&'static str> =
         ["previous_response_id", "conversation"].into_iter().filter(|key| request.some(key).is_some()).collect();
-    if request.get("background").and_then(Value::as_bool) == Some(true) {
+    if request.bool_at("background") == Some(true) {
         needs.push("background");
     }
     let mut items = request.get("input").into_iter().flat_map(Value::items);
     // An item that is neither said to be anything nor said by anybody is a reference too.
-    let refers = |item: Value<'_>| match item.some("type").and_then(Value::as_str) {
-        Some(kind) => kind == "item_reference",
-        None => item.some("role").is_none(),
+    let refers = |item: Value<'_>| {
+        let [kind, role] = item.pick(["type", "role"]).map(|member| member.filter(|value| !value.is_null()));
+        match kind.and_then(Value::as_str) {
+            Some(kind) => kind == "item_reference",
+            None => role.is_none(),
+        }
     };
     if items.any(refers) {
         needs.push("input[].item_reference");
     }
-    State { needs, stores: request.get("store").and_then(Value::as_bool) != Some(false) }
+    State { needs, stores: request.bool_at("store") != Some(false) }
 }
 
 fn read_item(texts: &mut Texts<'_>, item: Value<'_>) {
-    let kind = item.str_at("type").unwrap_or(Cow::Borrowed("message"));
-    let call = item.str_at("call_id");
+    let [kind, call, role, content] = item.pick(["type", "call_id", "role", "content"]);
+    let kind = kind.and_then(Value::as_str).unwrap_or(Cow::Borrowed("message"));
+    let call = call.and_then(Value::as_str);
     match &*kind {
         "message" => {
-            let source = match item.str_at("role").as_deref() {
+            let source = match role.and_then(Value::as_str).as_deref() {
                 Some("system" | "developer") => Source::System,
                 Some("assistant") => Source::Assistant,
                 _ => Source::User,
             };
-            if let Some(content) = item.get("content") {
+            if let Some(content) = content {
                 read_content(texts, content, source, None);
             }
         }
@@ -144,10 +151,9 @@ fn read_content(texts: &mut Texts<'_>, content: Value<'_>, source: Source, tool:
     texts.string(content, source, tool);
     content.items().for_each(|part| read_content(texts, part, source, tool));
     if content.kind() == Kind::Object {
-        for key in ["text", "refusal", "stdout", "stderr", "logs", "message"] {
-            texts.member(content, key, source, tool);
-        }
-        if let Some(inner) = content.get("content") {
+        let [inner, said @ ..] = content.pick(["content", "text", "refusal", "stdout", "stderr", "logs", "message"]);
+        said.into_iter().flatten().for_each(|said| texts.string(said, source, tool));
+        if let Some(inner) = inner {
             read_content(texts, inner, source, tool);
         }
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     dialect::{RequestView, WireError},
-    json::{Kind, Patch, Span, Value, quote},
+    json::{Kind, Object, Patch, Span, Value, quote},
     model::{BlockKind, Start, StopReason, Usage},
 };
 
@@ -158,8 +158,7 @@ const ECHOED: [(&str, &str); 20] = [
 ];
 
 /// What a response object repeats of its request.
-pub(super) fn echo(request: Value<'_>) -> Bytes {
-    // One pass: a request may be long.
+pub(super) fn echo(request: &Object<'_>) -> Bytes {
     let said = request.members().filter(|member| ECHOED.iter().any(|(key, _)| *key == member.key));
     let said: Vec<Vec<u8>> = said.map(|member| [&quote(&member.key), &b":"[..], member.value.raw()].concat()).collect();
     [b"{", said.join(&b","[..]).as_slice(), b"}"].concat().into()

@@ -37,9 +37,6 @@ use super::{
     Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
 };
 
-/// Room that is made for a request before any of it is here, in bytes.
-const FIRST_ROOM: usize = 1 << 20;
-
 impl Call {
     pub(super) fn request_headers(
         &mut self,
@@ -110,8 +107,8 @@ impl Call {
         }
         let announced = headers.content_length().unwrap_or(0);
         self.check_upload(announced)?;
-        // What is announced need not come.
-        let body = BytesMut::with_capacity(announced.min(FIRST_ROOM));
+        // What is announced need not come; the system gives memory only for what does.
+        let body = BytesMut::with_capacity(announced);
         let limit = self.gateway.settings.timeouts.upload.get();
         self.clocks.upload = Some(Deadline::new(Limits::Upload, self.books.started(), limit));
         self.phase = Phase::Uploading(Box::new(Upload {
@@ -332,7 +329,7 @@ impl Call {
             upstream: upstream.name.clone(),
             dialect: route.dialect.name().to_owned(),
             model: route.alias.unwrap_or(request.model()).to_owned(),
-            changed: was != body,
+            changed: !is_same(&was, &body),
             body: None,
             dropped: self.dropped.clone(),
         };
@@ -378,6 +375,11 @@ impl Call {
             self.outbox.push(replies::trailers(Direction::Request));
         }
     }
+}
+
+/// Whether two bodies say the same, which those do that stand in the same place.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    (one.as_ptr() == other.as_ptr() && one.len() == other.len()) || one == other
 }
 
 /// Tells the provider of the trace that its work is a part of. Where Envoy traces, it tells of its own span instead.
