@@ -28,6 +28,7 @@ use luthien::{
     policy::{Entry, Mode, OnFault, Release, Rules, Selector},
     wire::{Frame, Framer},
 };
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 #[global_allocator]
@@ -114,6 +115,29 @@ fn framer(bencher: Bencher<'_, '_>, name: &str) {
         let mut frames = Vec::new();
         assert!(Framer::new(LIMITS.event).push(black_box(&body), &mut frames).is_ok());
         frames
+    });
+}
+
+/// The data of the stream's events.
+fn data(name: &str) -> Vec<Bytes> {
+    chunks(name).into_iter().filter_map(|raw| Frame::new(raw, true).data()).collect()
+}
+
+/// Whether each event is JSON, and nothing else.
+#[divan::bench(args = DIALECTS)]
+fn check(bencher: Bencher<'_, '_>, name: &str) {
+    let events = data(name);
+    bencher
+        .counter(ItemsCount::new(events.len()))
+        .bench_local(|| events.iter().filter(|event| Value::parse(black_box(event)).is_ok()).count());
+}
+
+/// The same, asked of `serde_json`.
+#[divan::bench(args = DIALECTS)]
+fn check_by_serde_json(bencher: Bencher<'_, '_>, name: &str) {
+    let events = data(name);
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| {
+        events.iter().filter(|event| serde_json::from_slice::<IgnoredAny>(black_box(event)).is_ok()).count()
     });
 }
 

@@ -259,14 +259,16 @@ pub fn answer(dialect: Dialect, recipient: &Recipient, blocks: &[Block]) -> Vec<
     }
     let mut out = Vec::new();
     let mut encoder = encoder(dialect, recipient.clone());
-    encoder.write(&Event::Start(answer.start), &mut out);
+    encoder.write(&Event::Start(answer.start.into()), &mut out);
     for (number, block) in (0..).zip(blocks) {
         let id = BlockId(number);
-        encoder.write(&Event::Open(id, BlockHead { kind: block.kind.clone(), choice: 0, index: None }), &mut out);
+        encoder
+            .write(&Event::Open(id, BlockHead { kind: block.kind.clone(), choice: 0, index: None }.into()), &mut out);
         encoder.write(&Event::Delta(id, Text::new(&block.text)), &mut out);
         encoder.write(&Event::Close(id), &mut out);
     }
-    encoder.write(&Event::Stop(Stop { reason: answer.reason, usage: answer.usage, ..Stop::default() }), &mut out);
+    encoder
+        .write(&Event::Stop(Stop { reason: answer.reason, usage: answer.usage, ..Stop::default() }.into()), &mut out);
     encoder.write(&Event::End, &mut out);
     out
 }

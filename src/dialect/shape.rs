@@ -8,21 +8,23 @@ use crate::json::{Kind, Value};
 
 use super::Undecodable;
 
-/// Fails if one of `keys` stands twice in an object, or in other letters than these: some readers ignore the case.
-pub(super) fn unique(object: Value<'_>, keys: &[&str]) -> Result<(), Undecodable> {
-    let mut seen = 0_u64;
+/// The members with these keys. Fails if one of them stands twice, or in other letters than these: some readers ignore the case.
+pub(super) fn unique<'a, const N: usize>(
+    object: Value<'a>,
+    keys: [&str; N],
+) -> Result<[Option<Value<'a>>; N], Undecodable> {
+    let mut found = [None; N];
     for member in object.members() {
-        let Some(number) = keys.iter().position(|key| key.eq_ignore_ascii_case(&member.key)) else { continue };
-        if keys.get(number).is_some_and(|key| *key != member.key) {
+        let mut places = keys.iter().zip(&mut found);
+        let Some((key, found)) = places.find(|(key, _)| key.eq_ignore_ascii_case(&member.key)) else { continue };
+        if *key != member.key {
             return Err(Undecodable(format!("the key `{}` is not in small letters", member.key)));
         }
-        let bit = 1 << (number % 64);
-        if seen & bit != 0 {
+        if found.replace(member.value).is_some() {
             return Err(Undecodable(format!("the key `{}` stands twice in one object", member.key)));
         }
-        seen |= bit;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// A member, which must be of one of these kinds if it is there and not `null`.
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_key_stands_once_and_in_small_letters() {
-        let is_unique = |json: &str| unique(Value::parse(json.as_bytes()).expect("JSON"), &["delta", "type"]).is_ok();
+        let is_unique = |json: &str| unique(Value::parse(json.as_bytes()).expect("JSON"), ["delta", "type"]).is_ok();
         assert!(is_unique(r#"{"type":"a","delta":"b","Other":1,"Other":2}"#));
         assert!(!is_unique(r#"{"delta":"a","delta":"b"}"#));
         assert!(!is_unique(r#"{"delta":"a","Delta":"b"}"#));

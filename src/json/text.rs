@@ -78,7 +78,8 @@ impl Text {
     /// What an escaped text says; a lone surrogate escape reads as U+FFFD.
     pub fn decode_raw(raw: &[u8]) -> Cow<'_, str> {
         if memchr(b'\\', raw).is_none() {
-            return String::from_utf8_lossy(raw);
+            // Most texts are short and right, for which this is the quicker way.
+            return std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed);
         }
         let mut decoder = Decoder::default();
         let mut out = String::with_capacity(raw.len());

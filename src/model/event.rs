@@ -5,12 +5,14 @@ use crate::json::Text;
 use super::{BlockHead, BlockId};
 
 /// One thing that a stream says.
+///
+/// Most events are deltas, and each is handed on several times: what is larger and rare stands in a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The answer begins.
-    Start(Start),
+    Start(Box<Start>),
     /// A block begins.
-    Open(BlockId, BlockHead),
+    Open(BlockId, Box<BlockHead>),
     /// A tool call's name, when it comes after its block began.
     Name(BlockId, String),
     /// More of a block's text.
@@ -20,11 +22,11 @@ pub enum Event {
     /// A block is complete.
     Close(BlockId),
     /// One of the answer's alternatives is complete.
-    Stop(Stop),
+    Stop(Box<Stop>),
     /// Token counts, by themselves.
-    Usage(Usage),
+    Usage(Box<Usage>),
     /// The provider reports an error; nothing follows.
-    Error(ProviderError),
+    Error(Box<ProviderError>),
     /// The answer is complete; nothing follows.
     End,
     /// The provider only says that it is still there.
@@ -271,5 +273,15 @@ impl Usage {
     /// Whether nothing is reported.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_on_for_each_event_is_small() {
+        assert!(size_of::<Event>() <= 48 && size_of::<Piece>() <= 88, "{} {}", size_of::<Event>(), size_of::<Piece>());
     }
 }

@@ -60,16 +60,13 @@ impl Repair {
 
     /// Takes a decided piece; what leaves goes to `out`.
     pub(super) fn push(&mut self, piece: Piece, made: &mut BlockIds, out: &mut VecDeque<Piece>) {
-        if let Body::Gone(Event::Open(_, head)) = &piece.body {
-            let left = self.choices.entry(head.choice).or_default();
-            left.is_orphan |= left.is_thinking;
-        }
         match &piece.body {
-            Body::Gone(Event::Open(
-                _,
-                BlockHead { kind: BlockKind::ServerTool { id, .. } | BlockKind::ToolCall { id, .. }, .. },
-            )) => {
-                self.dropped_servers.insert(id.clone());
+            Body::Gone(Event::Open(_, head)) => {
+                if let BlockKind::ServerTool { id, .. } | BlockKind::ToolCall { id, .. } = &head.kind {
+                    self.dropped_servers.insert(id.clone());
+                }
+                let left = self.choices.entry(head.choice).or_default();
+                left.is_orphan |= left.is_thinking;
             }
             Body::Kept(Event::Open(id, head)) if self.must_go(head) => {
                 self.dropped_blocks.insert(*id);
@@ -82,7 +79,7 @@ impl Repair {
                 left.tools += u32::from(head.kind.tool_name().is_some());
             }
             Body::Kept(Event::Stop(stop)) if self.changed => {
-                let stop = stop.clone();
+                let stop = (**stop).clone();
                 return self.stop(piece, stop, made, out);
             }
             Body::Kept(_) | Body::Edited(_) | Body::Gone(_) => {}
@@ -157,6 +154,6 @@ impl Repair {
         };
         self.facts.push(Fact::Repaired { what: "stop_reason" });
         stop.reason = Some(fitting);
-        out.push_back(Piece { origin: piece.origin, body: Body::Edited(Event::Stop(stop)) });
+        out.push_back(Piece { origin: piece.origin, body: Body::Edited(Event::Stop(stop.into())) });
     }
 }

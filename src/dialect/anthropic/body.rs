@@ -24,16 +24,16 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
     let message = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
     if message.str_at("type").as_deref() == Some("error") {
         let error = provider_error::read(message.some("error").unwrap_or(message));
-        return Ok(vec![(Event::Error(error), MESSAGE)]);
+        return Ok(vec![(Event::Error(error.into()), MESSAGE)]);
     }
     if message.str_at("type").as_deref() != Some("message") {
         return Err(Undecodable("the answer is not a message object".to_owned()));
     }
-    let mut events = vec![(Event::Start(start(message)), MESSAGE)];
+    let mut events = vec![(Event::Start(start(message).into()), MESSAGE)];
     for (number, block) in (0_u32..).zip(message.get("content").into_iter().flat_map(Value::items)) {
         let (id, slot, kind) = (BlockId(number), number + 1, block_kind(block));
         let text = text_key(&kind).and_then(|key| whole_text(block.get(key)?, body));
-        events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), slot));
+        events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }.into()), slot));
         events.extend(text.map(|text| (Event::Delta(id, text), slot)));
         events.extend(hidden(block).map(|sealed| (Event::Extra(id, Extra::Signature(sealed)), slot)));
         events.push((Event::Close(id), slot));
@@ -44,7 +44,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         explanation: explanation(message, body),
         usage: message.get("usage").map(|value| usage(Dialect::AnthropicMessages, value)).unwrap_or_default(),
     };
-    events.push((Event::Stop(stop), MESSAGE));
+    events.push((Event::Stop(stop.into()), MESSAGE));
     events.push((Event::End, MESSAGE));
     Ok(events)
 }
@@ -90,8 +90,8 @@ pub(crate) fn patch_body(body: &Bytes, pieces: &[Piece]) -> Vec<u8> {
             (Body::Edited(Event::Close(_)), None) => {
                 content.extend(new.take().map(|(kind, text)| write::whole_block(&kind, &text)));
             }
-            (Body::Edited(Event::Stop(Stop { reason: Some(reason), .. })), _) => {
-                if let Some(old) = message.get("stop_reason") {
+            (Body::Edited(Event::Stop(stop)), _) => {
+                if let (Some(reason), Some(old)) = (&stop.reason, message.get("stop_reason")) {
                     patch.replace(old.span(), quote(stop_word(reason)));
                 }
             }

@@ -44,7 +44,7 @@ impl Decoder for StreamDecoder {
             // Proxies between here and the provider write their own text into an error event.
             Err(_) if frame.is_named_error() => {
                 self.complete = true;
-                out.push((Event::Error(provider_error::read_body(500, data)), 0));
+                out.push((Event::Error(provider_error::read_body(500, data).into()), 0));
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -61,19 +61,22 @@ impl Decoder for StreamDecoder {
                 // A stop for a block that is not open says nothing that a policy has not seen.
                 self.open.remove(&index).map_or(Event::Opaque, |(id, _)| Event::Close(id))
             }
-            "message_delta" => Event::Stop(Stop {
-                choice: 0,
-                reason: delta.and_then(|delta| stop_reason(delta.get("stop_reason")?)),
-                explanation: delta.and_then(|delta| explanation(delta, data)),
-                usage: usage.map(|value| self.usage(value)).unwrap_or_default(),
-            }),
+            "message_delta" => Event::Stop(
+                Stop {
+                    choice: 0,
+                    reason: delta.and_then(|delta| stop_reason(delta.get("stop_reason")?)),
+                    explanation: delta.and_then(|delta| explanation(delta, data)),
+                    usage: usage.map(|value| self.usage(value)).unwrap_or_default(),
+                }
+                .into(),
+            ),
             "message_stop" => {
                 self.complete = true;
                 Event::End
             }
             "error" => {
                 self.complete = true;
-                Event::Error(provider_error::read(value.some("error").unwrap_or(value)))
+                Event::Error(provider_error::read(value.some("error").unwrap_or(value)).into())
             }
             "ping" => Event::Ping,
             _ => Event::Opaque,
@@ -104,7 +107,7 @@ impl StreamDecoder {
         if let Some(said) = message.get("usage") {
             start.usage = self.usage(said);
         }
-        Ok(Event::Start(start))
+        Ok(Event::Start(start.into()))
     }
 
     /// Token counts. All that were read are the sum of what this event says and of what an earlier one said.
@@ -139,7 +142,7 @@ impl StreamDecoder {
             return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} blocks")));
         }
         self.open.insert(at, (id, kind.clone()));
-        out.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), 0));
+        out.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }.into()), 0));
         out.extend(first.map(|text| (Event::Delta(id, text), FIRST_TEXT)));
         out.extend(hidden(block).map(|sealed| (Event::Extra(id, Extra::Signature(sealed)), HIDDEN)));
         Ok(())

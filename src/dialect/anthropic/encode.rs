@@ -70,7 +70,7 @@ impl Encoder for StreamEncoder {
         let data = match event {
             Event::Start(start) => write::message_start(&self.recipient.start("msg_", start)),
             Event::Open(id, head) if head.kind.tool_name().is_none() => {
-                self.waiting.insert(*id, head.clone());
+                self.waiting.insert(*id, (**head).clone());
                 return;
             }
             Event::Open(id, head) => return self.begin(*id, head, "", out),
@@ -122,19 +122,19 @@ impl Encoder for StreamEncoder {
             return false;
         }
         if self.start.is_none() {
-            self.write(&Event::Start(Start::default()), out);
+            self.write(&Event::Start(Start::default().into()), out);
         }
         for id in std::mem::take(&mut self.open) {
             self.write(&Event::Close(id), out);
         }
         let note = BlockId(u32::MAX);
-        self.write(&Event::Open(note, BlockHead { kind: BlockKind::Text, choice: 0, index: None }), out);
+        self.write(&Event::Open(note, BlockHead { kind: BlockKind::Text, choice: 0, index: None }.into()), out);
         self.write(&Event::Delta(note, Text::new(text)), out);
         self.write(&Event::Close(note), out);
         // A call that has left whole is run whatever comes behind it.
         let calls = self.blocks.values().any(|block| block.kind.tool_name().is_some());
         let reason = Some(if calls { StopReason::ToolUse } else { StopReason::EndTurn });
-        self.write(&Event::Stop(Stop { reason, ..Stop::default() }), out);
+        self.write(&Event::Stop(Stop { reason, ..Stop::default() }.into()), out);
         self.write(&Event::End, out);
         true
     }
@@ -164,7 +164,7 @@ impl StreamEncoder {
         match event {
             Event::Start(start) => {
                 self.usage.update(&start.usage);
-                self.start = Some(start.clone());
+                self.start = Some((**start).clone());
             }
             Event::Open(id, head) => {
                 self.open_block(*id, head);

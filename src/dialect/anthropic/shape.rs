@@ -3,7 +3,7 @@
 use crate::{
     dialect::{
         Undecodable,
-        shape::{fits, member, object, unique},
+        shape::{fits, object, unique},
     },
     json::{Kind, Value},
 };
@@ -11,8 +11,7 @@ use crate::{
 /// Checks an event of a stream. `name` is what its `event:` line says.
 pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
     object(event, "an event of the stream")?;
-    unique(event, &["type", "index", "message", "content_block", "delta"])?;
-    let [kind, message, content, delta] = event.pick(["type", "message", "content_block", "delta"]);
+    let [kind, _, message, content, delta] = unique(event, ["type", "index", "message", "content_block", "delta"])?;
     let kind = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str);
     if let (Some(kind), Some(name)) = (&kind, name)
         && kind.as_bytes() != name
@@ -20,8 +19,8 @@ pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), U
         return Err(Undecodable("an event's name is not its type".to_owned()));
     }
     if let Some(message) = fits(message, "message", &[Kind::Object])? {
-        unique(message, &["content"])?;
-        let content = member(message, "content", &[Kind::Array])?;
+        let [content] = unique(message, ["content"])?;
+        let content = fits(content, "content", &[Kind::Array])?;
         if content.is_some_and(|content| content.items().next().is_some()) {
             return Err(Undecodable("message_start has content, which belongs into blocks".to_owned()));
         }
@@ -30,7 +29,7 @@ pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), U
         block(content)?;
     }
     if let Some(delta) = fits(delta, "delta", &[Kind::Object])? {
-        unique(delta, &["type", "text", "thinking", "partial_json", "stop_reason"])?;
+        unique(delta, ["type", "text", "thinking", "partial_json", "stop_reason"])?;
     }
     Ok(())
 }
@@ -38,22 +37,23 @@ pub(super) fn check_event(event: Value<'_>, name: Option<&[u8]>) -> Result<(), U
 /// Checks a whole message.
 pub(super) fn check_message(message: Value<'_>) -> Result<(), Undecodable> {
     object(message, "the answer")?;
-    unique(message, &["type", "content", "stop_reason"])?;
-    member(message, "content", &[Kind::Array])?.into_iter().flat_map(Value::items).try_for_each(block)
+    let [_, content, _] = unique(message, ["type", "content", "stop_reason"])?;
+    fits(content, "content", &[Kind::Array])?.into_iter().flat_map(Value::items).try_for_each(block)
 }
 
 fn block(block: Value<'_>) -> Result<(), Undecodable> {
     object(block, "a content block")?;
-    unique(block, &["type", "text", "thinking", "id", "name", "input", "tool_use_id"])?;
-    let Some(kind) = member(block, "type", &[Kind::String])?.and_then(Value::as_str) else {
+    let [kind, text, thinking, id, name, ..] =
+        unique(block, ["type", "text", "thinking", "id", "name", "input", "tool_use_id"])?;
+    let Some(kind) = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str) else {
         return Err(Undecodable("a content block has no type".to_owned()));
     };
     // Some readers look at the type without its case, or not at all.
     if kind.chars().any(|char| !(char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')) {
         return Err(Undecodable("the type of a content block is not a lower-case name".to_owned()));
     }
-    for key in ["text", "thinking", "id", "name"] {
-        member(block, key, &[Kind::String])?;
+    for (key, value) in [("text", text), ("thinking", thinking), ("id", id), ("name", name)] {
+        fits(value, key, &[Kind::String])?;
     }
     Ok(())
 }

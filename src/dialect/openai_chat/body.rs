@@ -19,21 +19,23 @@ use super::{
 /// Reads a whole completion as a short stream.
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let value = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
-    if says_error(value) && value.some("choices").is_none() {
+    if value.get("error").is_some_and(says_error) && value.some("choices").is_none() {
         let error = provider_error::read(value.some("error").unwrap_or(value));
-        return Ok(vec![(Event::Error(error), CARRIER)]);
+        return Ok(vec![(Event::Error(error.into()), CARRIER)]);
     }
     if value.get("choices").is_none_or(|choices| choices.kind() != Kind::Array) {
         return Err(Undecodable("the answer is not a completion: it has no choices".to_owned()));
     }
-    let mut events = vec![(Event::Start(start(value)), CARRIER)];
+    let mut events = vec![(Event::Start(start(value).into()), CARRIER)];
     let mut blocks = 0;
     for (slot, part) in (1..).zip(parts(value, "message")) {
         let Some((kind, index, text)) = part_of(part.what, body) else {
             if let What::Finish { value: reason } = part.what {
                 let usage = value.some("usage").map(|value| usage(Dialect::OpenaiChat, value)).unwrap_or_default();
                 events.push((
-                    Event::Stop(Stop { choice: part.choice, reason: stop_reason(reason), usage, ..Stop::default() }),
+                    Event::Stop(
+                        Stop { choice: part.choice, reason: stop_reason(reason), usage, ..Stop::default() }.into(),
+                    ),
                     slot,
                 ));
             }
@@ -41,7 +43,7 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         };
         let id = BlockId(blocks);
         blocks += 1;
-        events.push((Event::Open(id, BlockHead { kind, choice: part.choice, index: Some(index) }), slot));
+        events.push((Event::Open(id, BlockHead { kind, choice: part.choice, index: Some(index) }.into()), slot));
         let is_custom = matches!(part.what, What::Tool { entry, .. } if entry.some("custom").is_some());
         events.extend(is_custom.then_some((Event::Extra(id, Extra::FreeText), slot)));
         events.extend((!text.is_empty()).then_some((Event::Delta(id, text), slot)));

@@ -28,8 +28,10 @@ pub(crate) struct StreamDecoder {
     /// The tool call that each index of a choice means.
     tools: HashMap<(u32, u32), Tool>,
     /// A call was named again, or begun within another: clients that go by the index alone make one of both. Or a choice
-    /// went on behind its end.
+    /// went on behind its end, or had its number only at times.
     is_ambiguous: bool,
+    /// Whether choices have numbers.
+    numbered: Option<bool>,
     /// Which choices have begun, and whether they have stopped.
     choices: BTreeMap<u32, bool>,
     blocks: u32,
@@ -80,7 +82,7 @@ impl Decoder for StreamDecoder {
             return Err(Undecodable("an event of the stream is not a JSON object".to_owned()));
         }
         let [error, id, usage] = value.pick(["error", "id", "usage"]).map(|member| member.filter(|it| !it.is_null()));
-        if let Some(error) = error.filter(|_| says_error(value)).or(named_error.then_some(value)) {
+        if let Some(error) = error.filter(|error| says_error(*error)).or(named_error.then_some(value)) {
             self.error(provider_error::read(error), out);
             return Ok(());
         }
@@ -112,7 +114,7 @@ impl Decoder for StreamDecoder {
 impl StreamDecoder {
     fn error(&mut self, error: ProviderError, out: &mut Vec<(Event, Slot)>) {
         self.ended = true;
-        out.push((Event::Error(error), CARRIER));
+        out.push((Event::Error(error.into()), CARRIER));
     }
 
     fn carrier(&mut self, value: Value<'_>, id: Option<Value<'_>>, said: Option<Value<'_>>) -> Event {
@@ -121,9 +123,9 @@ impl StreamDecoder {
         // Azure's first chunk carries filter results and an empty id.
         if !self.started && !id.is_empty() {
             self.started = true;
-            return Event::Start(start(value));
+            return Event::Start(start(value).into());
         }
-        usage.map_or(Event::Opaque, Event::Usage)
+        usage.map_or(Event::Opaque, |usage| Event::Usage(usage.into()))
     }
 
     fn part(
@@ -134,6 +136,10 @@ impl StreamDecoder {
         out: &mut Vec<(Event, Slot)>,
     ) -> Result<(), Undecodable> {
         self.choices.entry(part.choice).or_default();
+        if !matches!(part.what, What::Finish { .. }) {
+            // Clients keep what has no number apart from the choice that it stands in the place of.
+            self.is_ambiguous |= *self.numbered.get_or_insert(part.is_numbered) != part.is_numbered;
+        }
         if self.blocks as usize > MOST_BLOCKS {
             return Err(Undecodable(format!("the answer has more than {MOST_BLOCKS} blocks")));
         }
@@ -155,7 +161,7 @@ impl StreamDecoder {
                 self.close(part.choice, slot, out);
                 self.choices.insert(part.choice, true);
                 let stop = Stop { choice: part.choice, reason: stop_reason(value), ..Stop::default() };
-                out.push((Event::Stop(stop), slot));
+                out.push((Event::Stop(stop.into()), slot));
             }
         }
         Ok(())
@@ -277,7 +283,7 @@ impl StreamDecoder {
             Key::Tool(index) => index,
             Key::Text(_) => 0,
         };
-        out.push((Event::Open(id, BlockHead { kind, choice, index: Some(index) }), slot));
+        out.push((Event::Open(id, BlockHead { kind, choice, index: Some(index) }.into()), slot));
         id
     }
 
@@ -291,15 +297,15 @@ impl StreamDecoder {
     }
 }
 
-/// Whether an object says an error: an empty one, as some servers add to every chunk, does not.
-pub(super) fn says_error(value: Value<'_>) -> bool {
-    value.some("error").is_some_and(|error| match error.kind() {
+/// Whether the `error` of an object says one: an empty one, as some servers add to every chunk, does not.
+pub(super) fn says_error(error: Value<'_>) -> bool {
+    match error.kind() {
         Kind::Object => error.members().next().is_some(),
         Kind::String => error.string_span().is_some_and(|span| !span.is_empty()),
         Kind::Bool => error.as_bool() == Some(true),
         Kind::Array | Kind::Number => true,
         Kind::Null => false,
-    })
+    }
 }
 
 /// The head of a chunk or of a completion.

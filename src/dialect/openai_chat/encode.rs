@@ -177,7 +177,7 @@ impl Encoder for StreamEncoder {
             self.begin(choice, out);
             self.chunk(choice, &write::text_delta("content", &Text::new(text)), None, out);
             let reason = Some(StopReason::EndTurn);
-            self.write(&Event::Stop(Stop { choice, reason, ..Stop::default() }), out);
+            self.write(&Event::Stop(Stop { choice, reason, ..Stop::default() }.into()), out);
         }
         self.write(&Event::End, out);
         true
@@ -206,7 +206,7 @@ impl StreamEncoder {
             Event::Start(start) => {
                 self.usage.update(&start.usage);
                 self.choices.entry(0).or_default();
-                self.start = Some(start.clone());
+                self.start = Some((**start).clone());
             }
             Event::Open(id, head) => self.open_block(*id, head),
             Event::Stop(stop) => self.choices.entry(stop.choice).or_default().stopped = true,

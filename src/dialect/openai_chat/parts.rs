@@ -14,8 +14,10 @@ pub(super) const CARRIER: Slot = 0;
 /// One thing that a chunk says of one choice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    /// The choice's `index`.
+    /// The choice's `index`, or its position where it has none.
     pub choice: u32,
+    /// Whether the choice has an `index`.
+    pub is_numbered: bool,
     /// The choice's position in `choices`.
     pub position: usize,
     /// What it says.
@@ -78,8 +80,8 @@ pub(super) fn parts<'a>(value: Value<'a>, holder: &str) -> SmallVec<[Part<'a>; 2
     let mut out = SmallVec::new();
     for (position, choice) in value.get("choices").into_iter().flat_map(Value::items).enumerate() {
         let [index, said, reason] = choice.pick(["index", holder, "finish_reason"]);
-        let index = numbered(index, position);
-        let mut push = |what| out.push(Part { choice: index, position, what });
+        let (is_numbered, index) = (index.is_some(), numbered(index, position));
+        let mut push = |what| out.push(Part { choice: index, is_numbered, position, what });
         let mut thinking_said = false;
         for member in said.into_iter().flat_map(Value::members) {
             match &*member.key {

@@ -16,11 +16,11 @@ use super::{
 /// Checks a chunk (`holder` is `delta`) or a completion (`holder` is `message`).
 pub(super) fn check(value: Value<'_>, holder: &str) -> Result<(), Undecodable> {
     object(value, "an event of the stream")?;
-    unique(value, &["choices", "error"])?;
-    let choices = member(value, "choices", &[Kind::Array])?;
+    let [choices, error] = unique(value, ["choices", "error"])?;
+    let choices = fits(choices, "choices", &[Kind::Array])?;
     // Some servers say why an answer failed in the chunk that ends it.
     let answers = || parts(value, holder).iter().any(|part| !matches!(part.what, What::Finish { .. }));
-    if says_error(value) && answers() {
+    if error.is_some_and(says_error) && answers() {
         return Err(Undecodable("an error and an answer stand in one object".to_owned()));
     }
     for item in choices.into_iter().flat_map(Value::items) {
@@ -31,8 +31,7 @@ pub(super) fn check(value: Value<'_>, holder: &str) -> Result<(), Undecodable> {
 
 fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
     object(choice, "a choice")?;
-    unique(choice, &["index", "delta", "message", "text", "finish_reason"])?;
-    let [index, delta, message, text, reason] = choice.pick(["index", "delta", "message", "text", "finish_reason"]);
+    let [index, delta, message, text, reason] = unique(choice, ["index", "delta", "message", "text", "finish_reason"])?;
     if index.is_some_and(|index| index.as_u64().is_none()) {
         return Err(Undecodable("the `index` of a choice is not a whole number".to_owned()));
     }
@@ -46,25 +45,24 @@ fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
     fits(reason, "finish_reason", &[Kind::String])?;
     let Some(said) = said? else { return Ok(()) };
     let keys = ["content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"];
-    unique(said, &keys)?;
-    let [content, refusal, reasoning_content, reasoning, calls, function] = said.pick(keys);
+    let [content, refusal, reasoning_content, reasoning, calls, function] = unique(said, keys)?;
     fits(refusal, "refusal", &[Kind::String])?;
     fits(reasoning_content, "reasoning_content", &[Kind::String])?;
     fits(reasoning, "reasoning", &[Kind::String])?;
     for item in fits(content, "content", &[Kind::String, Kind::Array])?.into_iter().flat_map(Value::items) {
         object(item, "an item of `content`")?;
-        unique(item, &["type", "text", "thinking"])?;
-        member(item, "text", &[Kind::String])?;
-        for inner in member(item, "thinking", &[Kind::String, Kind::Array])?.into_iter().flat_map(Value::items) {
+        let [_, text, thinking] = unique(item, ["type", "text", "thinking"])?;
+        fits(text, "text", &[Kind::String])?;
+        for inner in fits(thinking, "thinking", &[Kind::String, Kind::Array])?.into_iter().flat_map(Value::items) {
             object(inner, "an item of `thinking`")?;
             member(inner, "text", &[Kind::String])?;
         }
     }
     for entry in fits(calls, "tool_calls", &[Kind::Array])?.into_iter().flat_map(Value::items) {
         object(entry, "a tool call")?;
-        unique(entry, &["index", "id", "function", "custom"])?;
-        let function = member(entry, "function", &[Kind::Object])?;
-        let custom = member(entry, "custom", &[Kind::Object])?;
+        let [_, _, function, custom] = unique(entry, ["index", "id", "function", "custom"])?;
+        let function = fits(function, "function", &[Kind::Object])?;
+        let custom = fits(custom, "custom", &[Kind::Object])?;
         if function.is_some() && custom.is_some() {
             return Err(Undecodable("a tool call is of two kinds at once".to_owned()));
         }
@@ -74,9 +72,7 @@ fn choice(choice: Value<'_>, holder: &str) -> Result<(), Undecodable> {
 }
 
 fn call(call: Value<'_>) -> Result<(), Undecodable> {
-    unique(call, &["name", "arguments", "input"])?;
-    for key in ["name", "arguments", "input"] {
-        member(call, key, &[Kind::String])?;
-    }
-    Ok(())
+    let keys = ["name", "arguments", "input"];
+    let said = unique(call, keys)?;
+    keys.into_iter().zip(said).try_for_each(|(key, value)| fits(value, key, &[Kind::String]).map(|_| ()))
 }

@@ -25,20 +25,20 @@ const RESPONSE: Slot = 0;
 pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodable> {
     let response = Value::parse(body).map_err(|error| Undecodable(format!("the answer is {error}")))?;
     if response.some("output").is_none() && response.some("error").is_some() {
-        return Ok(vec![(Event::Error(failure(response)), RESPONSE)]);
+        return Ok(vec![(Event::Error(failure(response).into()), RESPONSE)]);
     }
     let status = response.str_at("status").unwrap_or_default();
     let is_waiting = matches!(&*status, "queued" | "in_progress" | "failed" | "cancelled");
     if response.some("output").is_none() && !is_waiting {
         return Err(Undecodable("the answer is not a response object".to_owned()));
     }
-    let mut events = vec![(Event::Start(start(response)), RESPONSE)];
+    let mut events = vec![(Event::Start(start(response).into()), RESPONSE)];
     let mut called = false;
     for (number, item) in (0_u32..).zip(response.get("output").into_iter().flat_map(Value::items)) {
         let (id, slot, kind) = (BlockId(number), number + 1, block_kind(item));
         called |= kind.tool_name().is_some();
         let is_thinking = kind == BlockKind::Thinking;
-        events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }), slot));
+        events.push((Event::Open(id, BlockHead { kind, choice: 0, index: Some(number) }.into()), slot));
         events.extend(free_text(item).then_some((Event::Extra(id, Extra::FreeText), slot)));
         for (number, place) in places(item).into_iter().enumerate() {
             events.extend((number > 0).then_some((Event::Extra(id, Extra::Break), slot)));
@@ -53,11 +53,11 @@ pub(crate) fn decode_body(body: &Bytes) -> Result<Vec<(Event, Slot)>, Undecodabl
         events.push((Event::Close(id), slot));
     }
     if status == "failed" {
-        events.push((Event::Error(failure(response)), RESPONSE));
+        events.push((Event::Error(failure(response).into()), RESPONSE));
         return Ok(events);
     }
     let stop = Stop { reason: Some(reason(response, called)), usage: usage_of(response), ..Stop::default() };
-    events.push((Event::Stop(stop), RESPONSE));
+    events.push((Event::Stop(stop.into()), RESPONSE));
     events.push((Event::End, RESPONSE));
     Ok(events)
 }

@@ -107,7 +107,7 @@ impl StreamDecoder {
             Ok(value) => *value,
             Err(_) if frame.is_named_error() => {
                 self.complete = true;
-                out.push(Event::Error(provider_error::read_body(500, data)));
+                out.push(Event::Error(provider_error::read_body(500, data).into()));
                 return Ok(());
             }
             Err(error) => return Err(Undecodable(format!("an event of the stream is {error}"))),
@@ -146,7 +146,7 @@ impl StreamDecoder {
 
     fn error(&mut self, value: Value<'_>, out: &mut Vec<Event>) {
         self.complete = true;
-        out.push(Event::Error(provider_error::read(value.some("error").unwrap_or(value))));
+        out.push(Event::Error(provider_error::read(value.some("error").unwrap_or(value)).into()));
     }
 
     /// An event of the response as a whole.
@@ -155,11 +155,11 @@ impl StreamDecoder {
         match stage {
             Stage::Going => {
                 let first = !std::mem::replace(&mut self.started, true);
-                out.push(if first { Event::Start(start(response)) } else { Event::Opaque });
+                out.push(if first { Event::Start(start(response).into()) } else { Event::Opaque });
             }
             Stage::Failed => {
                 self.complete = true;
-                out.push(Event::Error(failure(response)));
+                out.push(Event::Error(failure(response).into()));
             }
             Stage::Ended => {
                 self.complete = true;
@@ -172,7 +172,7 @@ impl StreamDecoder {
                         self.whole(next, item, data, out)?;
                     }
                 }
-                out.push(Event::Stop(self.stop(response)));
+                out.push(Event::Stop(self.stop(response).into()));
                 out.push(Event::End);
             }
         }
@@ -206,7 +206,7 @@ impl StreamDecoder {
             open: true,
             refuses: false,
         };
-        out.push(Event::Open(block, BlockHead { kind, choice: 0, index: Some(number) }));
+        out.push(Event::Open(block, BlockHead { kind, choice: 0, index: Some(number) }.into()));
         out.extend(free_text(item).then_some(Event::Extra(block, Extra::FreeText)));
         // Some servers say a call's arguments with its beginning. What comes as a JSON value is said at the end.
         let place = places(item).first().copied().filter(|place| place.holder.span() == item.span());

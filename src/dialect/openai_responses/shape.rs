@@ -56,8 +56,7 @@ const ITEM_KEYS: [&str; 16] = [
 /// Checks an event of a stream. `name` is what its `event:` line says.
 pub(super) fn check_event(known: &StreamDecoder, event: Value<'_>, name: Option<&[u8]>) -> Result<(), Undecodable> {
     object(event, "an event of the stream")?;
-    unique(event, &EVENT_KEYS)?;
-    let [kind, index, id] = event.pick(["type", "output_index", "item_id"]);
+    let [kind, _, id, index, ..] = unique(event, EVENT_KEYS)?;
     let kind = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str);
     if let (Some(kind), Some(name)) = (&kind, name)
         && kind.as_bytes() != name
@@ -200,7 +199,7 @@ fn check_end(known: &Item, item: Value<'_>, more: bool) -> Result<(), Undecodabl
 /// Checks the form of an item.
 fn check_item(item: Value<'_>) -> Result<(), Undecodable> {
     object(item, "an item")?;
-    unique(item, &ITEM_KEYS)?;
+    unique(item, ITEM_KEYS)?;
     let Some(kind) = member(item, "type", &[Kind::String])?.and_then(Value::as_str) else {
         return Err(wrong("an item has no type"));
     };
@@ -230,20 +229,19 @@ fn check_item(item: Value<'_>) -> Result<(), Undecodable> {
 
 fn check_text_part(part: Value<'_>) -> Result<(), Undecodable> {
     object(part, "a part")?;
-    unique(part, &["type", "text", "refusal", "annotations", "logprobs"])?;
-    let kind = member(part, "type", &[Kind::String])?.and_then(Value::as_str).unwrap_or_default();
-    let other = if kind == "refusal" { "text" } else { "refusal" };
-    if part.some(other).is_some() {
+    let [kind, text, refusal, ..] = unique(part, ["type", "text", "refusal", "annotations", "logprobs"])?;
+    let kind = fits(kind, "type", &[Kind::String])?.and_then(Value::as_str).unwrap_or_default();
+    let other = if kind == "refusal" { text } else { refusal };
+    if other.is_some_and(|other| !other.is_null()) {
         return Err(wrong("a part is of two kinds at once"));
     }
-    for key in ["text", "refusal"] {
-        member(part, key, &[Kind::String])?;
-    }
+    fits(text, "text", &[Kind::String])?;
+    fits(refusal, "refusal", &[Kind::String])?;
     Ok(())
 }
 
 fn check_response(response: Value<'_>) -> Result<(), Undecodable> {
-    unique(response, &["id", "output", "output_text", "status", "error", "incomplete_details"])?;
+    unique(response, ["id", "output", "output_text", "status", "error", "incomplete_details"])?;
     member(response, "output", &[Kind::Array])?;
     // Some servers write what the SDKs put together from `output`.
     let Some(repeated) = member(response, "output_text", &[Kind::String])?.and_then(Value::as_str) else {

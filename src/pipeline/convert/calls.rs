@@ -20,8 +20,6 @@ pub(super) struct Calls {
     ids: HashSet<String>,
     /// A call ended without a name.
     unnamed: bool,
-    /// A call ended within its arguments.
-    cut: bool,
     /// Bytes that wait here.
     held: usize,
 }
@@ -34,6 +32,8 @@ struct Call {
     free: Option<(String, Decoder)>,
     /// Its arguments, unless they are free text.
     json: Option<Balance>,
+    /// It ended within its arguments. Some clients would run it with half of them as soon as they are told so.
+    is_cut: bool,
 }
 
 /// Whether JSON that comes in pieces is closed again.
@@ -69,16 +69,7 @@ impl Balance {
 
 impl Calls {
     pub(super) fn new(exchange: String, custom_tools: Vec<String>) -> Self {
-        Self {
-            exchange,
-            custom_tools,
-            made: 0,
-            open: HashMap::new(),
-            ids: HashSet::new(),
-            unnamed: false,
-            cut: false,
-            held: 0,
-        }
+        Self { exchange, custom_tools, made: 0, open: HashMap::new(), ids: HashSet::new(), unnamed: false, held: 0 }
     }
 
     /// Whether there was any call.
@@ -86,7 +77,8 @@ impl Calls {
         self.made > 0
     }
 
-    /// The calls that have begun and not ended, in their order.
+    /// The calls that have begun and not ended, or ended within their arguments, in their order. Those are told of their end
+    /// once more where the answer says that it is cut off.
     pub(super) fn open(&self) -> Vec<BlockId> {
         let mut open: Vec<BlockId> = self.open.keys().copied().collect();
         open.sort_unstable();
@@ -103,11 +95,6 @@ impl Calls {
         self.unnamed
     }
 
-    /// Whether a call ended within its arguments: some clients would run it with half of them.
-    pub(super) fn is_any_cut(&self) -> bool {
-        self.cut
-    }
-
     /// Bytes that wait here.
     pub(super) fn held(&self) -> usize {
         self.held
@@ -116,7 +103,7 @@ impl Calls {
     /// Takes an event of a block and adds what can be said of it to `out`.
     pub(super) fn take(&mut self, id: BlockId, event: Event, out: &mut Vec<Event>) {
         if let Event::Open(_, head) = event {
-            return self.begin(id, BlockHead { index: None, ..head }, out);
+            return self.begin(id, BlockHead { index: None, ..*head }, out);
         }
         let Some(call) = self.open.get_mut(&id) else { return out.push(event) };
         let closes = matches!(event, Event::Close(_));
@@ -132,7 +119,10 @@ impl Calls {
         if let (Event::Delta(_, text), Some(json)) = (&event, &mut call.json) {
             json.push(text);
         }
-        self.cut |= closes && call.json.as_ref().is_some_and(|json| !json.is_closed());
+        let is_half = call.json.as_ref().is_some_and(|json| !json.is_closed());
+        if closes && is_half && !std::mem::replace(&mut call.is_cut, true) {
+            return;
+        }
         match (event, &mut call.free) {
             (Event::Extra(_, Extra::FreeText), free) => {
                 call.json = None;
@@ -168,12 +158,15 @@ impl Calls {
             }
             let waits = name.is_empty().then(Vec::new);
             let is_waiting = waits.is_some();
-            self.open.insert(id, Call { head: head.clone(), waits, free: None, json: Some(Balance::default()) });
+            self.open.insert(
+                id,
+                Call { head: head.clone(), waits, free: None, json: Some(Balance::default()), is_cut: false },
+            );
             if is_waiting {
                 return;
             }
         }
-        out.push(Event::Open(id, head));
+        out.push(Event::Open(id, head.into()));
     }
 
     fn name(&mut self, id: BlockId, new: String, out: &mut Vec<Event>) {
@@ -182,7 +175,7 @@ impl Calls {
         if let BlockKind::ToolCall { name, .. } = &mut call.head.kind {
             *name = new;
         }
-        out.push(Event::Open(id, call.head.clone()));
+        out.push(Event::Open(id, call.head.clone().into()));
         self.held -= waiting.iter().map(len).sum::<usize>();
         for event in waiting {
             self.take(id, event, out);

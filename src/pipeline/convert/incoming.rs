@@ -45,9 +45,11 @@ impl Incoming {
         let mut out = Vec::new();
         if let Some(text) = stop.explanation.clone().filter(|_| !std::mem::replace(&mut self.explained, true)) {
             let (id, head) = (made.next(), BlockHead { kind: BlockKind::Refusal, choice: stop.choice, index: None });
-            out.extend([Event::Open(id, head), Event::Delta(id, text), Event::Close(id)].map(|event| (event, slot)));
+            out.extend(
+                [Event::Open(id, head.into()), Event::Delta(id, text), Event::Close(id)].map(|event| (event, slot)),
+            );
         }
-        out.push((Event::Stop(stop), slot));
+        out.push((Event::Stop(stop.into()), slot));
         out
     }
 
@@ -80,7 +82,7 @@ impl Incoming {
                 Some((whole, _)) => vec![(Event::Delta(id, unwrapped(&whole)), slot), (Event::Close(id), slot)],
                 None => vec![(Event::Close(id), slot)],
             },
-            Event::Stop(stop) => self.stop(stop, slot, made),
+            Event::Stop(stop) => self.stop(*stop, slot, made),
             event @ (Event::Start(_)
             | Event::Extra(..)
             | Event::Usage(_)

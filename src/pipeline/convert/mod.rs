@@ -130,7 +130,7 @@ impl Converter {
             // Token counts may still come.
             Event::Stop(stop) => {
                 if self.stop.as_ref().is_none_or(|said| said.reason.is_none()) {
-                    self.stop = Some(stop.clone());
+                    self.stop = Some((**stop).clone());
                 }
             }
             Event::End => self.end(out),
@@ -171,7 +171,7 @@ impl Converter {
         if refuses && self.to != Dialect::AnthropicMessages {
             // A refusal stands apart from what was said before it.
             let head = BlockHead { kind: BlockKind::Refusal, choice: 0, index: None };
-            complete.extend([Event::Close(id), Event::Open(id, head)]);
+            complete.extend([Event::Close(id), Event::Open(id, head.into())]);
         } else {
             self.calls.take(id, event.clone(), &mut complete);
         }
@@ -194,9 +194,6 @@ impl Converter {
                 return self.fail("the provider's answer ended within a tool call", out);
             }
             self.block(call, &Event::Close(call), out);
-        }
-        if !is_cut && self.calls.is_any_cut() {
-            return self.fail("the provider's answer ended within the arguments of a tool call", out);
         }
         if self.stop.as_ref().is_some_and(|stop| stop.reason == Some(StopReason::Failed)) {
             return self.fail("the provider's answer ended because the provider failed, or has not ended", out);
@@ -223,7 +220,7 @@ impl Converter {
             Some(reason) => reason,
         };
         let stop = Stop { reason: Some(reason), usage: self.usage, ..Stop::default() };
-        self.write(&Event::Stop(stop), out);
+        self.write(&Event::Stop(stop.into()), out);
         if matches!(&self.form, Form::Body(building) if !building.can_be_said()) {
             return self.fail("the arguments of a tool call in the provider's answer are not a JSON object", out);
         }
@@ -235,7 +232,7 @@ impl Converter {
         self.end = End::Failed(message);
         if matches!(self.form, Form::Stream(_)) {
             let error = ProviderError { kind: ErrorKind::Server, code: None, message: message.to_owned() };
-            self.write(&Event::Error(error), out);
+            self.write(&Event::Error(error.into()), out);
         }
     }
 
@@ -243,7 +240,7 @@ impl Converter {
         let is_start = matches!(event, Event::Start(_));
         if !is_start && !self.started && !matches!(event, Event::Ping | Event::Error(_)) {
             // Some servers never say what their answer is called.
-            self.write(&Event::Start(Start::default()), out);
+            self.write(&Event::Start(Start::default().into()), out);
         }
         self.started |= is_start;
         match event {

@@ -46,7 +46,7 @@ impl Serial {
     /// Takes an event of a block; what may be written goes to `out`.
     pub(super) fn push(&mut self, id: BlockId, event: Event, out: &mut Vec<Event>) {
         if let Event::Open(_, head) = event {
-            return self.open(id, head, out);
+            return self.open(id, *head, out);
         }
         let is_close = matches!(event, Event::Close(_));
         let id = match (self.again.get(&id).copied(), self.ended.get(&id).cloned()) {
@@ -94,7 +94,7 @@ impl Serial {
         }
         self.ended.remove(&id);
         self.again.remove(&id);
-        out.push(Event::Open(id, head.clone()));
+        out.push(Event::Open(id, head.clone().into()));
         self.live = Some(Live { id, head });
     }
 
@@ -122,7 +122,7 @@ impl Serial {
         {
             let texts = events.iter().filter_map(Event::text).map(|text| text.raw().len());
             self.held -= texts.sum::<usize>();
-            out.push(Event::Open(id, head.clone()));
+            out.push(Event::Open(id, head.clone().into()));
             out.extend(events);
             if !closed {
                 self.live = Some(Live { id, head });

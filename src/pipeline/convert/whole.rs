@@ -30,7 +30,7 @@ impl Building {
     /// Takes an event; with the last one the answer is written.
     pub(super) fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
-            Event::Start(start) => self.whole.start = start.clone(),
+            Event::Start(start) => self.whole.start = (**start).clone(),
             Event::Open(_, head) => {
                 let block = Block { kind: head.kind.clone(), choice: 0, text: String::new(), complete: true };
                 self.whole.blocks.push(Built::new(block));

@@ -43,7 +43,7 @@ impl Response {
             Reading::Error(status) => {
                 let error = dialect::read_error(*status, &body);
                 self.is_final = error.code.as_deref() == Some("insufficient_quota");
-                return self.take_events(Frame::new(body, true), &mut vec![(Event::Error(error), 0)]);
+                return self.take_events(Frame::new(body, true), &mut vec![(Event::Error(error.into()), 0)]);
             }
             Reading::Models(aliases) => {
                 let aliases = aliases.iter().map(|(alias, model)| (alias.as_str(), model.as_str()));
@@ -94,7 +94,10 @@ impl Response {
         }
         decoder.decode(&parsed, events)?;
         if is_shared && decoder.is_ambiguous() {
-            return Err(Undecodable("a tool call begins twice, or a choice goes on behind its end".to_owned()));
+            return Err(Undecodable(
+                "a tool call begins twice, or a choice goes on behind its end or has an `index` only at times"
+                    .to_owned(),
+            ));
         }
         Ok(())
     }

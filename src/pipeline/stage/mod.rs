@@ -531,7 +531,7 @@ impl BlockIds {
     pub(super) fn write(&mut self, block: &Block, out: &mut VecDeque<Piece>) {
         let id = self.next();
         let head = BlockHead { kind: block.kind.clone(), choice: block.choice, index: None };
-        out.push_back(Piece::new(Event::Open(id, head)));
+        out.push_back(Piece::new(Event::Open(id, head.into())));
         if !block.text.is_empty() {
             out.push_back(Piece::new(Event::Delta(id, crate::json::Text::new(&block.text))));
         }
