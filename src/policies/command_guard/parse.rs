@@ -37,7 +37,8 @@ pub(super) fn parse(text: &str) -> Result<Program, Unreadable> {
     if text.len() > LENGTH || expansions(text) > EXPANSIONS {
         return Err(Unreadable::Limit);
     }
-    if text.contains('\0') {
+    if text.contains('\0') || text.match_indices("<<").any(|(at, _)| text.get(at + 2..).is_some_and(ends_by_expansion))
+    {
         return Err(Unreadable::Syntax);
     }
     // Within the limits no panic is known. One that comes all the same is a command that cannot be read.
@@ -52,6 +53,28 @@ pub(super) fn parse(text: &str) -> Result<Program, Unreadable> {
 
 fn expansions(text: &str) -> usize {
     text.as_bytes().windows(2).filter(|pair| matches!(pair, [b'$', b'(' | b'{' | b'['])).count()
+}
+
+/// Whether the word behind `<<`, which ends a here-document, has an expansion in it. Shells take it as it stands, so that nobody
+/// writes one; the tokenizer looks for its end without an end.
+fn ends_by_expansion(behind: &str) -> bool {
+    // `<<<` is no here-document.
+    let word = if behind.starts_with('<') { "" } else { behind.strip_prefix('-').unwrap_or(behind) };
+    let word = word.trim_start_matches([' ', '\t', '\\', '\n']);
+    let mut quote = None;
+    let mut chars = word.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '$' if matches!(chars.peek(), Some('(' | '{' | '[')) => return true,
+            '?' | '*' | '+' | '@' | '!' if chars.peek() == Some(&'(') => return true,
+            '\\' => _ = chars.next(),
+            '\'' | '"' if quote.is_none() => quote = Some(char),
+            _ if quote == Some(char) => quote = None,
+            ' ' | '\t' | '\n' | ';' | '|' | '&' | '<' | '>' | '(' | ')' if quote.is_none() => return false,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What closes each construct that is open.
@@ -97,4 +120,32 @@ fn deep_index(word: &str) -> bool {
     name.len() < word.len()
         && name.starts_with('[')
         && name.split("]=").next().is_some_and(|index| index.matches(['[', '(', '{', '"', '`']).count() > DOUBLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_here_document_is_no_expansion() {
+        for text in [
+            "cat <<E$(( > a)",
+            "cat <<-E$(( > a)",
+            "cat << \\\nE$(( > a)",
+            "cat <<''$(( > a)",
+            "cat <<\"x y$(( > a)\"",
+            "<<E@(> a",
+        ] {
+            assert_eq!(parse(text).err(), Some(Unreadable::Syntax), "{text}");
+        }
+        for text in [
+            "cat <<E\n$(date)\nE",
+            "cat <<'E' > $(x)\n$\nE",
+            "cat <<<$(date)",
+            "echo $((1 << 3)) $((1<<$n))",
+            "cat <<E; x=$((1))\nE",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
 }
