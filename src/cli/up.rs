@@ -75,6 +75,7 @@ pub async fn up(args: &UpArgs, surroundings: Surroundings<'_>, out: &mut dyn Wri
         through: vec![std::env::current_exe()?, "exec-envoy".into()],
         envoy,
         config,
+        log: state.join("envoy.log"),
         admin: placement.admin,
         concurrency: default_concurrency(),
         ready_within: READY_WITHIN,

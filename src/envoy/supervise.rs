@@ -1,16 +1,20 @@
 //! Runs Envoy as a child process: started, found ready, listened to, stopped, never orphaned.
 //!
 //! Envoy gets a process group of its own, so that Ctrl-C in a terminal reaches only Luthien, which ends the calls first
-//! and Envoy last. What Envoy says on standard error is logged line by line, and its last words are kept for the case
-//! that it dies.
+//! and Envoy last. What Envoy says on standard error goes into a file, from which it is logged line by line. A pipe would
+//! be full at some time while Luthien is stopped, and then Envoy would stand still too, where it has to refuse calls. Its
+//! last words are kept for the case that it dies.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -22,6 +26,9 @@ use super::admin::AdminClient;
 
 /// How many lines of Envoy's log are kept.
 const LAST_LINES: usize = 20;
+
+/// How often Envoy's log is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a starting Envoy is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -35,6 +42,8 @@ pub struct Launch {
     pub envoy: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
+    /// The file for what it says on standard error; what is in it from before goes.
+    pub log: PathBuf,
     /// Where that configuration puts Envoy's admin interface.
     pub admin: Address,
     /// Worker threads; see [`default_concurrency`].
@@ -135,7 +144,7 @@ impl Process {
 impl Supervisor {
     /// Starts Envoy and waits until it is ready. When this fails, Envoy does not run.
     ///
-    /// A thread of its own starts it, reads its log and reaps it. That thread lives exactly as long as Envoy, which
+    /// A thread of its own starts it and reaps it, another one reads its log. The first lives exactly as long as Envoy, which
     /// matters: the kernel takes the *thread* that started a process for its parent when it comes to `exec_envoy`'s
     /// wish, and a runtime's worker may end early.
     pub async fn start(launch: Launch) -> Result<Self, StartError> {
@@ -147,7 +156,7 @@ impl Supervisor {
         let through = launch.through.first().cloned().unwrap_or_default();
         let failed = |error| StartError::Spawn { through: through.clone(), error };
 
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("envoy".to_owned())
             .spawn(move || parent(&launch, started, &dead))
             .map_err(failed)?;
@@ -207,8 +216,8 @@ impl Drop for Supervisor {
 
 /// Envoy's parent: the body of its thread.
 fn parent(launch: &Launch, started: oneshot::Sender<io::Result<Arc<Process>>>, dead: &watch::Sender<Option<Death>>) {
-    let mut child = match command(launch).spawn() {
-        Ok(child) => child,
+    let (mut child, log) = match spawn(launch) {
+        Ok(spawned) => spawned,
         Err(error) => {
             // Nobody listens any more: then nobody wants to know.
             let _ = started.send(Err(error));
@@ -220,14 +229,29 @@ fn parent(launch: &Launch, started: oneshot::Sender<io::Result<Arc<Process>>>, d
     if started.send(Ok(Arc::clone(&process))).is_err() {
         process.signal(Signal::KILL);
     }
-    let last_lines = listen(&mut child);
-    let status = reap(&mut child, pid, &process);
+    let (status, last_lines) = thread::scope(|threads| {
+        // Dropped when Envoy has ended.
+        let (runs, ended) = sync_channel(0);
+        let listener = thread::Builder::new().name("envoy-log".to_owned()).spawn_scoped(threads, || listen(log, ended));
+        let status = reap(&mut child, pid, &process);
+        drop(runs);
+        (status, listener.ok().and_then(|listener| listener.join().ok()).unwrap_or_default())
+    });
     let death = Death {
         code: status.as_ref().ok().and_then(ExitStatus::code),
         signal: status.as_ref().ok().and_then(ExitStatusExt::signal),
         last_lines,
     };
     let _ = dead.send(Some(death));
+}
+
+/// Starts Envoy, and returns it with its log, to be read from the beginning.
+fn spawn(launch: &Launch) -> io::Result<(Child, File)> {
+    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", launch.log.display()));
+    File::create(&launch.log).map_err(at)?;
+    let log = File::options().append(true).open(&launch.log).map_err(at)?;
+    let child = command(launch).stderr(log).spawn()?;
+    Ok((child, File::open(&launch.log).map_err(at)?))
 }
 
 fn command(launch: &Launch) -> Command {
@@ -246,24 +270,31 @@ fn command(launch: &Launch) -> Command {
         // An access log that lags by ten seconds, the default, is of no use to somebody who watches it.
         .args(["--file-flush-interval-msec", "500"])
         .stdin(Stdio::null())
-        .stderr(Stdio::piped())
         .process_group(0);
     command
 }
 
-/// Logs what Envoy says until it closes standard error, which is when it ends. Returns its last lines.
-fn listen(child: &mut Child) -> Vec<String> {
-    let mut last = VecDeque::with_capacity(LAST_LINES);
-    let Some(stderr) = child.stderr.take() else { return Vec::new() };
-    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        relay(&line);
-        if last.len() == LAST_LINES {
-            last.pop_front();
+/// Logs what Envoy says until it has ended. Returns its last lines.
+fn listen(log: File, ended: Receiver<()>) -> Vec<String> {
+    let (mut log, mut line, mut last) = (BufReader::new(log), Vec::new(), VecDeque::with_capacity(LAST_LINES));
+    let mut runs = true;
+    loop {
+        // A line that is not complete yet stays until it is, or until Envoy has ended.
+        let read = log.read_until(b'\n', &mut line).unwrap_or_default();
+        if line.ends_with(b"\n") || (!runs && !line.is_empty()) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            relay(&text);
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(text);
+        } else if !runs {
+            return last.into();
+        } else if read == 0 {
+            runs = ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout);
         }
-        last.push_back(line);
     }
-    last.into()
 }
 
 /// One line of Envoy's log, `LEVEL COMPONENT TEXT` by our `--log-format`. What has another form (a crash's backtrace)

@@ -99,6 +99,7 @@ impl Attached {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
             envoy: super::envoy(),
             config: envoys,
+            log: root.join("envoy.log"),
             admin: Address::Pipe(socket),
             concurrency: 1,
             ready_within: Duration::from_secs(30),

@@ -213,13 +213,15 @@ impl Answer {
 
 /// Sends a request and returns once the head of its answer has come; `Err` says how the connection failed before that.
 pub(crate) async fn try_send(version: Version, address: SocketAddr, request: Request) -> Result<Response, String> {
-    let send = async {
-        match version {
-            Version::Http1 => http1::send(address, &request).await.map_err(|error| error.to_string()),
-            Version::Http2 => http2::send(address, request).await.map_err(|error| error.to_string()),
-        }
-    };
-    within(SOON, "the head of the answer", send).await
+    within(SOON, "the head of the answer", patient(version, address, request)).await
+}
+
+/// The same, however long it takes.
+pub(crate) async fn patient(version: Version, address: SocketAddr, request: Request) -> Result<Response, String> {
+    match version {
+        Version::Http1 => http1::send(address, &request).await.map_err(|error| error.to_string()),
+        Version::Http2 => http2::send(address, request).await.map_err(|error| error.to_string()),
+    }
 }
 
 /// The same, for a request that must be answered.

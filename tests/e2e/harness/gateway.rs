@@ -154,6 +154,16 @@ impl Gateway {
         self.exited(STOP).await;
     }
 
+    /// Stops Luthien alone, as somebody does with Ctrl-Z: it stands still, and its Envoy goes on.
+    pub(crate) fn freeze(&self) {
+        self.main.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.main.signal(Signal::CONT);
+    }
+
     /// Kills its Envoy.
     pub(crate) fn kill_envoy(&mut self) {
         self.family = self.main.descendants();
@@ -186,7 +196,8 @@ impl Gateway {
         within(Duration::from_mins(1), name, fitting).await
     }
 
-    fn envoy(&self) -> &Process {
+    /// Its Envoy.
+    pub(crate) fn envoy(&self) -> &Process {
         let envoy = self.family.iter().find(|process| process.name.contains("envoy"));
         envoy.unwrap_or_else(|| panic!("no Envoy among {:?}", self.family))
     }

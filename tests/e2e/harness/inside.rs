@@ -104,6 +104,7 @@ impl Inside {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
             envoy: super::envoy(),
             config,
+            log: directory.path().join("envoy.log"),
             admin: placement.admin,
             concurrency: 1,
             ready_within: Duration::from_secs(30),

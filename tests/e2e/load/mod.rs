@@ -9,6 +9,7 @@
     reason = "counts and bytes of a test are far from where these types differ"
 )]
 
+mod deaf;
 mod flood;
 mod limits;
 mod reload;

@@ -52,6 +52,7 @@ impl Gateway {
             through: vec![env!("CARGO_BIN_EXE_luthien").into(), "exec-envoy".into()],
             envoy: envoy(),
             config,
+            log: self.dir.path().join("envoy.log"),
             admin: self.placement.admin.clone(),
             concurrency: 1,
             ready_within: Duration::from_secs(30),
