@@ -166,15 +166,25 @@ impl Gateway {
         let _ = self.calls.acquire_many(self.settings.limits.calls).await;
     }
 
-    /// Accounts for what a call holds. `false`: all calls together hold too much.
+    /// Accounts for what a call holds. `false`: it would be too much for all calls together, and what was accounted for before
+    /// is as it was.
     pub(super) fn account(&self, before: usize, now: usize) -> bool {
-        let total = if now >= before {
-            self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before)
-        } else {
-            self.held.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
-        };
-        self.journal.metrics().held.set(i64::try_from(total).unwrap_or(i64::MAX));
-        now <= before || total <= self.settings.limits.held_total.get()
+        let most = self.settings.limits.held_total.get();
+        let change = now.abs_diff(before);
+        let gauge = i64::try_from(change).unwrap_or(i64::MAX);
+        if now > before {
+            let grown = |held: usize| held.checked_add(change).filter(|held| *held <= most);
+            let fits = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+            if fits {
+                self.journal.metrics().held.inc_by(gauge);
+            }
+            return fits;
+        }
+        if change > 0 {
+            self.held.fetch_sub(change, Ordering::Relaxed);
+            self.journal.metrics().held.dec_by(gauge);
+        }
+        true
     }
 
     pub(super) fn response_limits(&self) -> ResponseLimits {

@@ -50,7 +50,11 @@ impl From<&str> for Told {
 
 /// Messages that wait to be sent. Body messages are made when their turn comes, so that a body waits here only once.
 #[derive(Default)]
-pub(super) struct Outbox(VecDeque<Outgoing>);
+pub(super) struct Outbox {
+    waiting: VecDeque<Outgoing>,
+    /// Of bodies, in bytes.
+    bytes: usize,
+}
 
 enum Outgoing {
     Reply(Box<ProcessingResponse>),
@@ -60,7 +64,7 @@ enum Outgoing {
 impl Outbox {
     /// Sends a message.
     pub(super) fn push(&mut self, reply: ProcessingResponse) {
-        self.0.push_back(Outgoing::Reply(Box::new(reply)));
+        self.waiting.push_back(Outgoing::Reply(Box::new(reply)));
     }
 
     /// Lets body bytes go on, as messages of a bounded size; `end` completes the direction, and says what the access log is
@@ -72,11 +76,22 @@ impl Outbox {
         end: Option<Metadata>,
     ) {
         for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
-            self.0.push_back(Outgoing::Body { direction, chunk, end: None });
+            self.bytes += chunk.len();
+            self.waiting.push_back(Outgoing::Body { direction, chunk, end: None });
         }
         if end.is_some() {
-            self.0.push_back(Outgoing::Body { direction, chunk: Bytes::new(), end });
+            self.waiting.push_back(Outgoing::Body { direction, chunk: Bytes::new(), end });
         }
+    }
+
+    /// Bytes of bodies that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether more of bodies waits than one message takes.
+    pub(super) fn is_long(&self) -> bool {
+        self.bytes > CHUNK
     }
 
     /// Whether the answer's headers are among what waits.
@@ -85,12 +100,12 @@ impl Outbox {
             Outgoing::Reply(reply) => matches!(reply.response, Some(Response::ResponseHeaders(_))),
             Outgoing::Body { .. } => false,
         };
-        self.0.iter().any(is_headers)
+        self.waiting.iter().any(is_headers)
     }
 
     /// The next message. Body bytes that wait one behind the other go as one.
     pub(super) fn pop(&mut self) -> Option<ProcessingResponse> {
-        match self.0.pop_front()? {
+        match self.waiting.pop_front()? {
             Outgoing::Reply(reply) => Some(*reply),
             Outgoing::Body { direction, chunk, end } => Some(self.body(direction, chunk, end)),
         }
@@ -98,20 +113,21 @@ impl Outbox {
 
     fn body(&mut self, direction: Direction, mut chunk: Bytes, mut end: Option<Metadata>) -> ProcessingResponse {
         let same = |waiting: &Outgoing| matches!(waiting, Outgoing::Body { direction: its, .. } if *its == direction);
-        let waiting = || self.0.iter().take_while(|waiting| same(waiting)).map(Outgoing::len);
+        let waiting = || self.waiting.iter().take_while(|waiting| same(waiting)).map(Outgoing::len);
         let mut message = Vec::with_capacity(CHUNK.min(chunk.len() + waiting().sum::<usize>()));
         loop {
             let part = chunk.split_to(chunk.len().min(CHUNK - message.len()));
             message.extend_from_slice(&part);
             if !chunk.is_empty() {
-                self.0.push_front(Outgoing::Body { direction, chunk, end: end.take() });
+                self.waiting.push_front(Outgoing::Body { direction, chunk, end: end.take() });
             } else if end.is_none()
-                && self.0.front().is_some_and(same)
-                && let Some(Outgoing::Body { chunk: next, end: its, .. }) = self.0.pop_front()
+                && self.waiting.front().is_some_and(same)
+                && let Some(Outgoing::Body { chunk: next, end: its, .. }) = self.waiting.pop_front()
             {
                 (chunk, end) = (next, its);
                 continue;
             }
+            self.bytes = self.bytes.saturating_sub(message.len());
             return body_message(direction, message, end);
         }
     }

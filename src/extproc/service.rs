@@ -1,6 +1,6 @@
 //! The gRPC service: one `Call` per stream, and a stream that cannot end OK before its call is over.
 
-use std::{future::pending, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{future::pending, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
@@ -26,6 +26,9 @@ const MESSAGE_LIMIT: usize = 64 << 20;
 /// Bytes in flight towards us per call and connection. One connection of Envoy's carries every call of a worker.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// How often a connection is asked for a sign of life, and how long one may take: as Envoy asks us.
+const ALIVE: Duration = Duration::from_secs(10);
 
 /// Where Envoy connects.
 #[derive(Debug)]
@@ -59,6 +62,10 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         .http2_max_header_list_size(HEADER_LIST)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        // A call is polled only as its messages leave. Behind an Envoy that takes none any more, hung or gone without a word,
+        // no clock of ours would run: its calls end with the connection, and what they hold is let go.
+        .http2_keepalive_interval(Some(ALIVE))
+        .http2_keepalive_timeout(Some(ALIVE))
         .add_service(health)
         .add_service(calls);
     match listener {

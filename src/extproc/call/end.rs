@@ -71,6 +71,8 @@ impl Call {
             }
         };
         self.books.close(original, said);
+        // What the provider was to get of the request, it gets no more.
+        self.outbox = Outbox::default();
         self.outbox.push(replies::telling(reply, self.books.metadata()));
         self.phase = Phase::Over;
         self.over = true;

@@ -34,6 +34,10 @@ const FIRST_BYTE: u64 = 1505;
 const STALL: u64 = 1005;
 const TOTAL: u64 = 4005;
 
+/// The head of every request.
+const PATH: [(&str, &str); 3] =
+    [(":method", "POST"), (":path", "/v1/chat/completions"), ("authorization", "Bearer sk-test-client")];
+
 /// When the client and the provider say something: milliseconds since they said the last.
 #[derive(Debug, Clone)]
 struct Plan {
@@ -133,8 +137,7 @@ fn frame(content: &str) -> String {
 /// Says what the plan says.
 async fn play(plan: &Plan, messages: &mpsc::Sender<Bytes>) {
     let say = async |incoming| drop(messages.send(framed(incoming)).await);
-    let path = [(":method", "POST"), (":path", "/v1/chat/completions"), ("authorization", "Bearer sk-test-client")];
-    say(Incoming::RequestHeaders(headers(&path))).await;
+    say(Incoming::RequestHeaders(headers(&PATH))).await;
     let request =
         json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": "hi" }] }).to_string();
     let parts: Vec<&[u8]> = request.as_bytes().chunks(request.len().div_ceil(plan.uploads.len())).collect();
@@ -155,18 +158,24 @@ async fn play(plan: &Plan, messages: &mpsc::Sender<Bytes>) {
     pending::<()>().await;
 }
 
-/// What the client is told, and when the call was over.
-async fn run(plan: &Plan) -> (String, Duration) {
-    let (gateway, _drain) = gateway();
+/// A call, and where its messages come from.
+fn call(gateway: &Arc<Gateway>) -> (Call, mpsc::Sender<Bytes>) {
     let (messages, received) = mpsc::channel(1);
     let incoming = stream::unfold(received, async |mut received| {
         let message = received.recv().await?;
         Some((Ok::<Bytes, Infallible>(message), received))
     });
+    // Of any length.
     let decoder = ProstDecoder::new(BufferSettings::default());
-    let inbound = Streaming::new_request(decoder, Body::from_stream(incoming), None, None);
+    let inbound = Streaming::new_request(decoder, Body::from_stream(incoming), None, Some(usize::MAX));
+    (Call::new(Arc::clone(gateway), Parent::default(), inbound), messages)
+}
+
+/// What the client is told, and when the call was over.
+async fn run(plan: &Plan) -> (String, Duration) {
+    let (gateway, _drain) = gateway();
     let began = Instant::now();
-    let mut call = Call::new(Arc::clone(&gateway), Parent::default(), inbound);
+    let (mut call, messages) = call(&gateway);
     let told = async {
         let mut told = String::new();
         while let Some(reply) = call.next().await {
@@ -182,6 +191,35 @@ async fn run(plan: &Plan) -> (String, Duration) {
     drop(call);
     assert_eq!((gateway.journal.metrics().held.get(), gateway.journal.metrics().in_flight.get()), (0, 0));
     (told, took)
+}
+
+/// As slow as Envoy may be: each message takes it a while.
+#[tokio::test(start_paused = true)]
+async fn a_limit_does_not_wait_until_a_long_request_has_left() {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let (gateway, _drain) = gateway();
+    let (mut call, messages) = call(&gateway);
+    let padding = "x".repeat(4 << 20);
+    let request = json!({ "model": "m", "stream": true, "messages": [], "user": padding }).to_string();
+    for incoming in [Incoming::RequestHeaders(headers(&PATH)), Incoming::RequestBody(body(request.as_bytes(), true))] {
+        let sent = messages.send(framed(incoming));
+        tokio::select! {
+            sent = sent => sent.unwrap(),
+            _ = call.next() => unreachable!("nothing leaves before the request is whole"),
+        }
+    }
+    let (began, mut told, mut left) = (Instant::now(), String::new(), 0);
+    while let Some(reply) = call.next().await {
+        told = said(&reply.unwrap());
+        left += told.len();
+        let held = gateway.journal.metrics().held.get();
+        assert!(call.over || usize::try_from(held).unwrap() == request.len() - left, "{held} with {left} gone");
+        sleep(PAUSE).await;
+    }
+    assert!(told.contains("timeouts.first_byte"), "{told}");
+    assert!(began.elapsed() <= Duration::from_millis(FIRST_BYTE) + 2 * PAUSE, "{:?}", began.elapsed());
+    drop(call);
+    assert_eq!(gateway.journal.metrics().held.get(), 0);
 }
 
 fn pauses(most: usize) -> impl Strategy<Value = Vec<u64>> {
