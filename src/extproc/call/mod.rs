@@ -114,6 +114,8 @@ struct Upload {
     entrance: Entrance,
     client: Client,
     body: BytesMut,
+    /// How long the client says that the body is.
+    announced: usize,
 }
 
 struct Deciding {
@@ -407,10 +409,11 @@ impl Call {
         }
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds, or has to have room for.
     fn holds(&self) -> usize {
         let held = match &self.phase {
-            Phase::Uploading(upload) => upload.body.len(),
+            // Whoever was admitted is not turned away for want of room before it has sent what it announced.
+            Phase::Uploading(upload) => upload.body.len().max(upload.announced),
             Phase::Deciding(deciding) => deciding.body.len(),
             Phase::Asked(_) => self.outbox.bytes(),
             Phase::Answering(answering) => answering.response.held(),

@@ -118,6 +118,7 @@ impl Call {
             entrance: entrance(attributes),
             client,
             body,
+            announced,
         }));
         if self.request == Half::Done {
             self.request_ended = Ended::Headers;

@@ -18,7 +18,7 @@ use crate::{
         script::{Gate, Script},
     },
     harness::{
-        client::{self, Answer, End, Request, Version},
+        client::{self, Answer, End, Place, Request, Version},
         errors,
         gateway::Gateway,
         samples, within,
@@ -43,7 +43,12 @@ fn is_shed(dialect: Dialect, answer: &Answer, limit: &str) {
 /// A small call with so many bytes more.
 fn padded(dialect: Dialect, model: &str, bytes: usize) -> Request {
     let mut body = client::call_body(dialect, model, true);
-    body["metadata"] = serde_json::json!({ "padding": "x".repeat(bytes) });
+    // Not into what Responses says again in its answer, which counts twice.
+    let text = match dialect {
+        Dialect::OpenaiResponses => &mut body["input"],
+        Dialect::Anthropic | Dialect::OpenaiChat => &mut body["messages"][0]["content"],
+    };
+    *text = "x".repeat(bytes).into();
     Request::post(dialect.path(), body.to_string())
 }
 
@@ -152,6 +157,45 @@ async fn a_flood_of_large_requests_is_shed_at_what_may_be_held() {
         let answer = gateway.call(Version::Http2, padded(dialect, dialect.path(), SIZE)).await;
         assert_eq!((answer.status, answer.end), (200, End::Clean));
     }
+    gateway.stop().await;
+}
+
+/// Each of them brings half of what it announces, which would fit twice as often; only the others' halves would not.
+#[tokio::test]
+async fn uploads_that_were_admitted_are_never_starved_by_others() {
+    const SIZE: usize = 4 << 20;
+    const FIT: usize = 8;
+    let provider = Provider::start().await;
+    provider.otherwise(Script::json("{}"));
+    let limit = FIT * SIZE + SIZE / 2;
+    let settings = format!(
+        "limits: {{ request_body: 8MiB, response_body: 8MiB, event: 4MiB, held: 8MiB, held_total: {limit}B }}"
+    );
+    let gateway = Gateway::with(&provider).settings(&settings).start().await;
+    let (mut calls, open, count) = (JoinSet::new(), Gate::new(), 60);
+    for number in 0..count {
+        let (address, dialect) = (gateway.listen(), Dialect::ALL[number % 3]);
+        let (version, request) = (Version::BOTH[number / 3 % 2], padded(dialect, "m", SIZE));
+        let length = request.body.len().to_string();
+        let request = request.hold(Place::Body, &Gate::new(), &open);
+        let request = if version == Version::Http2 { request.header("content-length", &length) } else { request };
+        calls.spawn(async move { (dialect, client::send(version, address, request).await.finish().await) });
+    }
+    let shed = async {
+        for _ in FIT..count {
+            let (dialect, answer) = calls.join_next().await.expect("more are shed").expect("a call was answered");
+            is_shed(dialect, &answer, "limits.held_total");
+        }
+    };
+    within(LONG, "the others", shed).await;
+    gateway.metric_is("luthien_calls_in_flight", |value| value as usize == FIT).await;
+    open.open();
+    while let Some(call) = calls.join_next().await {
+        let (_, answer) = call.expect("a call was answered");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(provider.requests().len(), FIT);
+    quiet(&gateway).await;
     gateway.stop().await;
 }
 

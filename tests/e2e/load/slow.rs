@@ -139,7 +139,9 @@ async fn trickle(address: SocketAddr, head: String, start: &[u8], pause: Duratio
 async fn clients_that_upload_byte_by_byte_are_ended_with_408_and_disturb_nobody() {
     const UPLOAD: Duration = Duration::from_secs(3);
     let provider = Provider::start().await;
-    let gateway = Gateway::with(&provider).settings("timeouts: { upload: 3s }").start().await;
+    // There is room for all that is announced.
+    let settings = "timeouts: { upload: 3s }\nlimits: { held_total: 64GiB }";
+    let gateway = Gateway::with(&provider).settings(settings).start().await;
     let short = samples::text(Dialect::OpenaiChat, &["Hello"]);
     provider.on_model("short", Script::sse(short.clone()));
     let other = Request::call(Dialect::OpenaiChat, "short", true);
@@ -149,7 +151,7 @@ async fn clients_that_upload_byte_by_byte_are_ended_with_408_and_disturb_nobody(
     let count = if span().is_some() { 1000 } else { 200 };
     for number in 0..count {
         let dialect = Dialect::ALL[number % 3];
-        // What is announced is never kept free: a thousand of these would be 31 GiB.
+        // What is announced is counted, and no memory is taken for it: a thousand of these would be 31 GiB.
         let length = ["content-length: 33000000", "transfer-encoding: chunked"][number % 2];
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n{length}\r\n\r\n",
