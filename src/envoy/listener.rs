@@ -29,6 +29,9 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
         "address": address.to_envoy_listen(),
         // Also bounds what the router keeps for a retry. It is not a limit for bodies: in full duplex they stream.
         "per_connection_buffer_limit_bytes": BUFFER,
+        // A client over HTTP/1.1 that does not take its answer, for which there is no `stream_flush_timeout`: nothing else ends
+        // it before `idle_timeout`.
+        "per_connection_buffer_high_watermark_timeout": seconds(timers.backlog),
         "filter_chains": [chain],
     });
     if placement.mode == Mode::Local {

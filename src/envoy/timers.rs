@@ -19,14 +19,24 @@ pub(super) struct Timers {
     pub(super) silence: Duration,
     /// An answer is over, and its client does not take the rest. It has as long to take that as to send its request.
     pub(super) rest: Duration,
+    /// More waits for a client than is buffered, and it does not take it. By then the provider seems silent and Luthien has ended
+    /// the call; from there on the client has as long as for the rest of any answer.
+    pub(super) backlog: Duration,
 }
 
 impl Timers {
     /// The longest call that `settings` allow, and a margin.
     pub(super) fn new(settings: &Settings) -> Self {
+        let (general, rest) = (&settings.timeouts, settings.timeouts.upload.get());
+        let own = settings.upstreams.iter().map(|upstream| {
+            let UpstreamTimeouts { stall, total, .. } = upstream.timeouts;
+            stall.unwrap_or(general.stall).min(total.unwrap_or(general.total))
+        });
+        let ended = own.chain([general.stall.min(general.total)]).max().unwrap_or(general.total);
         Self {
-            silence: Self::longest(&settings.timeouts, &settings.upstreams).saturating_add(MARGIN),
-            rest: settings.timeouts.upload.get(),
+            silence: Self::longest(general, &settings.upstreams).saturating_add(MARGIN),
+            rest,
+            backlog: ended.get().saturating_add(rest),
         }
     }
 
@@ -94,6 +104,18 @@ mod tests {
     fn the_rest_of_an_answer_has_as_long_as_a_request() {
         let settings = settings("{}");
         assert_eq!(Timers::new(&settings).rest, settings.timeouts.upload.get());
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_left_behind_every_clock_that_ends_its_call() {
+        let upload = settings("{}").timeouts.upload.get();
+        for (timeouts, ended) in [
+            (r#"{"stall":"1s"}"#, Duration::from_mins(3)),
+            (r#"{"stall":"9m"}"#, Duration::from_mins(9)),
+            (r#"{"stall":"9m","total":"5m"}"#, Duration::from_mins(5)),
+        ] {
+            assert_eq!(Timers::new(&settings(timeouts)).backlog, ended + upload, "{timeouts}");
+        }
     }
 
     #[test]

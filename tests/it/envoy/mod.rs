@@ -1,5 +1,6 @@
 //! The generated configuration and the supervisor, with the real Envoy.
 
+mod clients;
 mod doctor;
 mod double;
 mod gateway;
