@@ -14,7 +14,8 @@ use crate::{
         routes::{Routes, Why},
         settings::{Dialect, Otherwise, Settings},
     },
-    dialect::endpoint,
+    dialect::{endpoint, is_disguised},
+    envoy::read_path,
     policies::PolicyType,
     policy::{CallFacts, Chosen, Entry, Mode, OnFault, Rules},
 };
@@ -25,7 +26,7 @@ pub struct ExplainArgs {
     /// The settings file, `-` for standard input [default: `LUTHIEN_CONFIG`, or the built-in settings].
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The path of the request, as /v1/messages.
+    /// The path of the request as the client writes it, as /v1/messages.
     #[arg(long, value_name = "PATH")]
     pub path: String,
     /// The rest of the call.
@@ -64,9 +65,16 @@ pub fn explain(
         Ok(loaded) => loaded,
         Err(report) => return refused(&report, surroundings, out),
     };
-    let Some(dialect) = endpoint(&args.method, &args.path).map(|endpoint| Dialect::from(endpoint.dialect)) else {
-        writeln!(out, "dialect:  none covers {} {}", args.method, args.path)?;
-        writeln!(out, "result:   {}", unpoliced(&settings, &args.method, &args.path))?;
+    let Some(path) = read_path(&args.path) else {
+        writeln!(out, "result:   is refused by Envoy with 400: no path, or one with `#`, `%2F`, `%5C` or `%00` in it")?;
+        return Ok(0);
+    };
+    if path != args.path {
+        writeln!(out, "path:     {path}, as Envoy passes it on")?;
+    }
+    let Some(dialect) = endpoint(&args.method, &path).map(|endpoint| Dialect::from(endpoint.dialect)) else {
+        writeln!(out, "dialect:  none covers {} {path}", args.method)?;
+        writeln!(out, "result:   {}", unpoliced(&settings, &args.method, &path))?;
         return Ok(0);
     };
     writeln!(out, "dialect:  {}", dialect.name())?;
@@ -93,7 +101,7 @@ pub fn explain(
         writeln!(out, "model:    {alias} there; the answer says `{model}`")?;
     }
     writeln!(out, "rules:    {} ({})", file.display(), rules.hash)?;
-    let facts = args.call.facts(dialect.into(), &upstream.name, &args.path, args.client.as_deref(), args.stream);
+    let facts = args.call.facts(dialect.into(), &upstream.name, &path, args.client.as_deref(), args.stream);
     policies(&rules, &facts, args.tool.as_deref(), out)?;
     Ok(0)
 }
@@ -131,6 +139,10 @@ fn verdict(entry: &Entry, facts: &CallFacts<'_>, tool: Option<&str>) -> String {
 
 /// What happens to a request that no dialect covers.
 fn unpoliced(settings: &Settings, method: &str, path: &str) -> String {
+    // Whether it has a body, nobody has said; a POST has one.
+    if is_disguised(method, path, false) {
+        return "is refused: it could be read as a path whose calls go through policies".to_owned();
+    }
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     let fits = |entry: &&String| {
         let (wanted, glob) = entry.split_once(' ').unwrap_or_default();

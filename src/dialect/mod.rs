@@ -50,7 +50,7 @@ use runs::{Run, encode_runs, event_of, is_left};
 
 pub use parameters::{Parameters, parameters};
 pub use parsed::Parsed;
-pub use path::{Endpoint, Loosely, endpoint, error_dialect, loosely, path, without_version};
+pub use path::{Endpoint, endpoint, error_dialect, is_disguised, path, without_version};
 pub use told::{TellRequest, tell_answer, tell_request};
 pub use transcript::{Transcript, json};
 

@@ -43,6 +43,17 @@ pub enum Loosely {
     Unpoliced,
 }
 
+/// Whether a request that no dialect covers could be read as a policed one by the provider. Policies would not see it.
+pub fn is_disguised(method: &str, path: &str, has_body: bool) -> bool {
+    match loosely(path) {
+        Loosely::Unpoliced => false,
+        // Lists and deletes what providers keep. Some servers answer any other method as they do POST.
+        Loosely::Asking => has_body || !["GET", "HEAD", "OPTIONS", "DELETE"].contains(&method),
+        Loosely::Kept => method.eq_ignore_ascii_case("GET"),
+        Loosely::Anything => true,
+    }
+}
+
 /// What a server could take `path` for that unescapes it again, folds its case, resolves dots and backslashes, leaves out
 /// parameters, tidies its ends, or has the same API in several places. The query is ignored.
 pub fn loosely(path: &str) -> Loosely {

@@ -21,6 +21,7 @@ mod find;
 mod headers;
 mod listener;
 mod local_reply;
+mod path;
 mod ports;
 mod routes;
 mod stats;
@@ -36,6 +37,7 @@ pub use bootstrap::{AccessLog, BootstrapError, Mode, POD_DIR, Placement, bootstr
 pub use drain::{Left, Patience, empty};
 pub use exec::{ExecError, ExecPlan, INHERITED, exec_envoy};
 pub use find::{FindError, find_envoy, tool_folders};
+pub use path::read_path;
 pub use ports::{PortError, SocketDir, ensure_free, socket_dir};
 pub use supervise::{Death, Launch, StartError, Supervisor, default_concurrency};
 pub use tls::secret_files;

@@ -7,7 +7,7 @@ use crate::{
         secret::Secret,
         settings::{self, Otherwise},
     },
-    dialect::{Loosely, loosely, without_version},
+    dialect::without_version,
     model::{Dialect, Failure, FailureKind},
 };
 
@@ -48,17 +48,6 @@ impl Unpoliced {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         self.otherwise == Otherwise::Pass
             || self.pass.iter().any(|(allowed, glob)| allowed.eq_ignore_ascii_case(method) && glob.is_match(path))
-    }
-}
-
-/// Whether a request that no dialect covers could be read as a policed one by the provider. Policies would not see it.
-pub(super) fn is_disguised(method: &str, path: &str, has_body: bool) -> bool {
-    match loosely(path) {
-        Loosely::Unpoliced => false,
-        // Lists and deletes what providers keep. Some servers answer any other method as they do POST.
-        Loosely::Asking => has_body || !["GET", "HEAD", "OPTIONS", "DELETE"].contains(&method),
-        Loosely::Kept => method.eq_ignore_ascii_case("GET"),
-        Loosely::Anything => true,
     }
 }
 

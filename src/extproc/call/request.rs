@@ -31,7 +31,7 @@ use super::{
         probe::probe,
         replies::{self, Direction, Headers, Metadata},
         rescue,
-        routing::{is_disguised, request_headers, vendor},
+        routing::{request_headers, vendor},
         spans::Question,
     },
     Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
@@ -136,7 +136,7 @@ impl Call {
         client: &Client,
     ) -> Result<(), Stopped> {
         let shown = path.split_once('?').map_or(path, |(path, _)| path);
-        if is_disguised(method, path, self.request != Half::Done) {
+        if dialect::is_disguised(method, path, self.request != Half::Done) {
             let message = format!(
                 "{method} {shown} could be read as a path whose calls go through policies, and is refused; write the path \
                  as the provider's API reference does"

@@ -1,5 +1,7 @@
 //! Spellings of a path that a provider could take for one with policies.
 
+use tokio::process::Command;
+
 use super::{Scene, body, request};
 use crate::harness::{
     client::{self, Request, Version},
@@ -94,6 +96,28 @@ async fn no_spelling_of_a_path_gets_past_the_policies() {
         assert!(through >= 5, "{through}");
         scene.stop().await;
     }
+}
+
+/// What is said beforehand is what happens: a path is covered by a dialect, or refused.
+#[tokio::test]
+async fn explain_says_what_becomes_of_every_spelling() {
+    let scene = Scene::start(|builder| builder.settings("unpoliced: { otherwise: pass }")).await;
+    for path in SPELLINGS {
+        let line = format!("POST {path} HTTP/1.1");
+        let (_, received) =
+            scene.sends(request(&line, "host: gateway\r\ncontent-type: application/json\r\n", &body())).await;
+        let explained = Command::new(env!("CARGO_BIN_EXE_luthien"))
+            .args(["explain", "--path", path, "--config"])
+            .arg(scene.gateway.settings())
+            .output()
+            .await
+            .expect("the built program runs");
+        let explained = String::from_utf8_lossy(&explained.stdout);
+        let covered = explained.contains("dialect:  anthropic_messages");
+        assert!(covered || explained.contains("result:   is refused"), "{path}: {explained}");
+        assert_eq!(covered, !received.is_empty(), "{path}: {explained}");
+    }
+    scene.stop().await;
 }
 
 #[tokio::test]
