@@ -5,7 +5,10 @@
 pub fn read_path(path: &str) -> Option<String> {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let lower = path.to_ascii_lowercase();
-    if !path.starts_with('/') || path.contains('#') || ["%2f", "%5c", "%00"].iter().any(|refused| lower.contains(refused)) {
+    if !path.starts_with('/')
+        || path.contains('#')
+        || ["%2f", "%5c", "%00"].iter().any(|refused| lower.contains(refused))
+    {
         return None;
     }
     let plain = unreserved(path);
@@ -36,15 +39,12 @@ fn unreserved(path: &str) -> String {
     while let Some((before, after)) = rest.split_once('%') {
         plain.push_str(before);
         let code = after.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()).map(char::from);
-        match code.filter(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_' | '~')) {
-            Some(char) => {
-                plain.push(char);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                plain.push('%');
-                rest = after;
-            }
+        if let Some(char) = code.filter(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_' | '~')) {
+            plain.push(char);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            plain.push('%');
+            rest = after;
         }
     }
     plain + rest
@@ -73,7 +73,8 @@ mod tests {
         ] {
             assert_eq!(read_path(sent).as_deref(), Some(read), "{sent}");
         }
-        for refused in ["/v1%2fmessages", "/v1%5Cmessages", "/v1/messages%00", "/v1/messages#x", "v1/messages", "*", ""] {
+        for refused in ["/v1%2fmessages", "/v1%5Cmessages", "/v1/messages%00", "/v1/messages#x", "v1/messages", "*", ""]
+        {
             assert_eq!(read_path(refused), None, "{refused}");
         }
     }

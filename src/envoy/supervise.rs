@@ -232,7 +232,8 @@ fn parent(launch: &Launch, started: oneshot::Sender<io::Result<Arc<Process>>>, d
     let (status, last_lines) = thread::scope(|threads| {
         // Dropped when Envoy has ended.
         let (runs, ended) = sync_channel(0);
-        let listener = thread::Builder::new().name("envoy-log".to_owned()).spawn_scoped(threads, || listen(log, ended));
+        let listener =
+            thread::Builder::new().name("envoy-log".to_owned()).spawn_scoped(threads, move || listen(log, &ended));
         let status = reap(&mut child, pid, &process);
         drop(runs);
         (status, listener.ok().and_then(|listener| listener.join().ok()).unwrap_or_default())
@@ -275,7 +276,7 @@ fn command(launch: &Launch) -> Command {
 }
 
 /// Logs what Envoy says until it has ended. Returns its last lines.
-fn listen(log: File, ended: Receiver<()>) -> Vec<String> {
+fn listen(log: File, ended: &Receiver<()>) -> Vec<String> {
     let (mut log, mut line, mut last) = (BufReader::new(log), Vec::new(), VecDeque::with_capacity(LAST_LINES));
     let mut runs = true;
     loop {

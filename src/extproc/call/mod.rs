@@ -400,8 +400,11 @@ impl Call {
         )
     }
 
-    /// A message of a body has left that was accounted for.
+    /// A message has left, and with it a part of a request that was accounted for.
     fn left(&mut self) {
+        if !matches!(self.phase, Phase::Asked(_)) {
+            return;
+        }
         let now = self.holds();
         if now < self.held {
             self.gateway.account(self.held, now);

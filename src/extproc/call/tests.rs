@@ -114,16 +114,20 @@ fn body(bytes: &[u8], end: bool) -> HttpBody {
 fn said(reply: &ProcessingResponse) -> String {
     let bytes = match &reply.response {
         Some(Outgoing::ImmediateResponse(answer)) => answer.body.clone(),
-        Some(Outgoing::ResponseBody(answer)) => {
-            let mutation = answer.response.as_ref().and_then(|common| common.body_mutation.clone());
-            match mutation.and_then(|mutation| mutation.mutation) {
-                Some(Mutation::StreamedResponse(part)) => part.body.clone(),
-                _ => Vec::new(),
-            }
-        }
+        Some(Outgoing::ResponseBody(_)) => passed_on(reply),
         _ => Vec::new(),
     };
     String::from_utf8(bytes).unwrap()
+}
+
+/// What a message has of a body, of either direction.
+fn passed_on(reply: &ProcessingResponse) -> Vec<u8> {
+    let Some(Outgoing::RequestBody(body) | Outgoing::ResponseBody(body)) = &reply.response else { return Vec::new() };
+    let mutation = body.response.as_ref().and_then(|common| common.body_mutation.clone());
+    match mutation.and_then(|mutation| mutation.mutation) {
+        Some(Mutation::StreamedResponse(part)) => part.body,
+        _ => Vec::new(),
+    }
 }
 
 /// What is said in the answer: its beginning, its middle, its end.
@@ -200,7 +204,8 @@ async fn a_limit_does_not_wait_until_a_long_request_has_left() {
     let (gateway, _drain) = gateway();
     let (mut call, messages) = call(&gateway);
     let padding = "x".repeat(4 << 20);
-    let request = json!({ "model": "m", "stream": true, "messages": [], "user": padding }).to_string();
+    let request =
+        json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": padding }] }).to_string();
     for incoming in [Incoming::RequestHeaders(headers(&PATH)), Incoming::RequestBody(body(request.as_bytes(), true))] {
         let sent = messages.send(framed(incoming));
         tokio::select! {
@@ -210,8 +215,9 @@ async fn a_limit_does_not_wait_until_a_long_request_has_left() {
     }
     let (began, mut told, mut left) = (Instant::now(), String::new(), 0);
     while let Some(reply) = call.next().await {
-        told = said(&reply.unwrap());
-        left += told.len();
+        let reply = reply.unwrap();
+        told = said(&reply);
+        left += passed_on(&reply).len();
         let held = gateway.journal.metrics().held.get();
         assert!(call.over || usize::try_from(held).unwrap() == request.len() - left, "{held} with {left} gone");
         sleep(PAUSE).await;

@@ -83,7 +83,9 @@ async fn an_envoy_that_stands_still_keeps_nothing_of_luthien() {
     let gateway = Gateway::with(&provider).settings(&settings).policy(policy).env("SECRET", "shared").start().await;
     let mut calls = JoinSet::new();
     let address = gateway.listen();
-    calls.spawn(async move { client::try_send(Version::Http1, address, large(dialect)).await.map(|answer| answer.status) });
+    calls.spawn(
+        async move { client::try_send(Version::Http1, address, large(dialect)).await.map(|answer| answer.status) },
+    );
     within(SOON, "the remote policy is asked", asked.passed()).await;
     gateway.envoy().pause().await;
     decided.open();
@@ -126,9 +128,7 @@ async fn a_luthien_that_stands_still_is_found_and_calls_are_refused() {
     }
     gateway.thaw();
     assert_eq!(provider.requests().len(), 1, "nothing passed without Luthien");
-    let served = async {
-        while gateway.call(Version::Http1, Request::stream(dialect)).await.status != 200 {}
-    };
+    let served = async { while gateway.call(Version::Http1, Request::stream(dialect)).await.status != 200 {} };
     within(SOON, "calls are served again", served).await;
     // What Envoy said meanwhile is not lost.
     let logged = async {

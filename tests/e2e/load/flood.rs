@@ -168,9 +168,8 @@ async fn uploads_that_were_admitted_are_never_starved_by_others() {
     let provider = Provider::start().await;
     provider.otherwise(Script::json("{}"));
     let limit = FIT * SIZE + SIZE / 2;
-    let settings = format!(
-        "limits: {{ request_body: 8MiB, response_body: 8MiB, event: 4MiB, held: 8MiB, held_total: {limit}B }}"
-    );
+    let settings =
+        format!("limits: {{ request_body: 8MiB, response_body: 8MiB, event: 4MiB, held: 8MiB, held_total: {limit}B }}");
     let gateway = Gateway::with(&provider).settings(&settings).start().await;
     let (mut calls, open, count) = (JoinSet::new(), Gate::new(), 60);
     for number in 0..count {

@@ -45,7 +45,8 @@ fn endless(dialect: Dialect) -> Script {
 #[tokio::test]
 async fn clients_that_do_not_read_are_bounded_and_ended_and_disturb_nobody() {
     let provider = Provider::start().await;
-    let settings = format!("timeouts: {{ total: {}s, upload: 15s }}\nrecording: {{ level: metadata }}", TOTAL.as_secs());
+    let settings =
+        format!("timeouts: {{ total: {}s, upload: 15s }}\nrecording: {{ level: metadata }}", TOTAL.as_secs());
     let gateway = Gateway::with(&provider).settings(&settings).start().await;
     let dialects = [Dialect::Anthropic, Dialect::OpenaiChat];
     for dialect in dialects {

@@ -27,7 +27,8 @@ async fn a_client_over_http1_that_never_reads_is_closed() {
     let asked = answering.clone();
     let endless = Router::new().fallback(move || {
         let open = asked.subscribe();
-        let pieces = stream::unfold(open, async |open| Some((Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1 << 16])), open)));
+        let pieces =
+            stream::unfold(open, async |open| Some((Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1 << 16])), open)));
         async { Body::from_stream(pieces) }
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
