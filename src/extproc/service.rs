@@ -27,8 +27,10 @@ const MESSAGE_LIMIT: usize = 64 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
-/// How often a connection is asked for a sign of life, and how long one may take: as Envoy asks us.
-const ALIVE: Duration = Duration::from_secs(10);
+/// How often a connection is asked for a sign of life, as often as Envoy asks us.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How long one may take. It may have come and not be read yet, where there is far too much to do; nobody waits for this limit.
+const ALIVE: Duration = Duration::from_secs(30);
 
 /// Where Envoy connects.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>) -> Result<(), toni
         .initial_connection_window_size(CONNECTION_WINDOW)
         // A call is polled only as its messages leave. Behind an Envoy that takes none any more, hung or gone without a word,
         // no clock of ours would run: its calls end with the connection, and what they hold is let go.
-        .http2_keepalive_interval(Some(ALIVE))
+        .http2_keepalive_interval(Some(ASK_EVERY))
         .http2_keepalive_timeout(Some(ALIVE))
         .add_service(health)
         .add_service(calls);
