@@ -1,8 +1,8 @@
 //! The write-ahead log on the local disk: segments of lines that are only appended to.
 //!
-//! A line is its length and its CRC-32, four bytes each with the lowest first, and its content. A segment that a process
-//! left is never written again; a line that was cut off at its end by a crash is passed over. [`Spool`] appends,
-//! [`Reader`] reads behind it.
+//! Lines that are appended together stand in one block, compressed together, up to [`BLOCK`]. A block is its length and its
+//! CRC-32, four bytes each with the lowest first, and its content. A segment that a process left is never written again; a
+//! block that was cut off at its end by a crash is passed over. [`Spool`] appends, [`Reader`] reads behind it.
 
 mod reader;
 
@@ -28,11 +28,15 @@ use super::{Line, zip};
 
 /// How large a segment grows, in bytes.
 const SEGMENT: u64 = 16 << 20;
-/// Length and checksum of a line, in bytes.
+/// Length and checksum of a block, in bytes.
 const FRAME: usize = 8;
+/// A block of this size is not added to, in bytes before it is compressed.
+const BLOCK: usize = 64 << 10;
+/// Memory of this size is not kept for the next block, in bytes.
+const LARGE: usize = 1 << 20;
 /// How long it counts that the disk did not take something. Then it is tried again.
 const NEWS: Duration = Duration::from_secs(5);
-/// The longest line, in bytes.
+/// The longest block, in bytes.
 const LONGEST: usize = 1 << 30;
 
 /// A place in the log.
@@ -169,16 +173,32 @@ impl Shared {
 
 /// Lines as they stand in a segment.
 pub(super) fn encode(lines: &[Line]) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
+    let (mut out, mut block) = (Vec::new(), Vec::new());
     for line in lines {
-        let content = zip::compress(&serde_json::to_vec(line)?, 1)?;
-        let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= LONGEST);
-        let length = length.ok_or_else(|| io::Error::other("a record is too long"))?;
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
-        out.extend_from_slice(&content);
+        serde_json::to_writer(&mut block, line)?;
+        if block.len() >= BLOCK {
+            finish(&mut block, &mut out)?;
+        }
+    }
+    if !block.is_empty() {
+        finish(&mut block, &mut out)?;
     }
     Ok(out)
+}
+
+/// Adds a block to `out`, and empties it.
+fn finish(block: &mut Vec<u8>, out: &mut Vec<u8>) -> io::Result<()> {
+    let content = zip::compress(block, 1)?;
+    let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= LONGEST);
+    let length = length.ok_or_else(|| io::Error::other("a record is too long"))?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
+    out.extend_from_slice(&content);
+    block.clear();
+    if block.capacity() > LARGE {
+        *block = Vec::new();
+    }
+    Ok(())
 }
 
 /// Files that only we may read, appended to.

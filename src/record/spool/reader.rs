@@ -9,8 +9,10 @@ use std::{
 
 use super::{FRAME, LONGEST, Line, Position, Shared, segment, segments, zip};
 
-/// So much is read at once, unless one line is longer, in bytes.
-const CHUNK: u64 = 4 << 20;
+/// So much is read at once, unless one block is longer, in bytes.
+const CHUNK: u64 = 512 << 10;
+/// When lines had this size before they were compressed, they are enough for once, in bytes.
+pub(super) const ENOUGH: usize = 2 << 20;
 
 /// Reads the log.
 #[derive(Debug)]
@@ -26,8 +28,10 @@ pub struct Batch {
     pub lines: Vec<Line>,
     /// Where to read on.
     pub next: Position,
-    /// Lines that could not be read.
+    /// Blocks of lines that could not be read.
     pub lost: usize,
+    /// Whether more may stand there already.
+    pub more: bool,
 }
 
 impl Reader {
@@ -64,7 +68,7 @@ impl Reader {
             lost = usize::from(length > batch.next.offset);
             at = Position { segment: self.following(at.segment, active)?, offset: 0 };
             if lost > 0 {
-                return Ok(Some(Batch { lines: Vec::new(), next: at, lost }));
+                return Ok(Some(Batch { lines: Vec::new(), next: at, lost, more: true }));
             }
         }
     }
@@ -93,7 +97,7 @@ impl Reader {
     }
 
     fn read_segment(&self, at: Position) -> io::Result<Batch> {
-        let mut batch = Batch { lines: Vec::new(), next: at, lost: 0 };
+        let mut batch = Batch { lines: Vec::new(), next: at, lost: 0, more: false };
         let mut file = match File::open(segment(&self.folder, at.segment)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(batch),
@@ -108,15 +112,18 @@ impl Reader {
             let missing = (FRAME + length - bytes.len()) as u64;
             file.take(missing).read_to_end(&mut bytes)?;
         }
-        let mut rest = bytes.as_slice();
-        while let Some((content, behind)) = split(rest) {
-            match line(content) {
-                Some(line) => batch.lines.push(line),
+        let (mut rest, mut size) = (bytes.as_slice(), 0);
+        while size < ENOUGH
+            && let Some((content, behind)) = split(rest)
+        {
+            match lines(content, &mut batch.lines) {
+                Some(length) => size += length,
                 None => batch.lost += 1,
             }
             batch.next.offset += (rest.len() - behind.len()) as u64;
             rest = behind;
         }
+        batch.more = size >= ENOUGH || bytes.len() as u64 >= CHUNK;
         Ok(batch)
     }
 }
@@ -129,14 +136,17 @@ fn length(bytes: &[u8]) -> Option<usize> {
     word(bytes, 0).and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= LONGEST)
 }
 
-/// The first line's content, and what stands behind it. `None`: it is not all here, or is none.
+/// The first block's content, and what stands behind it. `None`: it is not all here, or is none.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = length(bytes)?;
     let (content, rest) = bytes.get(FRAME..)?.split_at_checked(length)?;
     (crc32fast::hash(content) == word(bytes, 4)?).then_some((content, rest))
 }
 
-fn line(content: &[u8]) -> Option<Line> {
+/// Adds the lines of a block to `out`, and says how long they were: all of them, or none.
+fn lines(content: &[u8], out: &mut Vec<Line>) -> Option<usize> {
     let json = zip::decompress(content).ok()?;
-    serde_json::from_slice(&json).ok()
+    let lines: Vec<Line> = serde_json::Deserializer::from_slice(&json).into_iter().collect::<Result<_, _>>().ok()?;
+    out.extend(lines);
+    Some(json.len())
 }

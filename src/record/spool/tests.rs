@@ -1,4 +1,4 @@
-use super::{super::Entry, *};
+use super::{super::Entry, reader::ENOUGH, *};
 
 fn line(number: u32) -> Line {
     Line::Entry(Box::new(Entry { call: "c".to_owned(), seq: number, ..Entry::default() }))
@@ -77,4 +77,40 @@ fn segments_follow_one_another() {
     let (lines, lost, at) = rest(&reader, Position::default());
     assert_eq!((lines, lost), ((0..6).map(line).collect(), 0));
     assert_eq!(at.segment, 6);
+}
+
+#[test]
+fn lines_that_are_appended_together_are_read_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    let many: Vec<Line> = (0..2000).map(line).collect();
+    spool.append(&many).unwrap();
+    assert_eq!(rest(&reader, Position::default()).0, many);
+    let path = last_segment(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    drop(spool);
+    let (_spool, reader) = Spool::open(folder.path()).unwrap();
+    let (lines, lost, _) = rest(&reader, Position { segment: 1, offset: 0 });
+    assert!(lost == 1 && !lines.is_empty() && lines.len() < many.len(), "{} lines, {lost} blocks lost", lines.len());
+    assert_eq!(lines, many[..lines.len()]);
+}
+
+#[test]
+fn what_is_read_at_once_is_bounded_however_well_it_is_compressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    let large = |number: u32| {
+        let request = Some(serde_json::Value::String("a".repeat(ENOUGH / 2)).into());
+        Line::Entry(Box::new(Entry { call: "c".to_owned(), seq: number, request, ..Entry::default() }))
+    };
+    let all: Vec<Line> = (0..8).map(large).collect();
+    spool.append(&all).unwrap();
+    let first = reader.read(Position::default()).unwrap().unwrap();
+    assert_eq!((first.lines.len(), first.more), (2, true));
+    assert_eq!(rest(&reader, Position::default()).0, all);
+    let read = reader.read(first.next).unwrap().unwrap();
+    assert!(read.next > first.next);
 }
