@@ -248,6 +248,13 @@ impl Books {
         }
     }
 
+    /// Policies are waited for: what is known of the call is written now.
+    pub(super) fn flush(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.flush();
+        }
+    }
+
     /// Notes that the request left for the provider.
     pub(super) fn sent(&mut self, sent: Sent, dialect: Dialect, body: &Bytes) {
         self.asked_model.clone_from(&sent.model);

@@ -95,6 +95,8 @@ pub struct Recording {
     raw: bool,
     head: Option<Head>,
     events: Vec<Event>,
+    /// What is handed in with what comes next, or when that is waited for.
+    held: Option<Box<Draft>>,
     metrics: Arc<Metrics>,
 }
 
@@ -147,6 +149,7 @@ impl Recorder {
             raw: false,
             head: None,
             events: Vec::new(),
+            held: None,
             metrics: Arc::clone(&self.metrics),
         })
     }
@@ -186,8 +189,11 @@ impl Recording {
         self.head = Some(Head { replica: self.replica.to_string(), ..head });
     }
 
-    /// The request is whole.
+    /// The request is whole. It is written with what is sent, or by [`Recording::flush`].
     pub fn request(&mut self, body: Bytes) {
+        if self.level == RecordLevel::Off {
+            return;
+        }
         let request = self.has_content().then_some(body);
         // All of a call goes one way, so that it stays in order.
         if request.as_ref().is_some_and(|body| body.len() > LARGE)
@@ -197,13 +203,25 @@ impl Recording {
             self.jobs = large;
             self.last = Some(last);
         }
-        self.write(Draft { request, ..Draft::default() });
+        let draft = self.draft(Draft { request, ..Draft::default() });
+        self.held = Some(Box::new(draft));
+    }
+
+    /// Writes what was held back: something is waited for.
+    pub fn flush(&mut self) {
+        if let Some(draft) = self.held.take() {
+            self.write(draft);
+        }
     }
 
     /// The request left for the provider.
     pub fn sent(&mut self, sent: Sent, body: Bytes) {
+        if self.level == RecordLevel::Off {
+            return;
+        }
         let body = (self.has_content() && sent.changed).then_some(body);
-        self.write(Draft { sent: Some((sent, body)), ..Draft::default() });
+        let draft = self.draft(Draft { sent: Some((sent, body)), ..Draft::default() });
+        self.write(Box::new(draft));
     }
 
     /// The call is over. What comes of it is told when the record stands on the disk, and its messages in its trace.
@@ -243,10 +261,9 @@ impl Recording {
         })
     }
 
+    /// What was held back and `draft`, as one.
     fn draft(&mut self, draft: Draft) -> Draft {
         self.large = None;
-        let seq = self.seq;
-        self.seq += 1;
         let has_content = self.has_content();
         let head = self.head.take().map(|mut head| {
             if !has_content {
@@ -254,23 +271,29 @@ impl Recording {
             }
             Head { level: self.level.name().to_owned(), ..head }
         });
-        Draft {
-            call: Arc::clone(&self.call),
-            seq,
-            head,
-            events: std::mem::take(&mut self.events),
-            secrets: self.secrets.clone(),
-            ..draft
+        let mut events = std::mem::take(&mut self.events);
+        let secrets = self.secrets.clone();
+        if let Some(held) = self.held.take() {
+            let before = std::mem::replace(&mut events, held.events);
+            events.extend(before);
+            return Draft {
+                call: held.call,
+                seq: held.seq,
+                head: held.head.or(head),
+                request: held.request,
+                events,
+                secrets,
+                ..draft
+            };
         }
+        let seq = self.seq;
+        self.seq += 1;
+        Draft { call: Arc::clone(&self.call), seq, head, events, secrets, ..draft }
     }
 
-    fn write(&mut self, draft: Draft) {
-        if self.level == RecordLevel::Off {
-            return;
-        }
-        let draft = self.draft(draft);
+    fn write(&mut self, draft: Box<Draft>) {
         if let Ok(room) = self.jobs.try_reserve() {
-            room.send(Job::Write(Box::new(draft), None));
+            room.send(Job::Write(draft, None));
         } else {
             // The last entry says all that it can: the head at least.
             self.head = draft.head;

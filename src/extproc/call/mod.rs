@@ -297,13 +297,14 @@ impl Call {
     async fn wake(&mut self) -> Wake {
         let (fixed, silence, on) = (self.clocks.next_fixed(), self.clocks.next_silence(), self.waits_for());
         let next = fixed.into_iter().chain(silence).min();
-        let Self { inbound, phase, alarm, draining, time, .. } = self;
+        let Self { inbound, phase, alarm, draining, time, books, .. } = self;
         let woken = poll_fn(|wakeup| {
             match phase {
                 Phase::Deciding(deciding) => {
                     if let Poll::Ready(run) = deciding.run.poll_unpin(wakeup) {
                         return Poll::Ready(Wake::RequestDecided(Box::new(run)));
                     }
+                    books.flush();
                 }
                 Phase::Answering(answering) => {
                     if let Poll::Ready(outcome) = answering.response.poll_decisions(wakeup) {
