@@ -6,6 +6,7 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex, RegexSet};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// What stands before a credential: nothing, or what is no part of a word; also where the text is JSON or a URL that nobody
@@ -75,6 +76,8 @@ pub struct Redactor {
     expressions: Vec<Regex>,
     is_one: Vec<fn(&str) -> bool>,
     any: RegexSet,
+    /// In what is shorter nothing can stand, in bytes.
+    shortest: usize,
 }
 
 /// The credentials of one call, whatever their form. Never shown.
@@ -108,12 +111,19 @@ impl Redactor {
         let known = KNOWN.iter().map(|form| (form.name.to_owned(), form.source.replace('<', EDGE), form.is_one));
         let always: fn(&str) -> bool = |_| true;
         let own = own.into_iter().map(|(name, source)| (name.to_owned(), source.to_owned(), always));
-        let mut redactor =
-            Self { names: Vec::new(), expressions: Vec::new(), is_one: Vec::new(), any: RegexSet::empty() };
+        let mut redactor = Self {
+            names: Vec::new(),
+            expressions: Vec::new(),
+            is_one: Vec::new(),
+            any: RegexSet::empty(),
+            shortest: SHORTEST,
+        };
         let mut sources = Vec::new();
         for (name, source, is_one) in known.chain(own) {
             redactor.names.push(name);
             redactor.expressions.push(Regex::new(&source)?);
+            let least = regex_syntax::parse(&source).ok().and_then(|read| read.properties().minimum_len());
+            redactor.shortest = redactor.shortest.min(least.unwrap_or_default());
             redactor.is_one.push(is_one);
             sources.push(source);
         }
@@ -134,6 +144,14 @@ impl Redactor {
     /// Whether there were any.
     pub fn value(&self, value: &mut Value, secrets: &[String]) -> bool {
         self.clean(value, secrets, DEEPEST)
+    }
+
+    /// Whether this is JSON of at most so many levels in which there is no credential. It is `false` as well where that cannot
+    /// be said without reading it otherwise.
+    pub fn is_clean(&self, json: &[u8], secrets: &[String], levels: usize) -> bool {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let looking = Looking { redactor: self, secrets, levels };
+        looking.deserialize(&mut reader).and_then(|()| reader.end()).is_ok()
     }
 
     fn clean(&self, value: &mut Value, secrets: &[String], depth: usize) -> bool {
@@ -162,6 +180,10 @@ impl Redactor {
 
     /// The text without credentials, also where it is JSON in which they are written otherwise.
     fn within<'t>(&self, text: &'t str, secrets: &[String], depth: usize) -> Cow<'t, str> {
+        // However it is written: what is read of it is never longer.
+        if text.len() < self.shortest {
+            return Cow::Borrowed(text);
+        }
         let is_escaped = text.contains('\\');
         if is_escaped
             && depth > 0
@@ -201,8 +223,12 @@ impl Redactor {
     }
 
     fn known<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let found = self.any.matches(text);
         let mut text = Cow::Borrowed(text);
+        // Which ones there are takes longer to say than that there is none.
+        if !self.any.is_match(&text) {
+            return text;
+        }
+        let found = self.any.matches(&text);
         for number in &found {
             let (Some(name), Some(expression), Some(is_one)) =
                 (self.names.get(number), self.expressions.get(number), self.is_one.get(number))
@@ -214,6 +240,79 @@ impl Redactor {
             }
         }
         text
+    }
+}
+
+/// Looks at every text of a JSON value, keys included, as it is read. Ends with an error at the first credential.
+#[derive(Clone, Copy)]
+struct Looking<'r> {
+    redactor: &'r Redactor,
+    secrets: &'r [String],
+    /// Levels that it may still have.
+    levels: usize,
+}
+
+impl Looking<'_> {
+    fn below<E: Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| E::custom("too many levels"))?;
+        Ok(Self { levels, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Looking<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Looking<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without credentials")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        match self.redactor.within(text, self.secrets, DEEPEST) {
+            Cow::Borrowed(_) => Ok(()),
+            Cow::Owned(_) => Err(E::custom("a credential")),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while items.next_element_seed(below)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while fields.next_key_seed(below)?.is_some() {
+            fields.next_value_seed(below)?;
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -322,5 +421,34 @@ mod tests {
             assert_eq!(value, json!(["my [redacted:credential]"]));
         }
         assert!(Redactor::new([("bad", "(")]).is_err());
+    }
+
+    #[test]
+    fn what_is_clean_is_what_nothing_is_taken_out_of() {
+        let redactor = Redactor::new([("pin", r"\bPIN\d")]).unwrap();
+        let secrets = ["hunter22".to_owned()];
+        let deep = format!("{}1{}", "[".repeat(9), "]".repeat(9));
+        for (json, is_clean) in [
+            (r#"{"a":["x",1,-1,1.5,true,null,"PIN"],"b":{}}"#, true),
+            (r#""a \\u0073 b 100%""#, true),
+            (r#"{"a":["x PIN7"]}"#, false),
+            (r#"{"PIN7":1}"#, false),
+            (r#"{"a":"PIN7","a":1}"#, false),
+            (r#"["my hunter22"]"#, false),
+            (r#"["my \u0068unter22"]"#, false),
+            (r#"["{\"a\":\"\\u0050IN7\"}"]"#, false),
+            (r#"["%50IN7 %"]"#, false),
+            ("[1] 2", false),
+            ("no JSON", false),
+            (r#"["\ud83d"]"#, false),
+            ("[1e400]", false),
+            (&deep[1..18], true),
+            (&deep, false),
+        ] {
+            assert_eq!(redactor.is_clean(json.as_bytes(), &secrets, 8), is_clean, "{json}");
+            let value = serde_json::from_str::<Value>(json).ok();
+            let found = value.map(|mut value| redactor.value(&mut value, &secrets));
+            assert!(!is_clean || found == Some(false), "{json}");
+        }
     }
 }
