@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Body;
+
 /// One line of the spool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Line {
@@ -22,15 +24,15 @@ pub struct Entry {
     /// What is known when it begins.
     pub head: Option<Head>,
     /// The request as the client sent it.
-    pub request: Option<Value>,
+    pub request: Option<Body>,
     /// The request as the provider got it.
     pub sent: Option<Sent>,
     /// The answer.
     pub answer: Option<Answer>,
     /// How it ended.
     pub closing: Option<Closing>,
-    /// What happened, in the form of the live activity.
-    pub events: Vec<Value>,
+    /// What happened: an array in the form of the live activity.
+    pub events: Body,
 }
 
 /// What is known of a call when it begins.
@@ -77,7 +79,7 @@ pub struct Sent {
     /// Whether it is not what the client sent.
     pub changed: bool,
     /// The body, where it is not what the client sent.
-    pub body: Option<Value>,
+    pub body: Option<Body>,
     /// Fields that were left out, because the provider's protocol does not have them.
     pub dropped: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! [`spool`] on the local disk, which is the write-ahead log: what stands there is recorded, whatever becomes of the process
 //! or the store. Knows nothing of databases; the store reads the spool.
 
+mod body;
 mod entry;
 mod prices;
 mod recording;
@@ -11,6 +12,7 @@ pub mod spool;
 mod worker;
 pub mod zip;
 
+pub use body::Body;
 pub use entry::{Answer, Closing, Entry, Head, Line, Raw, Sent};
 pub use prices::{Price, Prices, PricesError};
 pub use recording::{Afterwards, Full, Recorder, Recording, Room, Said, Unwritten, Written, micros};

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Closing, Entry, Head, Line, Prices, Raw, Sent,
+    Answer, Body, Closing, Entry, Head, Line, Prices, Raw, Sent,
     recording::{Said, Unwritten, micros},
     spool::{self, Shared, Spool},
 };
@@ -30,6 +30,8 @@ use crate::{
 
 /// So many drafts are written at once.
 const BATCH: usize = 64;
+/// Levels of a body that are written. The spool is read down to 128, and has some of its own.
+const DEEPEST: usize = 100;
 /// What is larger is written beside the others, in bytes.
 pub(super) const LARGE: usize = 256 << 10;
 
@@ -219,6 +221,16 @@ impl Draft {
     }
 }
 
+/// Makes text of what nests deeper than this.
+fn flatten(value: &mut Value, depth: usize) {
+    match value {
+        Value::Array(_) | Value::Object(_) if depth == 0 => *value = Value::String(value.to_string()),
+        Value::Array(items) => items.iter_mut().for_each(|item| flatten(item, depth - 1)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| flatten(field, depth - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
     let Draft { call, seq, head, request, sent, answer, closing, events, untold, secrets } = draft;
     let clean = Clean { redactor, secrets: &secrets };
@@ -230,10 +242,10 @@ fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
         call: call.to_string(),
         seq,
         head: head.map(|head| clean.head(head)),
-        request: request.map(|body| clean.json(json(&body)).0),
+        request: request.map(|body| clean.body(body)),
         sent: sent.map(|(sent, body)| Sent {
             model: clean.text(&sent.model),
-            body: body.map(|body| clean.json(json(&body)).0),
+            body: body.map(|body| clean.body(body)),
             ..sent
         }),
         answer,
@@ -242,11 +254,7 @@ fn entry(draft: Draft, redactor: &Redactor, prices: &Prices) -> Entry {
             error: closing.error.map(|error| clean.text(&error)),
             ..closing
         }),
-        events: events
-            .iter()
-            .filter_map(|event| serde_json::to_value(event).ok())
-            .map(|event| clean.json(event).0)
-            .collect(),
+        events: clean.body(serde_json::to_vec(&events).unwrap_or_default().into()),
     }
 }
 
@@ -265,7 +273,16 @@ impl Clean<'_> {
     /// The value without credentials, and whether there were any.
     fn json(&self, mut value: Value) -> (Value, bool) {
         let found = self.redactor.value(&mut value, self.secrets);
+        flatten(&mut value, DEEPEST);
         (value, found)
+    }
+
+    /// The body without credentials: as it came, where there are none.
+    fn body(&self, body: Bytes) -> Body {
+        if self.redactor.is_clean(&body, self.secrets, DEEPEST) {
+            return Body::of(body);
+        }
+        self.json(json(&body)).0.into()
     }
 
     fn head(&self, head: Head) -> Head {
@@ -312,5 +329,50 @@ impl Clean<'_> {
 
     fn is_clean(&self, bytes: &[u8]) -> bool {
         matches!(self.redactor.without(&String::from_utf8_lossy(bytes), self.secrets), Cow::Borrowed(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json as value;
+
+    use super::*;
+    use crate::record::spool::Position;
+
+    /// What is read back of a request.
+    fn written(request: &str) -> Body {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+        let mut secrets = Secrets::default();
+        secrets.add("hunter22");
+        let request = Some(Bytes::copy_from_slice(request.as_bytes()));
+        let draft = Draft { call: "c".into(), request, secrets, ..Draft::default() };
+        let entry = entry(draft, &Redactor::new([]).unwrap(), &Prices::default());
+        spool.append(&[Line::Entry(Box::new(entry))]).unwrap();
+        let batch = reader.read(Position::default()).unwrap().unwrap();
+        assert_eq!((batch.lines.len(), batch.lost), (1, 0));
+        let [Line::Entry(entry)] = &batch.lines[..] else { panic!("{batch:?}") };
+        entry.request.clone().unwrap()
+    }
+
+    #[test]
+    fn bodies_are_written_as_they_came_but_for_credentials() {
+        for (request, expected) in [
+            (r#"{ "b": [1.50, "x"],\n "a": null }"#, value!({ "b": [1.5, "x"], "a": null })),
+            (r#"{"a":"my hunter22"}"#, value!({ "a": "my [redacted:credential]" })),
+            (r#"{"a":"\u0068unter22"}"#, value!({ "a": "[redacted:credential]" })),
+            (r#"{"a":"\ud83d!"}"#, value!({ "a": "\u{fffd}!" })),
+            ("no JSON, hunter22", value!("no JSON, [redacted:credential]")),
+        ] {
+            assert_eq!(written(&request.replace(r"\n", "\n")).value(), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_nests_deep_is_not_lost() {
+        for levels in [99, 100, 101, 126, 127, 128, 5000] {
+            let request = format!("{}\"bottom\"{}", "[".repeat(levels), "]".repeat(levels));
+            assert!(written(&request).value().to_string().contains("bottom"), "{levels} levels");
+        }
     }
 }

@@ -37,10 +37,34 @@ pub(super) type Hash = [u8; 32];
 pub(super) struct Part {
     /// What it is.
     pub(super) content: Vec<u8>,
-    /// The words in it that can be searched for.
-    pub(super) words: String,
+    /// What of it can be searched for.
+    said: Said,
     /// The texts that were taken out of it.
     pub(super) holes: Vec<Hash>,
+}
+
+/// What of a piece can be searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    Content,
+    /// Its short texts.
+    Texts(String),
+}
+
+impl Part {
+    /// The words in it that can be searched for.
+    pub(super) fn words(&self) -> String {
+        let mut words = words::Words::default();
+        match &self.said {
+            Said::Nothing => {}
+            Said::Content => words.add(&String::from_utf8_lossy(&self.content)),
+            Said::Texts(texts) => words.add(texts),
+        }
+        words.finish()
+    }
 }
 
 /// Pieces by what they are.
@@ -56,80 +80,75 @@ pub(super) struct Pieces {
 }
 
 /// Takes a body apart.
-pub(super) fn split(body: Value, parts: &mut Parts) -> Pieces {
-    let mut lists = Vec::new();
-    let mut taking = Taking { parts, words: words::Words::default(), holes: Vec::new() };
-    let body = match body {
+pub(super) fn split(body: &Value, parts: &mut Parts) -> Pieces {
+    let mut lists: Vec<(&String, &Vec<Value>)> = Vec::new();
+    let mut taking = Taking::new(parts);
+    let rest = match body {
         Value::Object(fields) => {
-            let taken = fields.into_iter().map(|(field, value)| match value {
+            let taken = fields.iter().map(|(field, value)| match value {
                 Value::Array(items) if !items.is_empty() => {
-                    lists.push((field.clone(), items));
-                    (field, Value::String(format!("{MARK}{LIST}")))
+                    lists.push((field, items));
+                    (field.clone(), Value::String(format!("{MARK}{LIST}")))
                 }
-                value @ (Value::Null
+                Value::Null
                 | Value::Bool(_)
                 | Value::Number(_)
                 | Value::String(_)
                 | Value::Array(_)
-                | Value::Object(_)) => {
-                    let value = taking.value(&field, value);
-                    (field, value)
-                }
+                | Value::Object(_) => (field.clone(), taking.value(field, value)),
             });
             Value::Object(taken.collect())
         }
-        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            taking.value("", other)
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => taking.value("", body),
     };
-    let part = taking.finish(&body);
-    let mut item = |item: Value| {
-        let mut taking = Taking { parts, words: words::Words::default(), holes: Vec::new() };
+    let part = taking.finish(&rest);
+    let mut item = |item: &Value| {
+        let mut taking = Taking::new(parts);
         let item = taking.value("", item);
         taking.finish(&item)
     };
-    let lists = lists.into_iter().map(|(field, items)| (field, items.into_iter().map(&mut item).collect())).collect();
+    let lists = lists.into_iter().map(|(field, items)| (field.clone(), items.iter().map(&mut item).collect()));
+    let lists = lists.collect();
     Pieces { part, lists }
 }
 
 /// Takes long texts out of a value.
 struct Taking<'p> {
     parts: &'p mut Parts,
-    words: words::Words,
+    /// The short texts that anybody would look for, each on a line.
+    said: String,
     holes: Vec<Hash>,
 }
 
-impl Taking<'_> {
-    fn value(&mut self, key: &str, value: Value) -> Value {
+impl<'p> Taking<'p> {
+    fn new(parts: &'p mut Parts) -> Self {
+        Self { parts, said: String::new(), holes: Vec::new() }
+    }
+
+    /// The value, in which long texts are named.
+    fn value(&mut self, key: &str, value: &Value) -> Value {
         match value {
             Value::String(text) => self.text(key, text),
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.value(key, item)).collect()),
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.value(key, item)).collect()),
             Value::Object(fields) => {
-                let taken = fields.into_iter().map(|(key, value)| {
-                    let value = self.value(&key, value);
-                    (key, value)
-                });
-                Value::Object(taken.collect())
+                Value::Object(fields.iter().map(|(key, value)| (key.clone(), self.value(key, value))).collect())
             }
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other,
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
 
-    fn text(&mut self, key: &str, text: String) -> Value {
+    fn text(&mut self, key: &str, text: &str) -> Value {
         let is_read = !UNREAD.contains(&key) && !text.starts_with("data:");
         if text.len() < LONG {
             if is_read {
-                self.words.add(&text);
+                self.said.push_str(text);
+                self.said.push('\n');
             }
-            return Value::String(if text.starts_with(MARK) { format!("{MARK}{text}") } else { text });
-        }
-        let mut words = words::Words::default();
-        if is_read {
-            words.add(&text);
+            return Value::String(if text.starts_with(MARK) { format!("{MARK}{text}") } else { text.to_owned() });
         }
         let hash = Sha256::digest(text.as_bytes()).into();
-        let part = Part { content: text.into_bytes(), words: words.finish(), holes: Vec::new() };
-        self.parts.entry(hash).or_insert(part);
+        let said = if is_read { Said::Content } else { Said::Nothing };
+        self.parts.entry(hash).or_insert_with(|| Part { content: text.into(), said, holes: Vec::new() });
         self.holes.push(hash);
         Value::String(format!("{MARK}{}", URL_SAFE_NO_PAD.encode(hash)))
     }
@@ -139,7 +158,7 @@ impl Taking<'_> {
         let hash = Sha256::digest(&content).into();
         self.holes.sort_unstable();
         self.holes.dedup();
-        let part = Part { content, words: self.words.finish(), holes: self.holes };
+        let part = Part { content, said: Said::Texts(self.said), holes: self.holes };
         // The same bytes may have been a text before; what was taken out of them has to be known all the same.
         match self.parts.entry(hash) {
             Entry::Vacant(vacant) => {
@@ -240,7 +259,7 @@ mod tests {
         #[test]
         fn a_body_is_the_same_when_it_is_put_together_again(body in any_value()) {
             let mut parts = Parts::new();
-            let pieces = split(body.clone(), &mut parts);
+            let pieces = split(&body, &mut parts);
             prop_assert_eq!(whole(&pieces, &parts), body);
             for part in parts.values() {
                 let mut found = Vec::new();
@@ -257,12 +276,12 @@ mod tests {
         let mut parts = Parts::new();
         let (long, tool) = ("word ".repeat(100), json!({ "name": "t", "description": "d ".repeat(100) }));
         let turn = |messages: Value| json!({ "model": "m", "messages": messages, "tools": [tool.clone()] });
-        let first = split(turn(json!([{ "role": "user", "content": long }])), &mut parts);
+        let first = split(&turn(json!([{ "role": "user", "content": long }])), &mut parts);
         let before = parts.len();
         let answer = json!({ "type": "text", "text": "answer ".repeat(100) });
-        split(json!({ "content": [answer.clone()] }), &mut parts);
+        split(&json!({ "content": [answer.clone()] }), &mut parts);
         let again = json!([{ "role": "user", "content": long }, { "role": "assistant", "content": [answer] }]);
-        let second = split(turn(again), &mut parts);
+        let second = split(&turn(again), &mut parts);
         assert_eq!(first.part, second.part);
         assert_eq!(first.lists[0].1[0], second.lists[0].1[0]);
         assert_eq!(first.lists[1], second.lists[1]);

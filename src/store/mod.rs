@@ -4,11 +4,14 @@
 //! have the same tables and the same statements; `migrations/` makes them.
 
 mod bodies;
+mod calls;
 mod connect;
 mod content;
 mod forget;
+mod nodes;
 mod parts;
 mod read;
+mod rows;
 mod search;
 mod sessions;
 mod tail;

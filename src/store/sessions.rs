@@ -12,7 +12,7 @@ use super::{
     bodies::{Pieces, Wanted, bodies, json, of_calls},
     marks,
     read::{Asking, Cursor, Filter, Page, Summary, Tokens, rfc3339, within},
-    write::{policy_of, text},
+    write::{is_deed, text},
 };
 
 /// A conversation, in short.
@@ -217,7 +217,8 @@ async fn decisions(db: &mut AnyConnection, calls: &[String]) -> Result<BTreeMap<
     let mut decisions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for row in within(of_calls(statement, calls).fetch_all(db)).await? {
         let Value::Array(events) = json(&row.try_get::<Vec<u8>, _>(1)?)? else { continue };
-        let of_policies = events.into_iter().filter(|event| policy_of(event).is_some());
+        let is_one = |event: &Value| event["policy"].is_string() && event["type"].as_str().is_some_and(is_deed);
+        let of_policies = events.into_iter().filter(is_one);
         decisions.entry(row.try_get(0)?).or_default().extend(of_policies);
     }
     Ok(decisions)

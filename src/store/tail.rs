@@ -29,6 +29,9 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+/// So long no more is read after something was written, so that much is written at once. What comes after a while in which
+/// nothing came is written at once.
+const LINGER: Duration = Duration::from_millis(50);
 /// What the store would not take stands here, beside the spool.
 const REFUSED: &str = "refused.jsonl";
 
@@ -84,6 +87,9 @@ impl Store {
             forget(&reader, at, batch.next);
             at = batch.next;
             metrics.spool.set(i64::try_from(reader.shared().bytes()).unwrap_or(i64::MAX));
+            if !batch.more {
+                let _ = tokio::time::timeout(LINGER, last.wait_for(|last| *last)).await;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! A word is a run of letters and digits, in lower case. A sign of a script that is written without spaces is a word by
 //! itself.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// The longest word, in bytes. What is longer is nobody's word.
 const LONGEST: usize = 64;
@@ -13,27 +13,26 @@ const MOST: usize = 256 * 1024;
 /// Words, each once.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    words: BTreeSet<String>,
+    words: HashSet<String>,
     length: usize,
 }
 
 impl Words {
     /// Takes the words of a text.
     pub(super) fn add(&mut self, text: &str) {
-        for word in words(text) {
-            if self.length >= MOST {
-                return;
+        words(text, |word| {
+            if self.length < MOST && !self.words.contains(word) {
+                self.length += word.len() + 1;
+                self.words.insert(word.to_owned());
             }
-            let length = word.len() + 1;
-            if self.words.insert(word) {
-                self.length += length;
-            }
-        }
+        });
     }
 
     /// All of them, with spaces between them.
     pub(super) fn finish(self) -> String {
-        self.words.into_iter().collect::<Vec<_>>().join(" ")
+        let mut words: Vec<String> = self.words.into_iter().collect();
+        words.sort_unstable();
+        words.join(" ")
     }
 }
 
@@ -51,30 +50,41 @@ pub(super) fn wanted(query: &str) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for term in query.split_whitespace() {
         let is_prefix = term.ends_with('*');
-        let words: Vec<_> = words(term).collect();
-        let last = words.len().saturating_sub(1);
-        let words = words.into_iter().enumerate();
-        wanted.extend(words.map(|(number, word)| Wanted { word, is_prefix: is_prefix && number == last }));
+        let before = wanted.len();
+        words(term, |word| wanted.push(Wanted { word: word.to_owned(), is_prefix: false }));
+        if let Some(last) = wanted.iter_mut().skip(before).last() {
+            last.is_prefix = is_prefix;
+        }
     }
     wanted
 }
 
-fn words(text: &str) -> impl Iterator<Item = String> {
+fn words(text: &str, mut take: impl FnMut(&str)) {
     let is_alone = |sign: char| ('\u{2e80}'..='\u{a4cf}').contains(&sign) || ('\u{f900}'..='\u{faff}').contains(&sign);
-    let runs = text.split(|sign: char| !sign.is_alphanumeric()).filter(|run| !run.is_empty());
-    let split = move |run: &str| -> Vec<String> {
-        let mut words = vec![String::new()];
-        for sign in run.chars() {
-            if is_alone(sign) {
-                words.push(sign.to_string());
-                words.push(String::new());
-            } else if let Some(word) = words.last_mut() {
-                word.extend(sign.to_lowercase());
+    let mut take = |word: &mut String| {
+        if !word.is_empty() && word.len() <= LONGEST {
+            take(word);
+        }
+        word.clear();
+    };
+    let mut word = String::new();
+    for run in text.split(|sign: char| !sign.is_alphanumeric()).filter(|run| !run.is_empty()) {
+        if run.is_ascii() {
+            word.push_str(run);
+            word.make_ascii_lowercase();
+        } else {
+            for sign in run.chars() {
+                if is_alone(sign) {
+                    take(&mut word);
+                    word.push(sign);
+                    take(&mut word);
+                } else {
+                    word.extend(sign.to_lowercase());
+                }
             }
         }
-        words
-    };
-    runs.flat_map(split).filter(|word| !word.is_empty() && word.len() <= LONGEST)
+        take(&mut word);
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +98,6 @@ mod tests {
         all.add(&"x".repeat(65));
         assert_eq!(all.finish(), "don rf rm t the tmp x9 ärger 你 好");
         let word = |word: &str, is_prefix| Wanted { word: word.to_owned(), is_prefix };
-        assert_eq!(wanted("Rm foo_ba* \"' -"), [word("rm", false), word("foo", false), word("ba", true)]);
+        assert_eq!(wanted("Rm foo_ba* \"' -* *"), [word("rm", false), word("foo", false), word("ba", true)]);
     }
 }

@@ -1,17 +1,22 @@
 //! What the spool says, into the tables: once, however often it is read.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use serde::Deserialize;
 use sqlx::{AnyConnection, Connection, Row};
 
 use super::{
-    Kind, Store,
-    content::{Parts, Pieces, split},
-    parts::{Ids, intern, list, pack},
+    Kind, Store, calls,
+    content::{Hash, Parts, Pieces, split},
+    nodes,
+    parts::{Ids, intern, pack},
+    rows::each,
 };
-use crate::record::{Answer, Closing, Entry, Head, Line, Sent, spool::Position};
+use crate::record::{Entry, Line, spool::Position};
+
+/// What is there already stays.
+const UNLESS_THERE: &str = "ON CONFLICT DO NOTHING";
 
 /// Why lines could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +30,8 @@ pub enum ApplyError {
 }
 
 /// A body that is to be written.
-struct Body {
-    call: String,
+struct Body<'l> {
+    call: &'l str,
     side: &'static str,
     pieces: Pieces,
 }
@@ -63,20 +68,27 @@ impl Store {
         spool: &str,
         lines: &[Line],
         parts: Parts,
-        bodies: &[Body],
+        bodies: &[Body<'_>],
         next: Position,
     ) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin_with(self.begin()).await?;
         let ids = intern(&mut transaction, self.kind, parts).await?;
+        let mut there = BTreeSet::new();
+        let mut entries: Vec<&Entry> = Vec::new();
         for line in lines {
             match line {
-                Line::Started(at) => interrupt(&mut transaction, spool, *at).await?,
-                Line::Entry(entry) => write(&mut transaction, spool, entry).await?,
+                Line::Started(at) => {
+                    // What stands before it was open when it began, unless it says that it was over.
+                    there.extend(write(&mut transaction, spool, &std::mem::take(&mut entries)).await?);
+                    interrupt(&mut transaction, spool, *at).await?;
+                }
+                Line::Entry(entry) => entries.push(entry),
             }
         }
-        for body in bodies {
-            write_body(&mut transaction, body, &ids).await?;
-        }
+        there.extend(write(&mut transaction, spool, &entries).await?);
+        // Nothing of a call that is not there.
+        let bodies: Vec<&Body<'_>> = bodies.iter().filter(|body| there.contains(body.call)).collect();
+        write_bodies(&mut transaction, &bodies, &ids).await?;
         let statement = "INSERT INTO spools (id, segment, position) VALUES ($1, $2, $3) \
                          ON CONFLICT (id) DO UPDATE SET segment = excluded.segment, position = excluded.position";
         sqlx::query(statement)
@@ -115,22 +127,23 @@ impl From<sqlx::Error> for ApplyError {
 }
 
 /// The bodies in these lines, in pieces.
-fn bodies(lines: &[Line], parts: &mut Parts) -> Vec<Body> {
+fn bodies<'l>(lines: &'l [Line], parts: &mut Parts) -> Vec<Body<'l>> {
     let mut bodies = Vec::new();
     for line in lines {
         let Line::Entry(entry) = line else { continue };
         let Entry { call, request, sent, answer, .. } = &**entry;
         let sent = sent.as_ref().and_then(|sent| sent.body.as_ref());
-        let (original, delivered) =
-            answer.as_ref().map(|answer| (answer.original.as_ref(), answer.delivered.as_ref())).unwrap_or_default();
+        let answer = answer.as_ref();
+        let original = answer.and_then(|answer| answer.original.as_ref());
+        let delivered = answer.and_then(|answer| answer.delivered.as_ref());
         for (side, body) in [
-            ("request", request.as_ref()),
-            ("request_sent", sent),
-            ("response", original),
-            ("response_sent", delivered),
+            ("request", request.as_ref().map(|body| Cow::Owned(body.value()))),
+            ("request_sent", sent.map(|body| Cow::Owned(body.value()))),
+            ("response", original.map(Cow::Borrowed)),
+            ("response_sent", delivered.map(Cow::Borrowed)),
         ] {
             if let Some(body) = body {
-                bodies.push(Body { call: call.clone(), side, pieces: split(body.clone(), parts) });
+                bodies.push(Body { call, side, pieces: split(&body, parts) });
             }
         }
     }
@@ -143,151 +156,87 @@ async fn interrupt(db: &mut AnyConnection, spool: &str, at: i64) -> Result<(), s
     Ok(())
 }
 
-async fn write(db: &mut AnyConnection, spool: &str, entry: &Entry) -> Result<(), sqlx::Error> {
-    let call = entry.call.as_str();
-    if let Some(head) = &entry.head {
-        begin(db, call, spool, head).await?;
-    }
-    let events = pack(&serde_json::to_vec(&entry.events).unwrap_or_default());
-    let there = sqlx::query("SELECT 1 FROM calls WHERE id = $1").bind(text(call)).fetch_optional(&mut *db).await?;
-    // A call that was deleted stays deleted.
-    if there.is_none() {
-        return Ok(());
-    }
-    let statement = "INSERT INTO entries (call, seq, events) VALUES ($1, $2, $3) ON CONFLICT (call, seq) DO NOTHING";
-    sqlx::query(statement).bind(text(call)).bind(i64::from(entry.seq)).bind(events).execute(&mut *db).await?;
-    for policy in policies(&entry.events) {
-        let statement = "INSERT INTO decisions (policy, call) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        sqlx::query(statement).bind(text(policy)).bind(text(call)).execute(&mut *db).await?;
-    }
-    if let Some(sent) = &entry.sent {
-        sent_to(db, call, sent).await?;
-    }
-    if let Some(answer) = &entry.answer {
-        answered(db, call, answer).await?;
-    }
-    if let Some(closing) = &entry.closing {
-        close(db, call, closing).await?;
-    }
+/// Writes what the entries say, bodies apart, and returns their calls as far as these are there.
+async fn write<'e>(
+    db: &mut AnyConnection,
+    spool: &str,
+    entries: &[&'e Entry],
+) -> Result<BTreeSet<&'e str>, sqlx::Error> {
+    let there = calls::write(db, spool, entries).await?;
+    let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| there.contains(&*entry.call)).collect();
+    let statement = ("INSERT INTO entries (call, seq, events) VALUES", "(?, ?, ?)", UNLESS_THERE);
+    each(db, statement, &entries, |query, entry| {
+        query.bind(text(&entry.call)).bind(i64::from(entry.seq)).bind(pack(entry.events.text()))
+    })
+    .await?;
+    let decisions: BTreeSet<(String, &str)> = entries
+        .iter()
+        .flat_map(|entry| policies(entry.events.text()).into_iter().map(move |policy| (policy, &*entry.call)))
+        .collect();
+    let decisions: Vec<_> = decisions.into_iter().collect();
+    let statement = ("INSERT INTO decisions (policy, call) VALUES", "(?, ?)", UNLESS_THERE);
+    each(db, statement, &decisions, |query, (policy, call)| query.bind(text(policy)).bind(text(call))).await?;
+    let raws: Vec<(&str, &str, Vec<u8>)> = entries.iter().flat_map(|entry| raws(entry)).collect();
+    let statement = ("INSERT INTO raws (call, side, data) VALUES", "(?, ?, ?)", UNLESS_THERE);
+    each(db, statement, &raws, |query, (call, side, bytes)| {
+        query.bind(text(call)).bind((*side).to_owned()).bind(pack(bytes))
+    })
+    .await?;
+    Ok(there)
+}
+
+/// The bytes of an entry's answer, by side.
+fn raws(entry: &Entry) -> impl Iterator<Item = (&str, &'static str, Vec<u8>)> {
+    let raw = entry.answer.as_ref().and_then(|answer| answer.raw.as_ref());
+    let sides = raw.into_iter().flat_map(|raw| [("response", &raw.original), ("response_sent", &raw.delivered)]);
+    let decoded = sides.map(|(side, bytes)| (&*entry.call, side, STANDARD.decode(bytes).unwrap_or_default()));
+    decoded.filter(|(_, _, bytes)| !bytes.is_empty())
+}
+
+/// Writes bodies of calls that are there.
+async fn write_bodies(db: &mut AnyConnection, bodies: &[&Body<'_>], ids: &Ids) -> Result<(), sqlx::Error> {
+    let known: Vec<(&Body<'_>, i64)> =
+        bodies.iter().filter_map(|body| Some((*body, *ids.get(&body.pieces.part)?))).collect();
+    let statement =
+        ("INSERT INTO bodies (call, side, part) VALUES", "(?, ?, ?)", "ON CONFLICT DO NOTHING RETURNING call, side");
+    let written = each(db, statement, &known, |query, (body, part)| {
+        query.bind(text(body.call)).bind(body.side.to_owned()).bind(*part)
+    })
+    .await?;
+    let written: BTreeSet<(String, String)> =
+        written.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
+    // Lists of a body that was there are there as well.
+    let new = bodies.iter().filter(|body| written.contains(&(text(body.call), body.side.to_owned())));
+    let lists: Vec<(&Body<'_>, &str, &[Hash])> =
+        new.flat_map(|body| body.pieces.lists.iter().map(|(field, items)| (*body, &**field, &**items))).collect();
+    let items: Vec<&[Hash]> = lists.iter().map(|(_, _, items)| *items).collect();
+    let nodes = nodes::intern(db, &items, ids).await?;
+    let lists: Vec<_> = lists.into_iter().zip(nodes).filter_map(|(list, node)| Some((list, node?))).collect();
+    let statement = ("INSERT INTO lists (call, side, field, node) VALUES", "(?, ?, ?, ?)", UNLESS_THERE);
+    each(db, statement, &lists, |query, ((body, field, _), node)| {
+        query.bind(text(body.call)).bind(body.side.to_owned()).bind(text(field)).bind(*node)
+    })
+    .await?;
     Ok(())
 }
 
-async fn begin(db: &mut AnyConnection, call: &str, spool: &str, head: &Head) -> Result<(), sqlx::Error> {
-    let statement = "INSERT INTO calls (id, started_at, spool, replica, level, dialect, path, model, client, session, \
-                     probe, stream, rules, headers, trace_id) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING";
-    let headers = serde_json::to_vec(&head.headers).unwrap_or_default();
-    sqlx::query(statement)
-        .bind(text(call))
-        .bind(head.at)
-        .bind(text(spool))
-        .bind(text(&head.replica))
-        .bind(text(&head.level))
-        .bind(head.dialect.as_deref().map(text))
-        .bind(text(&head.path))
-        .bind(text(&head.model))
-        .bind(head.client.as_deref().map(text))
-        .bind(head.session.as_deref().map(text))
-        .bind(head.probe.as_deref().map(text))
-        .bind(i64::from(head.stream))
-        .bind(text(&head.rules))
-        .bind(pack(&headers))
-        .bind(head.trace.as_deref().map(text))
-        .execute(&mut *db)
-        .await?;
-    if let Some(session) = head.session.as_deref().filter(|_| head.probe.is_none()) {
-        let statement = "INSERT INTO sessions (id, first_at, last_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET \
-                         first_at = CASE WHEN excluded.first_at < sessions.first_at THEN excluded.first_at \
-                         ELSE sessions.first_at END, \
-                         last_at = CASE WHEN excluded.last_at > sessions.last_at THEN excluded.last_at \
-                         ELSE sessions.last_at END";
-        sqlx::query(statement).bind(text(session)).bind(head.at).execute(db).await?;
-    }
-    Ok(())
-}
-
-async fn sent_to(db: &mut AnyConnection, call: &str, sent: &Sent) -> Result<(), sqlx::Error> {
-    let statement = "UPDATE calls SET upstream = $2, upstream_dialect = $3, upstream_model = $4, request_changed = $5, \
-                     dropped = $6 WHERE id = $1";
-    let dropped = serde_json::to_vec(&sent.dropped).unwrap_or_default();
-    sqlx::query(statement)
-        .bind(text(call))
-        .bind(text(&sent.upstream))
-        .bind(text(&sent.dialect))
-        .bind(text(&sent.model))
-        .bind(i64::from(sent.changed))
-        .bind((!sent.dropped.is_empty()).then(|| pack(&dropped)))
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-async fn answered(db: &mut AnyConnection, call: &str, answer: &Answer) -> Result<(), sqlx::Error> {
-    let statement = "UPDATE calls SET response_changed = $2 WHERE id = $1";
-    sqlx::query(statement).bind(text(call)).bind(i64::from(answer.changed)).execute(&mut *db).await?;
-    let Some(raw) = &answer.raw else { return Ok(()) };
-    for (side, bytes) in [("response", &raw.original), ("response_sent", &raw.delivered)] {
-        let bytes = STANDARD.decode(bytes).unwrap_or_default();
-        if !bytes.is_empty() {
-            let statement = "INSERT INTO raws (call, side, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-            sqlx::query(statement).bind(text(call)).bind(side).bind(pack(&bytes)).execute(&mut *db).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn close(db: &mut AnyConnection, call: &str, closing: &Closing) -> Result<(), sqlx::Error> {
-    let statement = "UPDATE calls SET ended_at = $2, outcome = $3, error = $4, status = $5, duration = $6, \
-                     first_byte = $7, upstream = COALESCE($8, upstream), input_tokens = $9, cached_tokens = $10, \
-                     cache_write_tokens = $11, output_tokens = $12, reasoning_tokens = $13, cost = $14 WHERE id = $1";
-    let count = |tokens: Option<u64>| tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX));
-    sqlx::query(statement)
-        .bind(text(call))
-        .bind(closing.at)
-        .bind(text(&closing.outcome))
-        .bind(closing.error.as_deref().map(text))
-        .bind(i64::from(closing.status))
-        .bind(closing.duration)
-        .bind(closing.first_byte)
-        .bind(Some(text(&closing.upstream)).filter(|upstream| !upstream.is_empty()))
-        .bind(count(closing.input))
-        .bind(count(closing.cached))
-        .bind(count(closing.cache_write))
-        .bind(count(closing.output))
-        .bind(count(closing.reasoning))
-        .bind(closing.cost)
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-async fn write_body(db: &mut AnyConnection, body: &Body, ids: &Ids) -> Result<(), sqlx::Error> {
-    let Body { call, side, pieces } = body;
-    let Some(part) = ids.get(&pieces.part) else { return Ok(()) };
-    // Nothing of a call that is not there.
-    let statement = "INSERT INTO bodies (call, side, part) SELECT id, $2, $3 FROM calls WHERE id = $1 \
-                     ON CONFLICT DO NOTHING";
-    let statement = sqlx::query(statement).bind(text(call)).bind(*side).bind(*part);
-    if statement.execute(&mut *db).await?.rows_affected() == 0 {
-        return Ok(());
-    }
-    for (field, items) in &pieces.lists {
-        let Some(node) = list(db, items, ids).await? else { continue };
-        let statement = "INSERT INTO lists (call, side, field, node) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-        sqlx::query(statement).bind(text(call)).bind(*side).bind(text(field)).bind(node).execute(&mut *db).await?;
-    }
-    Ok(())
+/// What of an event says whether a policy did something.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    policy: Option<String>,
 }
 
 /// The policies that did something, as opposed to only running.
-fn policies(events: &[Value]) -> BTreeSet<&str> {
-    events.iter().filter_map(policy_of).collect()
+fn policies(events: &[u8]) -> Vec<String> {
+    let events: Vec<Event> = serde_json::from_slice(events).unwrap_or_default();
+    events.into_iter().filter(|event| is_deed(&event.kind)).filter_map(|event| event.policy).collect()
 }
 
-/// The policy that an event says did something, as opposed to only running.
-pub(super) fn policy_of(event: &Value) -> Option<&str> {
-    event.get("type").filter(|kind| *kind != "policy.started")?;
-    event.get("policy")?.as_str()
+/// Whether an event of this type, if it is of a policy, says that this one did something.
+pub(super) fn is_deed(kind: &str) -> bool {
+    kind != "policy.started"
 }
 
 /// A text that every database takes: PostgreSQL knows no NUL.

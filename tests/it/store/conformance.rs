@@ -73,6 +73,59 @@ pub(super) async fn what_is_written_twice_is_there_once(db: Database) {
     assert_eq!(db.store.position("another").await.unwrap(), Position::default());
 }
 
+/// However the entries of many calls fall into batches, and whatever of them was written before.
+pub(super) async fn entries_come_in_any_batches(db: Database) {
+    let calls: Vec<[Line; 2]> = (0..300)
+        .map(|number| {
+            let mut lines = call(number, head(number), json!({ "messages": [number, "a"] }), json!({ "n": number }));
+            // Some of them have a price.
+            if let Line::Entry(entry) = &mut lines[1]
+                && let Some(closing) = &mut entry.closing
+                && number % 3 < 2
+            {
+                closing.cost = None;
+            }
+            lines
+        })
+        .collect();
+    let openings: Vec<Line> = calls.iter().map(|[opening, _]| opening.clone()).collect();
+    let all = calls.concat();
+    // Beginnings alone, ends alone, both, both again, and one by one.
+    db.write(&openings[..150]).await;
+    db.write(&all[..100]).await;
+    db.write(&all).await;
+    db.write(&all[300..]).await;
+    for line in &all[..40] {
+        db.write(std::slice::from_ref(line)).await;
+    }
+    let page = db.store.list(&Filter::default(), None, 1000).await.unwrap();
+    assert_eq!(page.items.len(), 300);
+    for (number, summary) in page.items.iter().rev().enumerate() {
+        let cost = (number % 3 == 2).then_some(0.25);
+        assert_eq!((summary.outcome.as_deref(), summary.cost_usd), (Some("completed"), cost), "{number}");
+        assert_eq!((summary.changed.request, summary.upstream.as_deref()), (false, Some("up")));
+        let read = db.store.call(&summary.call_id).await.unwrap().unwrap();
+        assert_eq!(read.request.original, Some(json!({ "messages": [number, "a"] })));
+        assert_eq!(read.response.original, Some(json!({ "n": number })));
+        assert_eq!(read.events.len(), 1);
+    }
+    let guarded = Filter { policy: Some("guard".to_owned()), ..Filter::default() };
+    assert_eq!(db.store.list(&guarded, None, 1000).await.unwrap().items.len(), 300);
+}
+
+/// A batch in which a process ends and the next begins.
+pub(super) async fn a_restart_stands_in_the_middle_of_a_batch(db: Database) {
+    let mut lines = vec![opening("before", head(0), json!({}))];
+    lines.extend(call(1, head(1), json!({}), json!({})));
+    lines.push(Line::Started(at(5)));
+    lines.push(opening("behind", head(6), json!({})));
+    db.write(&lines).await;
+    let outcome = async |call: &str| db.store.call(call).await.unwrap().unwrap().summary.outcome;
+    assert_eq!(outcome("before").await.as_deref(), Some("interrupted"));
+    assert_eq!(outcome("call00001").await.as_deref(), Some("completed"));
+    assert_eq!(outcome("behind").await, None);
+}
+
 pub(super) async fn open_calls_are_interrupted_by_a_restart(db: Database) {
     db.write(&[opening("open", head(0), json!({})), opening("done", head(1), json!({})), ending("done", 1, None)])
         .await;

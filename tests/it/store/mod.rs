@@ -29,6 +29,8 @@ macro_rules! conformance {
 conformance!(
     a_call_is_read_as_it_was_written,
     what_is_written_twice_is_there_once,
+    entries_come_in_any_batches,
+    a_restart_stands_in_the_middle_of_a_batch,
     open_calls_are_interrupted_by_a_restart,
     lists_are_filtered_and_come_in_pages,
     words_are_found_wherever_they_stand,

@@ -116,7 +116,7 @@ pub(super) fn head(number: i64) -> Head {
 
 /// The first entry of a call.
 pub(super) fn opening(call: &str, head: Head, request: Value) -> Line {
-    let entry = Entry { call: call.to_owned(), head: Some(head), request: Some(request), ..Entry::default() };
+    let entry = Entry { call: call.to_owned(), head: Some(head), request: Some(request.into()), ..Entry::default() };
     Line::Entry(Box::new(entry))
 }
 
@@ -147,7 +147,7 @@ pub(super) fn ending(call: &str, number: i64, answer: Option<Answer>) -> Line {
         sent: Some(sent),
         answer,
         closing: Some(closing),
-        events: vec![json!({ "type": "policy.decided", "policy": "guard", "call_id": call })],
+        events: json!([{ "type": "policy.decided", "policy": "guard", "call_id": call }]).into(),
         ..Entry::default()
     };
     Line::Entry(Box::new(entry))
