@@ -6,6 +6,7 @@
 // It always holds here, and tells clippy that this is no part of the product.
 #![cfg(test)]
 
+mod recording;
 #[path = "../common/streams.rs"]
 mod streams;
 
