@@ -28,7 +28,7 @@ const CALLS: usize = 512;
 const SAID: [&str; 2] = ["same", "new"];
 
 struct Recorded {
-    _folder: TempDir,
+    folder: TempDir,
     store: Store,
     reader: Reader,
     work: Option<Work>,
@@ -55,7 +55,7 @@ impl Recorded {
         let redactor = Arc::new(Redactor::new([]).expect("it is built in"));
         let prices = Prices::default();
         let work = Work { jobs, spool, redactor, prices, sync: false, metrics };
-        Self { _folder: folder, store, reader, work: Some(work) }
+        Self { folder, store, reader, work: Some(work) }
     }
 
     fn into_spool(mut self) -> Self {
@@ -63,11 +63,11 @@ impl Recorded {
         self
     }
 
-    async fn into_store(self) -> Self {
-        let Self { store, reader, .. } = self;
+    async fn into_store(self) -> (Store, TempDir) {
+        let Self { folder, store, reader, .. } = self;
         let (_tell, last) = watch::channel(true);
         store.tail(reader, &Metrics::default(), last).await;
-        Self { store, ..self }
+        (store, folder)
     }
 }
 

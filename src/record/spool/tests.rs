@@ -114,3 +114,18 @@ fn what_is_read_at_once_is_bounded_however_well_it_is_compressed() {
     let read = reader.read(first.next).unwrap().unwrap();
     assert!(read.next > first.next);
 }
+
+/// Each line had a frame of its own, and its body stood there as a value.
+#[test]
+fn what_the_version_before_wrote_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, reader) = Spool::open(folder.path()).unwrap();
+    let before = r#"{"Entry":{"call":"c","seq":3,"head":null,"request":{"a":[1]},"sent":null,"answer":null,"closing":null,"events":[{"type":"x"}]}}"#;
+    let mut encoded = Vec::new();
+    finish(&mut before.as_bytes().to_vec(), &mut encoded).unwrap();
+    spool.write(&encoded).unwrap();
+    let (lines, lost, _) = rest(&reader, Position::default());
+    let [Line::Entry(entry)] = &lines[..] else { panic!("{lines:?}, {lost} lost") };
+    assert_eq!((entry.seq, entry.request.clone().unwrap().value()), (3, serde_json::json!({ "a": [1] })));
+    assert_eq!(entry.events.value(), serde_json::json!([{ "type": "x" }]));
+}
