@@ -77,8 +77,7 @@ fn record(recorder: &Recorder, number: usize, is_new: bool) {
     let own = if is_new { format!("Number {number} ") } else { String::new() };
     let text = format!("{own}There was a gateway between an agent and its model, and nothing went by unseen. ");
     let request = format!(
-        r#"{{"model":"m-1","max_tokens":1024,"stream":false,"messages":[{{"role":"user","content":[{{"type":"text","text":"{0}{0}{0}{0}"}}]}}]}}"#,
-        text
+        r#"{{"model":"m-1","max_tokens":1024,"stream":false,"messages":[{{"role":"user","content":[{{"type":"text","text":"{text}{text}{text}{text}"}}]}}]}}"#
     );
     let answer = format!(
         r#"{{"id":"msg_01","type":"message","role":"assistant","model":"m-1","content":[{{"type":"text","text":"{text}{text}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":412,"output_tokens":31}}}}"#
