@@ -157,7 +157,11 @@ impl<'a> Value<'a> {
         let mut found = [None; N];
         let mut cursor = self.inside(Kind::Object);
         while let Some((key, value)) = cursor.take_member() {
-            if let Some((_, found)) = keys.iter().zip(&mut found).find(|(name, _)| key.is(name)) {
+            let raw = key.string_raw().unwrap_or_default();
+            // Hardly any key is written with escapes.
+            let decoded = raw.contains(&b'\\').then(|| Text::decode_raw(raw));
+            let said = decoded.as_ref().map_or(raw, |key| key.as_bytes());
+            if let Some((_, found)) = keys.iter().zip(&mut found).find(|(name, _)| name.as_bytes() == said) {
                 *found = Some(value);
             }
         }
@@ -192,12 +196,6 @@ impl<'a> Value<'a> {
     pub fn text_in(self, document: &Bytes) -> Option<Text> {
         let span = self.string_span()?;
         (span.end <= document.len()).then(|| Text::from_raw(document.slice(span.start..span.end)))
-    }
-
-    /// Whether it is this string.
-    fn is(self, text: &str) -> bool {
-        let Some(raw) = self.string_raw() else { return false };
-        raw == text.as_bytes() || (raw.contains(&b'\\') && Text::decode_raw(raw) == text)
     }
 
     /// A member that is a string, decoded.

@@ -24,8 +24,10 @@ pub(super) async fn each<T>(
     bind: impl Fn(Statement, &T) -> Statement,
 ) -> Result<Vec<AnyRow>, sqlx::Error> {
     let mut returned = Vec::new();
+    // SQLite takes numbered values for named ones, and searches all names for each.
+    let listed = if db.backend_name() == "SQLite" { repeated } else { numbered };
     for chunk in chunks(rows) {
-        let statement = AssertSqlSafe(format!("{before} {} {behind}", numbered(row, chunk.len())));
+        let statement = AssertSqlSafe(format!("{before} {} {behind}", listed(row, chunk.len())));
         returned.extend(chunk.iter().fold(sqlx::query(statement), &bind).fetch_all(&mut *db).await?);
     }
     Ok(returned)
@@ -41,7 +43,12 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// So many rows, with commas between them and numbers for their values.
+/// So many rows, with commas between them.
+fn repeated(row: &str, count: usize) -> String {
+    vec![row; count].join(", ")
+}
+
+/// The same, with numbers for their values.
 fn numbered(row: &str, count: usize) -> String {
     let mut out = String::with_capacity(count * (row.len() + 16));
     let mut number = 0;

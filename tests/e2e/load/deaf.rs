@@ -84,7 +84,7 @@ async fn an_envoy_that_stands_still_keeps_nothing_of_luthien() {
     let mut calls = JoinSet::new();
     let address = gateway.listen();
     calls.spawn(
-        async move { client::try_send(Version::Http1, address, large(dialect)).await.map(|answer| answer.status) },
+        async move { client::patient(Version::Http1, address, large(dialect)).await.map(|answer| answer.status) },
     );
     within(SOON, "the remote policy is asked", asked.passed()).await;
     gateway.envoy().pause().await;
