@@ -12,7 +12,8 @@ use crate::{
     config::{
         compile::{Context, compile},
         routes::{Routes, Why},
-        settings::{Dialect, Otherwise, Settings},
+        settings::{Dialect, Settings},
+        unpoliced::Otherwise,
     },
     dialect::{endpoint, is_disguised},
     envoy::read_path,

@@ -24,6 +24,20 @@ pub struct Extproc {
     /// brings its own certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envoy: Option<ExtprocClient>,
+    /// Which bodies the Envoy that gets its configuration from Luthien sends here: `always`, or `when_needed`: none of what passes
+    /// unread.
+    pub bodies: SentBodies,
+}
+
+/// Which bodies Envoy sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SentBodies {
+    /// Those of every call, by its own configuration.
+    #[default]
+    Always,
+    /// Those that Luthien asks for, which are those of every call that it reads.
+    WhenNeeded,
 }
 
 impl Extproc {

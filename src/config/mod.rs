@@ -33,5 +33,6 @@ pub(crate) mod stub;
 pub mod target;
 pub mod telemetry;
 pub mod units;
+pub mod unpoliced;
 pub mod watch;
 mod yaml;

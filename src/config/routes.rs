@@ -46,6 +46,8 @@ struct Route {
     /// The globs that do not fit every model.
     named: GlobSet,
     aliases: HashMap<String, String>,
+    /// It serves every model.
+    all: bool,
 }
 
 impl Routes {
@@ -61,7 +63,8 @@ impl Routes {
             };
             let (models, named) = (set(&|_| true), set(&|glob| !glob.chars().all(|char| char == '*')));
             let aliases = upstream.aliases.iter().map(|(from, to)| (from.clone(), to.clone())).collect();
-            Route { dialects: upstream.dialects.clone(), models, named, aliases }
+            let all = upstream.models.iter().any(|glob| glob == "*");
+            Route { dialects: upstream.dialects.clone(), models, named, aliases, all }
         };
         Self { routes: upstreams.iter().map(route).collect() }
     }
@@ -82,6 +85,14 @@ impl Routes {
             .or_else(|| first(&|route| route.named.is_match(model), Why::OtherDialect))
             .or_else(|| first(&speaks, Why::Dialect))
             .or_else(|| first(&|_| true, Why::First))
+    }
+
+    /// The upstream for every call in a dialect, if it is one for all models, is spoken to in that dialect, and knows them by the
+    /// clients' names.
+    pub fn only(&self, dialect: Dialect) -> Option<usize> {
+        let first = self.speaks(&[dialect])?;
+        let is_sure = self.routes.get(first)?.all && self.routes.iter().all(|route| route.aliases.is_empty());
+        is_sure.then_some(first)
     }
 
     /// The first upstream that speaks one of these dialects.
@@ -136,6 +147,33 @@ mod tests {
         }
         assert_eq!(routes.alias(3, "gpt-4o"), Some("claude-x"));
         assert_eq!(routes.alias(0, "gpt-4o"), None);
+    }
+
+    #[test]
+    fn one_upstream_for_all_models_is_known_without_the_model() {
+        use Dialect::{AnthropicMessages, OpenaiChat, OpenaiResponses};
+        let some = "{name: some, url: demo, dialects: [openai_chat], models: ['gpt-*']}";
+        let all = "{name: all, url: demo, dialects: [openai_chat, openai_responses]}";
+        let alias = "{name: alias, url: demo, dialects: [anthropic_messages], aliases: {gpt-5: claude}}";
+        for (upstreams, dialect, expected) in [
+            (vec![all, some], OpenaiChat, Some(0)),
+            (vec![some, all], OpenaiChat, None),
+            (vec![some, all], OpenaiResponses, Some(1)),
+            (vec![all], AnthropicMessages, None),
+            (vec![all, alias], OpenaiChat, None),
+            (vec![alias, all], AnthropicMessages, None),
+        ] {
+            let text = format!("[{}]", upstreams.join(", "));
+            let routes = routes(&text);
+            assert_eq!(routes.only(dialect), expected, "{text} {dialect:?}");
+            for model in ["gpt-5", "claude", ""].into_iter().filter(|_| expected.is_some()) {
+                let choice = routes.choose(dialect, model);
+                assert_eq!(
+                    choice.map(|choice| (choice.upstream, choice.dialect)),
+                    expected.map(|only| (only, dialect))
+                );
+            }
+        }
     }
 
     #[test]

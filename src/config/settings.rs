@@ -16,6 +16,7 @@ use super::{
     source::RulesSettings,
     telemetry::Telemetry,
     units::{Duration, Size},
+    unpoliced::Unpoliced,
 };
 
 /// Where clients connect unless the settings say otherwise.
@@ -61,7 +62,7 @@ pub struct Settings {
     /// Certificate and key of the client listener. Plain HTTP when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// What happens to paths that no dialect covers.
+    /// What happens to what no policy reads: paths that no dialect covers, calls that nothing has to read.
     #[serde(default)]
     pub unpoliced: Unpoliced,
     /// What happens to a body that cannot be read (compressed, malformed, of an unknown type).
@@ -352,27 +353,6 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// What happens to paths that no dialect covers.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Unpoliced {
-    /// `METHOD PATH-GLOB` of what passes unread, as `GET /v1/models*`.
-    pub pass: Vec<String>,
-    /// What happens to the rest.
-    pub otherwise: Otherwise,
-}
-
-/// Pass or refuse.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Otherwise {
-    /// Answer with an error that names this setting.
-    #[default]
-    Refuse,
-    /// Pass it unread.
-    Pass,
-}
-
 /// What happens to a body that cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -462,12 +442,6 @@ impl Default for Admin {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Pretty, level: "info".to_owned() }
-    }
-}
-
-impl Default for Unpoliced {
-    fn default() -> Self {
-        Self { pass: vec!["GET /v1/models*".to_owned()], otherwise: Otherwise::Refuse }
     }
 }
 

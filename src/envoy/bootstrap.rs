@@ -194,7 +194,7 @@ pub fn bootstrap(settings: &Settings, placement: &Placement) -> Result<Value, Bo
         return Err(wrong());
     }
     let timers = Timers::new(settings);
-    let clients = Ok(listener(&address, settings.tls.as_ref(), timers, placement));
+    let clients = Ok(listener(&address, settings, timers, placement));
     let stats = settings.telemetry.metrics.envoy_listen.as_deref().map(stats::listener);
     let listeners = std::iter::once(clients).chain(stats).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({

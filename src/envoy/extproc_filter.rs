@@ -3,14 +3,22 @@
 use serde_json::{Value, json};
 
 use super::clusters::EXTPROC;
+use crate::config::extproc::SentBodies;
 
 /// The name under which routes switch the filter off.
 pub(super) const NAME: &str = "envoy.filters.http.ext_proc";
 
 /// Both bodies in full duplex: Envoy releases nothing before Luthien has sent it back, Luthien may answer with more,
-/// fewer or other chunks, and may hold the headers until it has seen the whole body. The mode is static, so that no
+/// fewer or other chunks, and may hold the headers until it has seen the whole body. By default the mode is static, so that no
 /// answer of ours (and no forgotten one) can let a body pass unseen.
-pub(super) fn extproc_filter() -> Value {
+///
+/// With [`SentBodies::WhenNeeded`] headers come first, and Luthien asks for full duplex before it answers them; until it answers,
+/// nothing goes on. Envoy demands trailers only where bodies come.
+pub(super) fn extproc_filter(bodies: SentBodies) -> Value {
+    let (body, trailers, override_mode) = match bodies {
+        SentBodies::Always => ("FULL_DUPLEX_STREAMED", "SEND", false),
+        SentBodies::WhenNeeded => ("NONE", "SKIP", true),
+    };
     json!({
         "name": NAME,
         // Until there is a route; see `routes`.
@@ -23,15 +31,15 @@ pub(super) fn extproc_filter() -> Value {
             // Full duplex has no message timeout in 1.40. Should a later Envoy apply it, held headers must survive it: so
             // this is the longest that Envoy takes.
             "message_timeout": "3600s",
-            "allow_mode_override": false,
+            "allow_mode_override": override_mode,
             "processing_mode": {
                 "request_header_mode": "SEND",
                 "response_header_mode": "SEND",
-                "request_body_mode": "FULL_DUPLEX_STREAMED",
-                "response_body_mode": "FULL_DUPLEX_STREAMED",
+                "request_body_mode": body,
+                "response_body_mode": body,
                 // Full duplex demands both; Envoy rejects the configuration otherwise.
-                "request_trailer_mode": "SEND",
-                "response_trailer_mode": "SEND",
+                "request_trailer_mode": trailers,
+                "response_trailer_mode": trailers,
             },
             // After our header answer the route is chosen anew: the cluster comes from a header that we set.
             "route_cache_action": "CLEAR",

@@ -13,15 +13,15 @@ use super::routes::{health_check, route_config};
 use super::timers::{Timers, seconds};
 use super::tls;
 use super::yaml::set;
-use crate::config::settings::Tls;
+use crate::config::{extproc::SentBodies, settings::Settings};
 
 /// Envoy's default of 60 KiB is in reach of agents that put metadata, betas and several tokens into headers.
 const REQUEST_HEADERS_KIB: u32 = 96;
 
 /// The listener on `address`.
-pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, placement: &Placement) -> Value {
-    let mut chain = json!({ "filters": [connection_manager(timers, placement)] });
-    if let Some(tls) = tls {
+pub(super) fn listener(address: &Address, settings: &Settings, timers: Timers, placement: &Placement) -> Value {
+    let mut chain = json!({ "filters": [connection_manager(settings.extproc.bodies, timers, placement)] });
+    if let Some(tls) = &settings.tls {
         set(&mut chain, "transport_socket", tls::downstream(tls, placement));
     }
     let mut listener = json!({
@@ -41,15 +41,15 @@ pub(super) fn listener(address: &Address, tls: Option<&Tls>, timers: Timers, pla
     listener
 }
 
-fn connection_manager(timers: Timers, placement: &Placement) -> Value {
-    let mut filter = http(timers, placement);
+fn connection_manager(bodies: SentBodies, timers: Timers, placement: &Placement) -> Value {
+    let mut filter = http(bodies, timers, placement);
     if let (Some(tracer), Some(config)) = (&placement.tracer, filter.get_mut("typed_config")) {
         set(config, "tracing", tracer.tracing());
     }
     filter
 }
 
-fn http(timers: Timers, placement: &Placement) -> Value {
+fn http(bodies: SentBodies, timers: Timers, placement: &Placement) -> Value {
     json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -93,7 +93,7 @@ fn http(timers: Timers, placement: &Placement) -> Value {
             "access_log": access_log(&placement.access_log),
             "local_reply_config": local_reply(),
             "http_filters": [
-                extproc_filter(),
+                extproc_filter(bodies),
                 health_check(),
                 {
                     "name": "envoy.filters.http.router",

@@ -34,6 +34,7 @@ use crate::{
 };
 
 use super::{
+    bodies::Pass,
     credentials::{ClientKeys, Credential},
     late::Late,
     routing::Unpoliced,
@@ -197,10 +198,11 @@ impl Gateway {
         }
     }
 
-    /// Whether what cannot be read passes as it is. To a provider of another vendor it would mean nothing, or something else.
-    pub(super) fn passes_unreadable(&self, client: Dialect) -> bool {
+    /// Leave for what cannot be read to pass as it is. To a provider of another vendor it would mean nothing, or something else.
+    pub(super) fn passes_unreadable(&self, client: Dialect) -> Option<Pass> {
         let is_understood = || self.unread_route(client).is_ok_and(|route| client.is_of_same_vendor(route.dialect));
-        self.settings.unreadable == Unreadable::Pass && !self.settings.rules.required && is_understood()
+        let passes = self.settings.unreadable == Unreadable::Pass && !self.settings.rules.required;
+        Pass::by(passes && is_understood())
     }
 }
 

@@ -3,10 +3,11 @@
 //! One gRPC stream is one call, and one `Call` drives it: it reads Envoy's messages, keeps the clocks, runs the pipeline
 //! and answers. Read `call` first, then `half` (what may follow what) and `rescue` (what becomes of every error).
 //!
-//! Envoy runs in full duplex both ways, fails closed, and must be told so: an OK end of the gRPC stream before both
+//! Bodies go through in full duplex both ways (`bodies` says when they come at all). Envoy fails closed, and must be told so: an OK end of the gRPC stream before both
 //! directions are done would let the rest pass unread, so an unfinished stream always ends with an error status.
 
 mod alarm;
+mod bodies;
 mod books;
 mod call;
 mod credentials;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
+        extensions::filters::http::ext_proc::v3::ProcessingMode,
         service::ext_proc::v3::{
             BodyMutation, BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, ImmediateResponse,
             ProcessingResponse, StreamedBodyResponse, TrailersResponse, body_mutation::Mutation,
@@ -17,6 +18,8 @@ use envoy_types::pb::{
 };
 
 use crate::dialect::ErrorAnswer;
+
+use super::bodies::{Bodies, Leave};
 
 /// The namespace of Envoy's dynamic metadata that the access log reads.
 const METADATA: &str = "luthien";
@@ -191,8 +194,24 @@ impl Headers {
     }
 }
 
-/// Lets headers go on, changed.
-pub(super) fn headers(direction: Direction, headers: Headers, metadata: Metadata) -> ProcessingResponse {
+/// Lets a request's headers go on, changed. They go nowhere without leave.
+pub(super) fn request_headers(leave: &Leave, mut changes: Headers, metadata: Metadata) -> ProcessingResponse {
+    leave.bodies().and_then(Bodies::outdated).into_iter().for_each(|name| changes.remove(name));
+    headers(Direction::Request, changes, metadata)
+}
+
+/// Lets an answer's headers go on, changed. `bodies`: its body comes here.
+pub(super) fn response_headers(bodies: Option<Bodies>, mut changes: Headers, metadata: Metadata) -> ProcessingResponse {
+    bodies.and_then(Bodies::outdated).into_iter().for_each(|name| changes.remove(name));
+    headers(Direction::Response, changes, metadata)
+}
+
+/// Asks for another mode than the configured one, for this call. Answers nothing.
+pub(super) fn mode(mode: ProcessingMode) -> ProcessingResponse {
+    ProcessingResponse { mode_override: Some(mode), ..ProcessingResponse::default() }
+}
+
+fn headers(direction: Direction, headers: Headers, metadata: Metadata) -> ProcessingResponse {
     let common = CommonResponse {
         header_mutation: Some(headers.mutation()),
         // The route is chosen again after the change: the upstream and the path are new.
@@ -207,13 +226,9 @@ pub(super) fn headers(direction: Direction, headers: Headers, metadata: Metadata
     telling(reply(response), metadata)
 }
 
-/// Lets trailers go on. Only ever in answer to trailers: unasked, Envoy would take it for the end of processing.
-pub(super) fn trailers(direction: Direction) -> ProcessingResponse {
-    let inner = TrailersResponse::default();
-    reply(match direction {
-        Direction::Request => Response::RequestTrailers(inner),
-        Direction::Response => Response::ResponseTrailers(inner),
-    })
+/// Lets an answer's trailers go on. Only ever in answer to trailers: unasked, Envoy would take it for the end of processing.
+pub(super) fn trailers() -> ProcessingResponse {
+    reply(Response::ResponseTrailers(TrailersResponse::default()))
 }
 
 /// Answers the client in place of the provider. Envoy cancels the provider, and processing is over.

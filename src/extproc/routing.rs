@@ -5,13 +5,15 @@ use globset::{Glob, GlobMatcher};
 use crate::{
     config::{
         secret::Secret,
-        settings::{self, Otherwise},
+        settings,
+        unpoliced::{self, Otherwise},
     },
     dialect::without_version,
     model::{Dialect, Failure, FailureKind},
 };
 
 use super::{
+    bodies::Pass,
     credentials::{Client, Credential, header, presented},
     gateway::{Gateway, Upstream},
     headers::{CREDENTIALS, HeaderView},
@@ -35,7 +37,7 @@ pub(super) struct Unpoliced {
 }
 
 impl Unpoliced {
-    pub(super) fn new(settings: &settings::Unpoliced) -> Result<Self, globset::Error> {
+    pub(super) fn new(settings: &unpoliced::Unpoliced) -> Result<Self, globset::Error> {
         let entry = |entry: &String| {
             let (method, glob) = entry.split_once(' ').unwrap_or(("GET", entry));
             Ok((method.to_owned(), Glob::new(glob.trim())?.compile_matcher()))
@@ -43,11 +45,12 @@ impl Unpoliced {
         Ok(Self { pass: settings.pass.iter().map(entry).collect::<Result<_, _>>()?, otherwise: settings.otherwise })
     }
 
-    /// Whether a path that no dialect covers passes unread.
-    pub(super) fn passes(&self, method: &str, path: &str) -> bool {
+    /// Leave for a path that no dialect covers to pass unread.
+    pub(super) fn passes(&self, method: &str, path: &str) -> Option<Pass> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        self.otherwise == Otherwise::Pass
-            || self.pass.iter().any(|(allowed, glob)| allowed.eq_ignore_ascii_case(method) && glob.is_match(path))
+        let is_named =
+            |(allowed, glob): &(String, GlobMatcher)| allowed.eq_ignore_ascii_case(method) && glob.is_match(path);
+        Pass::by(self.otherwise == Otherwise::Pass || self.pass.iter().any(is_named))
     }
 }
 
@@ -63,6 +66,12 @@ impl Gateway {
             let message = "there is no upstream; add one to `upstreams` in the configuration";
             Failure::new(FailureKind::NotFound, message)
         })
+    }
+
+    /// The upstream for every call of a dialect, whatever its model, where there is one that is spoken to as the client speaks.
+    pub(super) fn only_route(&self, dialect: Dialect) -> Option<Route<'_>> {
+        let upstream = self.upstreams.get(self.routes.only(dialect.into())?)?;
+        Some(Route { upstream, dialect, alias: None })
     }
 
     /// The upstream for a call that passes unread: the vendor is told by the headers that its SDKs send.

@@ -182,6 +182,11 @@ impl Selector {
         }
     }
 
+    /// Whether the policy may run on a call of which only the headers are known: `model` is empty, and `when` is not asked.
+    pub fn may_select(&self, facts: &CallFacts<'_>) -> bool {
+        self.unmet(facts).is_none()
+    }
+
     /// Whether the policy sees this tool call, in a call that it runs on.
     pub fn selects_tool(&self, name: &str) -> bool {
         self.tools.as_ref().is_none_or(|tools| tools.is_match(name))

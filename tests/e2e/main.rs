@@ -29,6 +29,7 @@ mod live;
 mod load;
 mod metrics;
 mod mtls;
+mod on_demand;
 mod overhead;
 mod pages;
 mod passthrough;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::*;
 use crate::cli::envoy_config::document;
+use crate::config::extproc::SentBodies;
 use crate::envoy::doctor::{Expected, examine};
 use crate::envoy::{find_envoy, secret_files};
 
@@ -187,6 +188,20 @@ fn towards_luthien_over_tcp_envoy_shows_a_certificate_and_asks_for_one() {
 fn the_same_settings_give_the_same_bytes() {
     let once = document(&example(), &local(), false).unwrap();
     assert_eq!(document(&example(), &local(), false).unwrap(), once);
+}
+
+#[test]
+fn bodies_come_when_they_are_asked_for() {
+    let mut settings = example();
+    settings.extproc.bodies = SentBodies::WhenNeeded;
+    accepted(&settings, &Placement::local(Path::new("."), Path::new(".")));
+    let value = build(&settings);
+    let filter = &manager(&value)["http_filters"][0]["typed_config"];
+    assert_eq!((&filter["failure_mode_allow"], &filter["allow_mode_override"]), (&json!(false), &json!(true)));
+    for direction in ["request", "response"] {
+        let mode = |part: &str| filter["processing_mode"][format!("{direction}_{part}_mode")].clone();
+        assert_eq!([mode("header"), mode("body"), mode("trailer")], ["SEND", "NONE", "SKIP"]);
+    }
 }
 
 #[test]

@@ -47,11 +47,12 @@ checks! {
     UNPOLICED_ROUTE = "unpoliced-route", Error, "a route for LLM paths leads to a provider and does not pass Luthien";
     OTHER_ROUTE = "other-route", Warning, "a route for LLM paths leads elsewhere and does not pass Luthien";
     INCOMPLETE = "incomplete", Warning, "routes, filters or hosts that this document only names, and that were not looked at";
-    BODY_MODE = "body-mode", Error, "both bodies go through in `FULL_DUPLEX_STREAMED`";
+    BODY_MODE = "body-mode", Error, "both bodies go through in `FULL_DUPLEX_STREAMED`, or Luthien can have them do so";
     TRAILER_MODE = "trailer-mode", Error, "trailers are sent (`SEND`), as full duplex demands";
     HEADER_MODE = "header-mode", Error, "headers of both directions are sent";
     FAILURE_MODE = "failure-mode", Error, "nothing passes while Luthien is away (`failure_mode_allow`)";
-    MODE_OVERRIDE = "mode-override", Warning, "the mode cannot be changed while a call runs (`allow_mode_override`)";
+    MODE_OVERRIDE = "mode-override", Warning, "full duplex cannot be changed while a call runs (`allow_mode_override`)";
+    MESSAGE_TIMEOUT = "message-timeout", Warning, "where Luthien asks for bodies, it has time to answer headers (`message_timeout`)";
     OBSERVABILITY_MODE = "observability-mode", Error, "Luthien decides, and does not only look on (`observability_mode`)";
     IMMEDIATE_RESPONSE = "immediate-response", Error, "Luthien may answer in place of the provider (`disable_immediate_response`)";
     TRANSPORT = "transport", Error, "Luthien is asked over gRPC by Envoy's own client";

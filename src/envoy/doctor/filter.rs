@@ -1,13 +1,17 @@
 //! The ext_proc filter itself, and what single routes make of it.
 
+use std::time::Duration;
+
 use super::chain::{Chain, UPSTREAM};
 use super::checks::{
     ATTRIBUTES, BODY_MODE, CONTENT_LENGTH, Check, FAILURE_MODE, FORWARD_RULES, HEADER_MODE, IMMEDIATE_RESPONSE,
-    METADATA, MODE_OVERRIDE, MUTATION_RULES, OBSERVABILITY_MODE, ROUTE_CACHE, TARGETS, TRAILER_MODE, TRANSPORT,
+    MESSAGE_TIMEOUT, METADATA, MODE_OVERRIDE, MUTATION_RULES, OBSERVABILITY_MODE, ROUTE_CACHE, TARGETS, TRAILER_MODE,
+    TRANSPORT,
 };
 use super::manager::Applied;
 use super::node::Node;
 use super::{Expected, Findings, Told};
+use crate::envoy::timers::seconds;
 
 /// The attributes that say which way a call took.
 const WAYS: [&str; 2] = ["xds.route_name", "xds.virtual_host_name"];
@@ -42,8 +46,9 @@ pub(super) fn check(chain: &Chain<'_, '_>, expected: &Expected, findings: &mut F
     let config = &chain.filter.config;
     let spoken = spoken(chain);
     for (place, owner) in &spoken.modes {
-        modes(place, owner, findings);
+        modes(place, owner, config, findings);
     }
+    on_demand(chain, &spoken, findings);
     for (place, owner) in &spoken.failures {
         let told = Told::new(place, owner.path_of("failure_mode_allow"))
             .why("while Luthien is away, or fails, calls pass without a policy")
@@ -57,13 +62,6 @@ pub(super) fn check(chain: &Chain<'_, '_>, expected: &Expected, findings: &mut F
             findings.add(check, Told::new(chain.name(), config.path_of(field)).why(why).remedy(remedy));
         }
     };
-    flag(
-        "allow_mode_override",
-        &MODE_OVERRIDE,
-        "an answer of the ext_proc service could switch bodies off in mid-call, and they would pass unread",
-        "set `allow_mode_override: false`; Luthien never asks for another mode",
-        findings,
-    );
     flag(
         "observability_mode",
         &OBSERVABILITY_MODE,
@@ -133,14 +131,65 @@ fn spoken<'d>(chain: &Chain<'_, 'd>) -> Spoken<'d> {
     spoken
 }
 
-fn modes(place: &str, owner: &Node<'_>, findings: &mut Findings) {
-    const BODY: [&str; 6] = ["NONE", "STREAMED", "BUFFERED", "BUFFERED_PARTIAL", "FULL_DUPLEX_STREAMED", "GRPC"];
+/// How bodies are sent; the first is Envoy's default.
+const BODY: [&str; 6] = ["NONE", "STREAMED", "BUFFERED", "BUFFERED_PARTIAL", "FULL_DUPLEX_STREAMED", "GRPC"];
+
+/// Whether Envoy sends no body by itself, neither way.
+fn sends_none(owner: &Node<'_>) -> bool {
+    let is_none = |direction| owner.word(&format!("processing_mode/{direction}_body_mode"), &BODY) == "NONE";
+    is_none("request") && is_none("response")
+}
+
+/// Envoy sends bodies when Luthien asks for them, which it has to be able to.
+fn on_demand(chain: &Chain<'_, '_>, spoken: &Spoken<'_>, findings: &mut Findings) {
+    /// A busy machine takes longer for an answer than the default.
+    const SHORT: Duration = Duration::from_secs(5);
+    const BY_DEFAULT: Duration = Duration::from_millis(200);
+    let config = &chain.filter.config;
+    if !config.is_on("allow_mode_override") {
+        return;
+    }
+    let mut never = true;
+    for (place, _) in spoken.modes.iter().filter(|(_, owner)| sends_none(owner)) {
+        never = false;
+        for field in ["send_body_without_waiting_for_header_response", "allowed_override_modes"] {
+            if config.get(field).is_some_and(|_| field == "allowed_override_modes" || config.is_on(field)) {
+                let told = Told::new(place, config.path_of(field))
+                    .why("Envoy does not do what Luthien asks for, and every call with a body ends in an error")
+                    .remedy(format!("leave `{field}` out"));
+                findings.add(&BODY_MODE, told);
+            }
+        }
+        let limit = config.duration("message_timeout").unwrap_or(BY_DEFAULT);
+        if limit < SHORT {
+            let told = Told::new(place, config.path_of("message_timeout"))
+                .why(format!("after {} Envoy gives up a call whose headers Luthien has not answered", seconds(limit)))
+                .remedy("set `message_timeout: 3600s`; `connection_keepalive` finds a Luthien that hangs");
+            findings.add(&MESSAGE_TIMEOUT, told);
+        }
+    }
+    if never {
+        let told = Told::new(chain.name(), config.path_of("allow_mode_override"))
+            .why("an answer of the ext_proc service could switch bodies off in mid-call, and they would pass unread")
+            .remedy(
+                "set `allow_mode_override: false`; Luthien asks for another mode only where both bodies are `NONE`",
+            );
+        findings.add(&MODE_OVERRIDE, told);
+    }
+}
+
+fn modes(place: &str, owner: &Node<'_>, config: &Node<'_>, findings: &mut Findings) {
     const HEADER: [&str; 3] = ["DEFAULT", "SEND", "SKIP"];
+    let on_demand = sends_none(owner) && config.is_on("allow_mode_override");
     for direction in ["request", "response"] {
         let at = |part: &str| format!("processing_mode/{direction}_{part}_mode");
         let body = owner.word(&at("body"), &BODY);
-        if body != "FULL_DUPLEX_STREAMED" {
+        if body != "FULL_DUPLEX_STREAMED" && !on_demand {
             let why = match body {
+                "NONE" if sends_none(owner) => {
+                    "never comes: Luthien asks for it, and Envoy does not hear that without `allow_mode_override`"
+                        .to_owned()
+                }
                 "NONE" => "passes unread: no policy sees its text".to_owned(),
                 mode => format!(
                     "goes through in the mode `{mode}`, in which Luthien cannot hold it back, lengthen it or end it"
@@ -152,7 +201,7 @@ fn modes(place: &str, owner: &Node<'_>, findings: &mut Findings) {
                 );
             findings.add(&BODY_MODE, told);
         }
-        if owner.word(&at("trailer"), &HEADER) != "SEND" {
+        if owner.word(&at("trailer"), &HEADER) != "SEND" && !sends_none(owner) {
             let told = Told::new(place, owner.path_of(&at("trailer")))
                 .why(format!("without the trailers of the {direction} Envoy does not take full duplex at all"))
                 .remedy(format!("set `{direction}_trailer_mode: SEND`"));

@@ -6,7 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::envoy::{POD_DIR, Placement, bootstrap};
+use crate::{
+    config::extproc::SentBodies,
+    envoy::{POD_DIR, Placement, bootstrap},
+};
 
 mod faults;
 
@@ -84,6 +87,10 @@ fn put(document: &mut Value, pointer: &str, value: Value) {
 #[test]
 fn nothing_is_wrong_with_ours() {
     assert_eq!(found(&ours()), []);
+    let mut settings = settings();
+    settings.extproc.bodies = SentBodies::WhenNeeded;
+    let on_demand = bootstrap(&settings, &Placement::sidecar(&settings, Path::new(POD_DIR)).unwrap()).unwrap();
+    assert_eq!(found(&on_demand), []);
     for name in ["envoy.yaml", "envoy.sidecar.yaml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy").join(name);
         let document = crate::config::document::Document::read(&path).unwrap().value;

@@ -66,9 +66,12 @@ impl Call {
         });
         let original = match &mut self.phase {
             Phase::Answering(answering) => answering.response.take_record().0,
-            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {
-                None
-            }
+            Phase::New
+            | Phase::Uploading(_)
+            | Phase::Deciding(_)
+            | Phase::Asked(_)
+            | Phase::Unread(_)
+            | Phase::Over => None,
         };
         self.books.close(original, said);
         // What the provider was to get of the request, it gets no more.

@@ -7,6 +7,7 @@ mod conversion;
 mod end;
 mod request;
 mod response;
+mod unread;
 
 use std::{sync::Arc, task::Poll, time::SystemTime};
 
@@ -39,6 +40,7 @@ use crate::{
 
 use super::{
     alarm::Alarm,
+    bodies::{Base, Bodies},
     books::Books,
     credentials::Client,
     gateway::Gateway,
@@ -52,12 +54,14 @@ pub(super) struct Call {
     gateway: Arc<Gateway>,
     inbound: Streaming<ProcessingRequest>,
     outbox: Outbox,
+    /// What Envoy sends of bodies by itself.
+    base: Base,
     /// What was taken of the answer, on its way there.
     out: Vec<Bytes>,
     request: Half,
     response: Half,
-    /// Trailers have to be answered as such, and a body is taken only where one came.
-    request_ended: Ended,
+    /// Its headers were all; Envoy takes no body in answer to them.
+    has_no_body: bool,
     phase: Phase,
     clocks: Clocks,
     /// Rings when the next of them is due.
@@ -101,8 +105,8 @@ enum Phase {
     Asked(Box<Asked>),
     /// The answer is read, and what is decided of it leaves.
     Answering(Box<Answering>),
-    /// Bodies pass unread.
-    Unread,
+    /// Bodies pass unread, through here or not.
+    Unread(Option<Bodies>),
     /// Nothing more is to be said.
     Over,
 }
@@ -113,6 +117,7 @@ struct Upload {
     headers: HeaderView,
     entrance: Entrance,
     client: Client,
+    bodies: Bodies,
     body: BytesMut,
     /// How long the client says that the body is.
     announced: usize,
@@ -127,6 +132,7 @@ struct Deciding {
 
 struct Asked {
     endpoint: Endpoint,
+    bodies: Bodies,
     /// The dialect in which the provider was asked.
     dialect: Dialect,
     /// The tools as they were sent, where the request was converted.
@@ -141,6 +147,7 @@ struct Asked {
 
 struct Answering {
     response: Response,
+    bodies: Bodies,
     timeouts: Timeouts,
     sent: Instant,
     is_stream: bool,
@@ -153,16 +160,9 @@ struct Listing {
     /// The dialects of the upstream and of the client.
     dialects: (Dialect, Dialect),
     aliases: Vec<(String, String)>,
+    bodies: Bodies,
     timeouts: Timeouts,
     sent: Instant,
-}
-
-/// What a request ended with, which says what Envoy takes in answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Headers,
-    Body,
-    Trailers,
 }
 
 /// What wakes a call up. Nothing else does.
@@ -188,10 +188,11 @@ impl Call {
             gateway,
             inbound,
             outbox: Outbox::default(),
+            base: Base::default(),
             out: Vec::new(),
             request: Half::Headers,
             response: Half::Headers,
-            request_ended: Ended::Body,
+            has_no_body: false,
             phase: Phase::New,
             clocks: Clocks::default(),
             above,
@@ -289,8 +290,8 @@ impl Call {
             Phase::New | Phase::Uploading(_) | Phase::Over => On::Client,
             Phase::Deciding(_) => On::Policies,
             Phase::Answering(answering) if answering.response.is_deciding() => On::Policies,
-            Phase::Unread if self.request != Half::Done => On::Client,
-            Phase::Asked(_) | Phase::Answering(_) | Phase::Unread => On::Provider,
+            Phase::Unread(Some(_)) if self.request != Half::Done => On::Client,
+            Phase::Asked(_) | Phase::Answering(_) | Phase::Unread(_) => On::Provider,
         }
     }
 
@@ -311,7 +312,7 @@ impl Call {
                         return Poll::Ready(Wake::BlockDecided(outcome));
                     }
                 }
-                Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {}
+                Phase::New | Phase::Uploading(_) | Phase::Asked(_) | Phase::Unread(_) | Phase::Over => {}
             }
             let now = alarm.poll(next, wakeup).is_ready().then(Instant::now);
             let is_due = |limit: Option<Instant>| limit.zip(now).is_some_and(|(limit, now)| limit <= now);
@@ -335,6 +336,9 @@ impl Call {
     fn message(&mut self, message: ProcessingRequest) -> Result<Result<(), Stopped>, Status> {
         let Some(incoming) = message.request else { return Ok(Ok(())) };
         let (direction, kind) = kind_of(&incoming);
+        if matches!(self.phase, Phase::New) && !matches!(incoming, Incoming::RequestHeaders(_)) {
+            return Err(misconfigured(&"Envoy sends no headers of requests; set `request_header_mode: SEND`"));
+        }
         let half = match direction {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
@@ -346,12 +350,12 @@ impl Call {
         }
         self.carries = matches!(kind, Message::Body { .. }).then_some(direction);
         Ok(match incoming {
-            Incoming::RequestHeaders(headers) => self.request_headers(&headers, &message.attributes),
-            Incoming::RequestBody(body) => self.request_body(body),
-            Incoming::RequestTrailers(_) => {
-                self.request_ended = Ended::Trailers;
-                self.request_end(Direction::Request)
+            Incoming::RequestHeaders(headers) => {
+                self.base = Base::of(message.protocol_config.as_ref()).map_err(|unusable| misconfigured(&unusable))?;
+                self.request_headers(&headers, &message.attributes)
             }
+            Incoming::RequestBody(body) => self.request_body(body),
+            Incoming::RequestTrailers(_) => Self::request_trailers(),
             Incoming::ResponseHeaders(headers) => self.response_headers(&headers, &message.attributes),
             Incoming::ResponseBody(body) => self.response_body(body),
             Incoming::ResponseTrailers(_) => self.response_end(true),
@@ -381,9 +385,12 @@ impl Call {
         match &mut self.phase {
             // What is decided still leaves before the client is told.
             Phase::Answering(answering) => answering.response.cut(failure),
-            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Unread | Phase::Over => {
-                Err(Stopped::Failed(failure))
-            }
+            Phase::New
+            | Phase::Uploading(_)
+            | Phase::Deciding(_)
+            | Phase::Asked(_)
+            | Phase::Unread(_)
+            | Phase::Over => Err(Stopped::Failed(failure)),
         }
     }
 
@@ -421,7 +428,7 @@ impl Call {
             Phase::Deciding(deciding) => deciding.body.len(),
             Phase::Asked(_) => self.outbox.bytes(),
             Phase::Answering(answering) => answering.response.held(),
-            Phase::New | Phase::Unread | Phase::Over => 0,
+            Phase::New | Phase::Unread(_) | Phase::Over => 0,
         };
         held + self.view.echo.len()
     }
@@ -444,6 +451,13 @@ impl Drop for Call {
 /// Seconds since 1970.
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Envoy is configured so that a call could pass undecided. It fails the call, because it is told nothing else.
+fn misconfigured(what: &impl ToString) -> Status {
+    let what = what.to_string();
+    tracing::error!(reason = what, "a call is given up: Envoy's ext_proc filter cannot be used");
+    Status::failed_precondition(what)
 }
 
 fn kind_of(incoming: &Incoming) -> (Direction, Message) {

@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     super::{
+        bodies::Leave,
         credentials::Client,
         gateway::Upstream,
         half::Half,
@@ -31,10 +32,10 @@ use super::{
         probe::probe,
         replies::{self, Direction, Headers, Metadata},
         rescue,
-        routing::{request_headers, vendor},
+        routing::request_headers,
         spans::Question,
     },
-    Asked, Call, Deciding, Ended, Listing, Phase, Upload, failed, limited,
+    Asked, Call, Deciding, Phase, Upload, failed, limited,
 };
 
 impl Call {
@@ -93,14 +94,18 @@ impl Call {
         }
         self.books.opened();
         let Some(endpoint) = endpoint else { return self.unread(&method, &path, &headers, &client) };
+        let entrance = entrance(attributes);
+        if let Some(pass) = self.nobody_reads(endpoint, &path, &entrance) {
+            return self.send_unpoliced(pass, endpoint, &path, &client);
+        }
         if headers.is_encoded() {
-            if self.gateway.passes_unreadable(endpoint.dialect) {
-                return self.send_unread(&path, &headers, &client);
+            if let Some(pass) = self.gateway.passes_unreadable(endpoint.dialect) {
+                return self.send_unread(pass, None, &path, &headers, &client);
             }
             let message = "the request body is compressed; send it without content-encoding, or set `unreadable: pass`";
             return failed(FailureKind::BadRequest, message);
         }
-        if endpoint.asks && !headers.says_json() && !self.gateway.passes_unreadable(endpoint.dialect) {
+        if endpoint.asks && !headers.says_json() && self.gateway.passes_unreadable(endpoint.dialect).is_none() {
             let message =
                 "the request's content-type is not that of JSON in UTF-8; send `content-type: application/json`";
             return failed(FailureKind::BadRequest, message);
@@ -115,72 +120,16 @@ impl Call {
             endpoint,
             path,
             headers,
-            entrance: entrance(attributes),
+            entrance,
             client,
+            bodies: self.base.bodies(&mut self.outbox),
             body,
             announced,
         }));
         if self.request == Half::Done {
-            self.request_ended = Ended::Headers;
-            return self.request_end(Direction::Request);
+            self.has_no_body = true;
+            return self.request_end();
         }
-        Ok(())
-    }
-
-    /// A path that no dialect covers.
-    pub(super) fn unread(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &HeaderView,
-        client: &Client,
-    ) -> Result<(), Stopped> {
-        let shown = path.split_once('?').map_or(path, |(path, _)| path);
-        if dialect::is_disguised(method, path, self.request != Half::Done) {
-            let message = format!(
-                "{method} {shown} could be read as a path whose calls go through policies, and is refused; write the path \
-                 as the provider's API reference does"
-            );
-            return failed(FailureKind::NotFound, message);
-        }
-        if self.gateway.unpoliced.passes(method, path) {
-            return self.send_unread(path, headers, client);
-        }
-        let message = format!(
-            "{method} {shown} is not covered by any policy and is refused; to let it through unread, add \
-             \"{method} {shown}\" to `unpoliced.pass` in the gateway's configuration"
-        );
-        failed(FailureKind::NotFound, message)
-    }
-
-    /// Lets both directions pass unread.
-    pub(super) fn send_unread(&mut self, path: &str, headers: &HeaderView, client: &Client) -> Result<(), Stopped> {
-        let gateway = Arc::clone(&self.gateway);
-        let asks = vendor(headers, path);
-        let route = gateway.unread_route(asks).map_err(Stopped::Failed)?;
-        self.books.probe = Some(if path.starts_with("/v1/models") { "models" } else { "unpoliced" });
-        let upstream = route.upstream;
-        self.check_client(client, upstream)?;
-        self.books.upstream.clone_from(&upstream.name);
-        let now = Instant::now();
-        let shown = path.split_once('?').map_or(path, |(path, _)| path);
-        let converts = !asks.is_of_same_vendor(route.dialect) && shown.starts_with("/v1/models");
-        if converts {
-            self.listing = Some(Listing {
-                dialects: (route.dialect, asks),
-                aliases: gateway.aliases(upstream),
-                timeouts: upstream.timeouts.clone(),
-                sent: now,
-            });
-        }
-        let path = if converts { shown } else { path };
-        let mut changes = request_headers(route, client, path, converts.then_some(headers));
-        tell_of_trace(&mut changes, &self.books.spans.pass());
-        self.clocks.first_byte =
-            Some(Deadline::new(Limits::FirstByteJson, now, upstream.timeouts.first_byte_json.get()));
-        self.clocks.total = Some(Deadline::new(Limits::Total, now, upstream.timeouts.total.get()));
-        self.outbox.push(replies::headers(Direction::Request, changes, self.books.metadata()));
-        self.phase = Phase::Unread;
         Ok(())
     }
 
@@ -191,13 +140,18 @@ impl Call {
                 upload.body.extend_from_slice(&message.body);
                 let len = upload.body.len();
                 self.check_upload(len)?;
-                if end { self.request_end(Direction::Request) } else { Ok(()) }
+                if end { self.request_end() } else { Ok(()) }
             }
-            Phase::Unread => {
+            Phase::Unread(Some(_)) => {
                 self.outbox.push_body(Direction::Request, [message.body.into()], end.then(Metadata::new));
                 Ok(())
             }
-            Phase::New | Phase::Deciding(_) | Phase::Asked(_) | Phase::Answering(_) | Phase::Over => Ok(()),
+            Phase::New
+            | Phase::Deciding(_)
+            | Phase::Asked(_)
+            | Phase::Answering(_)
+            | Phase::Unread(_)
+            | Phase::Over => Ok(()),
         }
     }
 
@@ -210,11 +164,13 @@ impl Call {
         limited(FailureKind::RequestTooLarge, "limits.request_body", message)
     }
 
+    /// No API here has trailers of requests. Let on, they would have Envoy send the body before them twice (observed with 1.40).
+    pub(super) fn request_trailers() -> Result<(), Stopped> {
+        failed(FailureKind::BadRequest, "the request has trailers, which this gateway does not take; send it without")
+    }
+
     /// The request is whole: reads it and runs the request hooks.
-    pub(super) fn request_end(&mut self, direction: Direction) -> Result<(), Stopped> {
-        if matches!(self.phase, Phase::Unread) {
-            self.outbox.push(replies::trailers(direction));
-        }
+    pub(super) fn request_end(&mut self) -> Result<(), Stopped> {
         if !matches!(self.phase, Phase::Uploading(_)) {
             return Ok(());
         }
@@ -228,12 +184,14 @@ impl Call {
         };
         let (view, request) = match read {
             Ok(read) => read,
-            Err(_) if self.gateway.passes_unreadable(upload.endpoint.dialect) => {
-                self.send_unread(&upload.path, &upload.headers, &upload.client)?;
+            Err(error) => {
+                let Some(pass) = self.gateway.passes_unreadable(upload.endpoint.dialect) else {
+                    return failed(FailureKind::BadRequest, error.to_string());
+                };
+                self.send_unread(pass, Some(upload.bodies), &upload.path, &upload.headers, &upload.client)?;
                 self.send_request_body(body);
                 return Ok(());
             }
-            Err(error) => return failed(FailureKind::BadRequest, error.to_string()),
         };
         self.view = view;
         let gateway = Arc::clone(&self.gateway);
@@ -325,7 +283,7 @@ impl Call {
         } else {
             tell_of_trace(&mut changes, &self.books.spans.pass());
         }
-        self.outbox.push(replies::headers(Direction::Request, changes, self.books.metadata()));
+        self.outbox.push(replies::request_headers(&Leave::Read(upload.bodies), changes, self.books.metadata()));
         let sent = Sent {
             upstream: upstream.name.clone(),
             dialect: route.dialect.name().to_owned(),
@@ -346,6 +304,7 @@ impl Call {
         self.clocks.total = Some(Deadline::new(Limits::Total, now, timeouts.total.get()));
         self.phase = Phase::Asked(Box::new(Asked {
             endpoint: upload.endpoint,
+            bodies: upload.bodies,
             dialect: route.dialect,
             tools,
             model: route.alias.map(|_| self.view.model.clone()),
@@ -358,22 +317,18 @@ impl Call {
     }
 
     /// Whoever is not known here brings a credential of its own.
-    fn check_client(&self, client: &Client, upstream: &Upstream) -> Result<(), Stopped> {
+    pub(super) fn check_client(&self, client: &Client, upstream: &Upstream) -> Result<(), Stopped> {
         if client.may_use(&upstream.credential, &self.gateway.clients) {
             return Ok(());
         }
         failed(FailureKind::Unauthenticated, "the gateway does not know this key; send one of its client keys")
     }
 
-    /// Lets the whole body go on, and the trailers if there are any.
+    /// Lets the whole body go on.
     fn send_request_body(&mut self, body: Bytes) {
         // A body in answer to headers that ended the request is "spurious" to Envoy, and ends the exchange.
-        if self.request_ended != Ended::Headers {
-            let ends = self.request_ended == Ended::Body;
-            self.outbox.push_body(Direction::Request, [body], ends.then(Metadata::new));
-        }
-        if self.request_ended == Ended::Trailers {
-            self.outbox.push(replies::trailers(Direction::Request));
+        if !self.has_no_body {
+            self.outbox.push_body(Direction::Request, [body], Some(Metadata::new()));
         }
     }
 }
@@ -384,7 +339,7 @@ fn is_same(one: &Bytes, other: &Bytes) -> bool {
 }
 
 /// Tells the provider of the trace that its work is a part of. Where Envoy traces, it tells of its own span instead.
-fn tell_of_trace(changes: &mut Headers, told: &Parent) {
+pub(super) fn tell_of_trace(changes: &mut Headers, told: &Parent) {
     let headers: Vec<_> = told.headers().collect();
     if headers.is_empty() {
         return;

@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     super::{
+        bodies::Bodies,
         half::Half,
         headers::{HeaderView, attribute},
         replies::{self, Direction, Headers},
@@ -43,7 +44,7 @@ impl Call {
             return Err(Stopped::Failed(unreachable(&self.books.upstream, details)));
         }
         // A client that followed it would go on without the gateway.
-        if matches!(self.phase, Phase::Asked(_)) && (300..400).contains(&self.books.status) {
+        if self.books.dialect.is_some() && (300..400).contains(&self.books.status) {
             let message = "the provider answered with a redirect; set its final address as the `url` of the upstream";
             return failed(FailureKind::BadAnswer, message);
         }
@@ -53,15 +54,16 @@ impl Call {
                 self.answer_error(&asked);
                 return if self.response == Half::Done { self.response_end(false) } else { Ok(()) };
             }
-            Phase::Unread if self.lists_models(&headers) => {
+            Phase::Unread(_) if self.lists_models(&headers) => {
                 return if self.response == Half::Done { self.response_end(false) } else { Ok(()) };
             }
             // Errors of the provider pass in its own words, and so does what is not an answer.
-            Phase::Asked(_) | Phase::Unread => {
-                if !(200..300).contains(&self.books.status) {
-                    self.books.outcome("upstream_error");
-                }
-                self.answer_unread();
+            Phase::Asked(asked) => {
+                self.answer_unread(Some(asked.bodies));
+                return Ok(());
+            }
+            Phase::Unread(bodies) => {
+                self.answer_unread(bodies);
                 return Ok(());
             }
             // Headers come once, so that nothing else is going on.
@@ -71,8 +73,8 @@ impl Call {
         let is_stream = media_type == "text/event-stream";
         let readable = is_stream || media_type == "application/json" || media_type.ends_with("+json");
         if headers.is_encoded() || !readable {
-            if asked.dialect == asked.endpoint.dialect && self.gateway.passes_unreadable(asked.dialect) {
-                self.answer_unread();
+            if asked.dialect == asked.endpoint.dialect && self.gateway.passes_unreadable(asked.dialect).is_some() {
+                self.answer_unread(Some(asked.bodies));
                 return Ok(());
             }
             let what = if readable { "is compressed" } else { "is neither JSON nor an event stream" };
@@ -83,9 +85,9 @@ impl Call {
         if converts && is_stream != self.view.stream {
             return failed(FailureKind::BadAnswer, "the provider's answer is not in the form that was asked for");
         }
-        let Asked { runners, timeouts, sent, .. } = *asked;
+        let Asked { bodies, runners, timeouts, sent, .. } = *asked;
         let response = if is_stream { Response::stream(setup, runners) } else { Response::body(setup, runners) };
-        self.phase = Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream, converts }));
+        self.phase = Phase::Answering(Box::new(Answering { response, bodies, timeouts, sent, is_stream, converts }));
         if self.response == Half::Done { self.response_end(false) } else { Ok(()) }
     }
 
@@ -108,14 +110,21 @@ impl Call {
     /// Whether this is a list of models that has to be told in another form; then it is read as one.
     fn lists_models(&mut self, headers: &HeaderView) -> bool {
         let is_list = self.books.status == 200 && headers.media_type() == "application/json" && !headers.is_encoded();
-        let Some(Listing { dialects, aliases, timeouts, sent }) = self.listing.take().filter(|_| is_list) else {
+        let Some(Listing { dialects, aliases, bodies, timeouts, sent }) = self.listing.take().filter(|_| is_list)
+        else {
             return false;
         };
         let (call, limits) = (Arc::clone(&self.books.about.call), self.gateway.response_limits());
         let setup = Setup { client: dialects.1, ..Setup::native(dialects.0, call, Release::Block, limits) };
         let response = Response::models(setup, aliases);
-        self.phase =
-            Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream: false, converts: true }));
+        self.phase = Phase::Answering(Box::new(Answering {
+            response,
+            bodies,
+            timeouts,
+            sent,
+            is_stream: false,
+            converts: true,
+        }));
         true
     }
 
@@ -123,9 +132,15 @@ impl Call {
     fn answer_error(&mut self, asked: &Asked) {
         self.books.outcome("upstream_error");
         let response = Response::error(self.setup(asked), self.books.status);
-        let (timeouts, sent) = (asked.timeouts.clone(), asked.sent);
-        self.phase =
-            Phase::Answering(Box::new(Answering { response, timeouts, sent, is_stream: false, converts: true }));
+        let (bodies, timeouts, sent) = (asked.bodies, asked.timeouts.clone(), asked.sent);
+        self.phase = Phase::Answering(Box::new(Answering {
+            response,
+            bodies,
+            timeouts,
+            sent,
+            is_stream: false,
+            converts: true,
+        }));
     }
 
     pub(super) fn response_body(&mut self, message: HttpBody) -> Result<(), Stopped> {
@@ -149,7 +164,7 @@ impl Call {
                 }
                 if end { self.response_end(false) } else { Ok(()) }
             }
-            Phase::Unread => {
+            Phase::Unread(_) => {
                 self.clocks.first_byte = None;
                 if let Some(unread) = &mut self.unread {
                     unread.push(&chunk);
@@ -176,9 +191,9 @@ impl Call {
                 self.books.spans.provider_ended();
                 finished
             }
-            Phase::Unread => {
+            Phase::Unread(_) => {
                 if trailers {
-                    self.outbox.push(replies::trailers(Direction::Response));
+                    self.outbox.push(replies::trailers());
                 }
                 self.end_if_complete();
                 Ok(())
@@ -188,17 +203,24 @@ impl Call {
     }
 
     /// Lets the answer pass unread.
-    pub(super) fn answer_unread(&mut self) {
-        self.phase = Phase::Unread;
-        if !(200..300).contains(&self.books.status) && self.books.records().is_some() {
-            self.unread = Some(Transcript::body(LONGEST_ERROR, false));
+    fn answer_unread(&mut self, bodies: Option<Bodies>) {
+        if !(200..300).contains(&self.books.status) {
+            self.books.outcome("upstream_error");
+            self.unread = self.books.records().map(|_| Transcript::body(LONGEST_ERROR, false));
         }
+        self.phase = Phase::Unread(bodies);
         self.release_headers();
         self.end_if_complete();
     }
 
     /// Lets the answer's headers go, once.
     pub(super) fn release_headers(&mut self) {
+        let bodies = match &self.phase {
+            Phase::Answering(answering) => Some(answering.bodies),
+            Phase::Unread(bodies) => *bodies,
+            // There is no answer.
+            Phase::New | Phase::Uploading(_) | Phase::Deciding(_) | Phase::Asked(_) | Phase::Over => return,
+        };
         if std::mem::replace(&mut self.released, true) {
             return;
         }
@@ -227,17 +249,18 @@ impl Call {
                 changes.remove(name);
             }
         }
-        self.outbox.push(replies::headers(Direction::Response, changes, self.books.metadata()));
+        self.outbox.push(replies::response_headers(bodies, changes, self.books.metadata()));
     }
 
-    /// Both directions passed unread to their ends.
-    pub(super) fn end_if_complete(&mut self) {
-        if self.response == Half::Done {
+    /// Both directions passed unread to their ends, or as far as they come here.
+    fn end_if_complete(&mut self) {
+        let Phase::Unread(bodies) = self.phase else { return };
+        if self.response == Half::Done || bodies.is_none() {
             self.books.answered();
             self.books.outcome("completed");
             self.books.close(self.unread.take(), None);
             // A request that is still on its way must not pass unread behind the end of this stream.
-            self.over = self.request == Half::Done;
+            self.over = self.request == Half::Done || bodies.is_none();
         }
     }
 

@@ -18,6 +18,8 @@ use tokio::{runtime::Builder, sync::mpsc, time::sleep};
 use tonic::codec::BufferSettings;
 use tonic_prost::ProstDecoder;
 
+mod leave;
+
 use super::*;
 use crate::{
     config::{environment::Environment, live::Live},
@@ -76,22 +78,32 @@ impl Plan {
 /// A gateway with these limits and without policies.
 fn gateway() -> (Arc<Gateway>, Drain) {
     let millis = |limit: u64| format!("{limit}ms");
-    let settings = serde_json::from_value(json!({
-        "upstreams": [{ "name": "fake", "url": "http://127.0.0.1:1", "dialects": ["openai_chat"] }],
-        "timeouts": { "upload": millis(UPLOAD), "first_byte": millis(FIRST_BYTE), "stall": millis(STALL), "total": millis(TOTAL) },
-    }))
-    .unwrap();
+    gateway_of(
+        json!({
+            "upstreams": [{ "name": "fake", "url": "http://127.0.0.1:1", "dialects": ["openai_chat"] }],
+            "timeouts": { "upload": millis(UPLOAD), "first_byte": millis(FIRST_BYTE), "stall": millis(STALL), "total": millis(TOTAL) },
+        }),
+        Rules::default(),
+    )
+}
+
+fn gateway_of(settings: serde_json::Value, rules: Rules) -> (Arc<Gateway>, Drain) {
+    let settings = serde_json::from_value(settings).unwrap();
     let journal =
         Journal::new(Arc::new(Metrics::default()), Arc::new(Activity::default()), Arc::new(Redactor::new([]).unwrap()));
     let (drain, draining) = Drain::new();
     let links = Links { journal: Arc::new(journal), tracing: Arc::default(), recorder: None, draining, late: late().0 };
-    let rules = Arc::new(Live::new(Rules::default()));
+    let rules = Arc::new(Live::new(rules));
     (Arc::new(Gateway::new(settings, Path::new("."), &Environment::default(), rules, links).unwrap()), drain)
 }
 
 /// A message, as it comes in a body of gRPC.
 fn framed(incoming: Incoming) -> Bytes {
-    let message = ProcessingRequest { request: Some(incoming), ..ProcessingRequest::default() }.encode_to_vec();
+    in_frame(&ProcessingRequest { request: Some(incoming), ..ProcessingRequest::default() })
+}
+
+fn in_frame(message: &ProcessingRequest) -> Bytes {
+    let message = message.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap();
     [&[0], &length.to_be_bytes()[..], &message].concat().into()
 }
@@ -162,8 +174,8 @@ async fn play(plan: &Plan, messages: &mpsc::Sender<Bytes>) {
     pending::<()>().await;
 }
 
-/// A call, and where its messages come from.
-fn call(gateway: &Arc<Gateway>) -> (Call, mpsc::Sender<Bytes>) {
+/// A call, and where Envoy's messages to it go.
+fn connected(gateway: &Arc<Gateway>) -> (mpsc::Sender<Bytes>, Call) {
     let (messages, received) = mpsc::channel(1);
     let incoming = stream::unfold(received, async |mut received| {
         let message = received.recv().await?;
@@ -172,14 +184,14 @@ fn call(gateway: &Arc<Gateway>) -> (Call, mpsc::Sender<Bytes>) {
     // Of any length.
     let decoder = ProstDecoder::new(BufferSettings::default());
     let inbound = Streaming::new_request(decoder, Body::from_stream(incoming), None, Some(usize::MAX));
-    (Call::new(Arc::clone(gateway), Parent::default(), inbound), messages)
+    (messages, Call::new(Arc::clone(gateway), Parent::default(), inbound))
 }
 
 /// What the client is told, and when the call was over.
 async fn run(plan: &Plan) -> (String, Duration) {
     let (gateway, _drain) = gateway();
     let began = Instant::now();
-    let (mut call, messages) = call(&gateway);
+    let (messages, mut call) = connected(&gateway);
     let told = async {
         let mut told = String::new();
         while let Some(reply) = call.next().await {
@@ -202,7 +214,7 @@ async fn run(plan: &Plan) -> (String, Duration) {
 async fn a_limit_does_not_wait_until_a_long_request_has_left() {
     const PAUSE: Duration = Duration::from_millis(100);
     let (gateway, _drain) = gateway();
-    let (mut call, messages) = call(&gateway);
+    let (messages, mut call) = connected(&gateway);
     let padding = "x".repeat(4 << 20);
     let request =
         json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": padding }] }).to_string();

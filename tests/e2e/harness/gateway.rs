@@ -267,6 +267,8 @@ impl Gateway {
         fs::write(&config, builder.config(listen, admin)).expect("the temporary directory is writable");
         fs::write(root.join("policy.yaml"), &builder.policy).expect("the temporary directory is writable");
         let log = |name: &str| File::create(root.join(name)).expect("the temporary directory is writable");
+        // A run of everything in the other mode of Envoy's filter, where a test does not choose one.
+        let bodies = std::env::var_os("LUTHIEN_TEST_BODIES");
         // Measurements name another build.
         let program = std::env::var_os("MEASURED_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_luthien").into());
         let child = Command::new(program)
@@ -275,6 +277,7 @@ impl Gateway {
             .arg(&config)
             .arg("--state-dir")
             .arg(root.join("state"))
+            .envs(bodies.map(|bodies| ("LUTHIEN_EXTPROC_BODIES", bodies)))
             .envs(&builder.environment)
             // `.tools/envoy` is found from here.
             .current_dir(env!("CARGO_MANIFEST_DIR"))

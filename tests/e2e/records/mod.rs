@@ -16,7 +16,7 @@ async fn ask(gateway: &Gateway, path: &str) -> Answer {
 }
 
 /// A call that is over, as soon as the store has it.
-async fn recorded(gateway: &Gateway, call: &str) -> Value {
+pub(crate) async fn recorded(gateway: &Gateway, call: &str) -> Value {
     let path = format!("/debug/calls/{call}");
     let there = async {
         loop {

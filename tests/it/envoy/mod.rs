@@ -4,6 +4,7 @@ mod clients;
 mod doctor;
 mod double;
 mod gateway;
+mod on_demand;
 mod replies;
 mod routing;
 mod supervise;

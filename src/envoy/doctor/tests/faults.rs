@@ -51,6 +51,11 @@ fn whole() -> Vec<Fault> {
     ]
 }
 
+/// Bodies come only when they are asked for, and this.
+fn on_demand(pointer: &'static str, value: Value) -> Vec<(&'static str, Value)> {
+    vec![("^/processing_mode", json!({})), ("^/allow_mode_override", json!(true)), (pointer, value)]
+}
+
 fn of_filter() -> Vec<Fault> {
     vec![
         ("body-mode", vec![("^/processing_mode/request_body_mode", json!("BUFFERED"))]),
@@ -75,6 +80,12 @@ fn of_filter() -> Vec<Fault> {
             vec![(">/typed_per_filter_config", per_route(&json!({ "overrides": { "failure_mode_allow": true } })))],
         ),
         ("mode-override", vec![("^/allow_mode_override", json!(true))]),
+        ("body-mode", vec![("^/processing_mode", json!({}))]),
+        ("body-mode", on_demand("^/send_body_without_waiting_for_header_response", json!(true))),
+        ("body-mode", on_demand("^/allowed_override_modes", json!([{}]))),
+        ("header-mode", on_demand("^/processing_mode/response_header_mode", json!("SKIP"))),
+        ("message-timeout", on_demand("^/message_timeout", Value::Null)),
+        ("message-timeout", on_demand("^/message_timeout", json!("1s"))),
         ("observability-mode", vec![("^/observability_mode", json!(true))]),
         ("immediate-response", vec![("^/disable_immediate_response", json!(true))]),
         ("transport", vec![("^/http_service", json!({}))]),
