@@ -219,7 +219,7 @@ pub(super) fn string_end(document: &[u8], mut at: usize) -> usize {
 fn plain(document: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
-    // Not `||`: there is to be nothing to decide between two bytes.
+    #[expect(clippy::needless_bitwise_bool, reason = "with `||` the compiler would not look at sixteen at once")]
     let is_special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     while let Some(block) = document.get(at..at + 16) {
         if block.iter().fold(false, |found, byte| found | is_special(*byte)) {

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_removed_is_not_replaced() {
-        let text = br#"[1]"#;
+        let text = b"[1]";
         let value = Value::parse(text).unwrap();
         let mut patch = Patch::default();
         patch.replace(value.items().next().unwrap().span(), "2");
