@@ -1,6 +1,6 @@
 //! The write-ahead log on the local disk: segments of lines that are only appended to.
 //!
-//! Lines that are appended together stand in one block, compressed together, up to [`BLOCK`]. A block is its length and its
+//! Lines that are appended together stand in one block, compressed together, up to 64 KiB of them. A block is its length and its
 //! CRC-32, four bytes each with the lowest first, and its content. A segment that a process left is never written again; a
 //! block that was cut off at its end by a crash is passed over. [`Spool`] appends, [`Reader`] reads behind it.
 

@@ -88,8 +88,7 @@ fn lines_that_are_appended_together_are_read_together_or_not_at_all() {
     assert_eq!(rest(&reader, Position::default()).0, many);
     let path = last_segment(folder.path());
     let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
+    *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();
     drop(spool);
     let (_spool, reader) = Spool::open(folder.path()).unwrap();
