@@ -103,8 +103,13 @@ pub(super) fn entrance(attributes: &HashMap<String, Struct>) -> Entrance {
     Entrance { route: name("xds.route_name"), virtual_host: name("xds.virtual_host_name") }
 }
 
+/// Why Envoy answers by itself. `None`: the provider does, or nobody says who.
+pub(super) fn own_answer(attributes: &HashMap<String, Struct>) -> Option<&str> {
+    attribute(attributes, "response.code_details").filter(|details| *details != "via_upstream")
+}
+
 /// A string attribute of Envoy's, as `response.code_details`.
-pub(super) fn attribute<'a>(attributes: &'a HashMap<String, Struct>, name: &str) -> Option<&'a str> {
+fn attribute<'a>(attributes: &'a HashMap<String, Struct>, name: &str) -> Option<&'a str> {
     let value = attributes.values().find_map(|fields| fields.fields.get(name))?;
     match &value.kind {
         Some(Kind::StringValue(text)) => Some(text),

@@ -45,7 +45,7 @@ use super::{
     credentials::Client,
     gateway::Gateway,
     half::{Half, Message},
-    headers::HeaderView,
+    headers::{HeaderView, own_answer},
     replies::{Direction, Outbox},
 };
 
@@ -336,7 +336,9 @@ impl Call {
     fn message(&mut self, message: ProcessingRequest) -> Result<Result<(), Stopped>, Status> {
         let Some(incoming) = message.request else { return Ok(Ok(())) };
         let (direction, kind) = kind_of(&incoming);
-        if matches!(self.phase, Phase::New) && !matches!(incoming, Incoming::RequestHeaders(_)) {
+        // Envoy answers by itself also before it asks anybody: to an upgrade that it does not do, for one.
+        let is_own = matches!(incoming, Incoming::ResponseHeaders(_)) && own_answer(&message.attributes).is_some();
+        if matches!(self.phase, Phase::New) && !is_own && !matches!(incoming, Incoming::RequestHeaders(_)) {
             return Err(misconfigured(&"Envoy sends no headers of requests; set `request_header_mode: SEND`"));
         }
         let half = match direction {

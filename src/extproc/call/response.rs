@@ -20,7 +20,7 @@ use super::{
     super::{
         bodies::Bodies,
         half::Half,
-        headers::{HeaderView, attribute},
+        headers::{HeaderView, own_answer},
         replies::{self, Direction, Headers},
     },
     Answering, Asked, Call, Listing, Phase, failed, unix_now, unreachable,
@@ -39,8 +39,7 @@ impl Call {
         self.books.answering(headers.text(":status").parse().unwrap_or(0));
         self.forged = headers.forged();
         // Envoy answers by itself when it cannot reach the provider. Its details say so; the provider's own say this.
-        let details = attribute(attributes, "response.code_details").unwrap_or("via_upstream");
-        if details != "via_upstream" {
+        if let Some(details) = own_answer(attributes) {
             return Err(Stopped::Failed(unreachable(&self.books.upstream, details)));
         }
         // A client that followed it would go on without the gateway.
