@@ -19,6 +19,14 @@ ARG PROFILE=release
 # With a target named, the flags are for the program only: what runs while it is built (macros) cannot be static.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 
+# jemalloc is built with make, which the slim image does not have. On arm64 it has to know the largest pages that a kernel may have,
+# which are not those of the machine that builds: 64 KiB.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/* \
+    && if [ "$(uname -m)" = aarch64 ]; then printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' >> "$CARGO_HOME/config.toml"; fi
+
 # The dependencies, in a layer that lasts until Cargo.lock changes: they are compiled for a program that does nothing.
 # The registry is a cache of the builder; what was compiled is in the layer, so that it travels with it.
 COPY Cargo.toml Cargo.lock ./
