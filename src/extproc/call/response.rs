@@ -10,6 +10,7 @@ use envoy_types::pb::{
 use tokio::time::Instant;
 
 use crate::{
+    config::settings::Timeouts,
     dialect::Transcript,
     model::FailureKind,
     pipeline::{Response, Setup, Stopped, clock::TimeoutMonitor},
@@ -116,14 +117,7 @@ impl Call {
         let (call, limits) = (Arc::clone(&self.books.about.call), self.gateway.response_limits());
         let setup = Setup { client: dialects.1, ..Setup::native(dialects.0, call, Release::Block, limits) };
         let response = Response::models(setup, aliases);
-        self.phase = Phase::Answering(Box::new(Answering {
-            response,
-            bodies,
-            timeouts,
-            sent,
-            is_stream: false,
-            converts: true,
-        }));
+        self.phase = Answering::retold(response, bodies, timeouts, sent);
         true
     }
 
@@ -132,14 +126,7 @@ impl Call {
         self.books.outcome("upstream_error");
         let response = Response::error(self.setup(asked), self.books.status);
         let (bodies, timeouts, sent) = (asked.bodies, asked.timeouts.clone(), asked.sent);
-        self.phase = Phase::Answering(Box::new(Answering {
-            response,
-            bodies,
-            timeouts,
-            sent,
-            is_stream: false,
-            converts: true,
-        }));
+        self.phase = Answering::retold(response, bodies, timeouts, sent);
     }
 
     pub(super) fn response_body(&mut self, message: HttpBody) -> Result<(), Stopped> {
@@ -339,6 +326,13 @@ impl Call {
         self.books.append();
         self.phase = Phase::Over;
         self.over = true;
+    }
+}
+
+impl Answering {
+    /// The phase of an answer that is no stream, and is told in another form than the provider's.
+    fn retold(response: Response, bodies: Bodies, timeouts: Timeouts, sent: Instant) -> Phase {
+        Phase::Answering(Box::new(Self { response, bodies, timeouts, sent, is_stream: false, converts: true }))
     }
 }
 
